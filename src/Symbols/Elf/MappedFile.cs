@@ -1,0 +1,52 @@
+using System.IO.MemoryMappedFiles;
+using Microsoft.Win32.SafeHandles;
+
+namespace KTrace.Symbols.Elf;
+
+/// <summary>A whole file mapped read-only. The mapping lives as long as anything that refers to it.</summary>
+internal sealed unsafe class MappedFile
+{
+    private readonly MemoryMappedFile? _file;
+    private readonly MemoryMappedViewAccessor? _view;
+
+    public MappedFile(string path)
+    {
+        Path = path;
+        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        Length = RandomAccess.GetLength(handle);
+        if (Length == 0)
+        {
+            return;
+        }
+
+        // The mapping keeps its own reference to the file, so the handle may go.
+        _file = MemoryMappedFile.CreateFromFile(handle, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _view = _file.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
+        byte* start = null;
+        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref start);
+        Start = start + _view.PointerOffset;
+    }
+
+    public string Path { get; }
+
+    /// <summary>File size in bytes.</summary>
+    public long Length { get; }
+
+    public byte* Start { get; }
+
+    /// <summary>Bytes [offset, offset+length) of the file; both were checked against <see cref="Length"/> by the caller.</summary>
+    public SectionData Slice(string name, long offset, long length)
+    {
+        if (offset < 0 || length < 0 || offset > Length || length > Length - offset)
+        {
+            throw new MalformedFileException(Path, name, offset, $"0x{length:x} bytes that lie outside the file (size 0x{Length:x}); is it truncated?");
+        }
+
+        if (length > int.MaxValue)
+        {
+            throw new MalformedFileException(Path, name, offset, $"a section of 0x{length:x} bytes; at most 0x{int.MaxValue:x} are supported");
+        }
+
+        return length == 0 ? SectionData.Empty(Path, name) : new SectionData(Path, name, Start + offset, (int)length, this);
+    }
+}

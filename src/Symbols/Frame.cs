@@ -1,0 +1,17 @@
+namespace KTrace.Symbols;
+
+/// <summary>
+/// One line of a call path as a person reads it. Several frames may stand for one return address: the functions that
+/// the compiler inlined there, innermost first, and last the function that really has the stack frame.
+/// </summary>
+/// <param name="Function">Name as the source has it (a clone's suffix such as <c>.cold</c> stays); <c>0x…</c> when nothing is known.</param>
+/// <param name="Offset">Bytes from the start of the symbol that holds the address; for an inline frame from the start of its inlined block.</param>
+/// <param name="Module">The module's name (<c>e1000e</c>), or null for the kernel itself.</param>
+/// <param name="Source">File and line, or null where no line table covers the address.</param>
+/// <param name="IsInline">The function was inlined into the next frame of the list.</param>
+public sealed record Frame(string Function, ulong Offset, string? Module, SourceLine? Source, bool IsInline);
+
+/// <summary>A place in the source.</summary>
+/// <param name="File">As the line table has it, relative to the compilation directory where the producer wrote it so (<c>kernel/irq/chip.c</c>).</param>
+/// <param name="Line">1-based; 0 when the line table says that no line is known.</param>
+public sealed record SourceLine(string File, int Line);

@@ -1,0 +1,17 @@
+namespace KTrace.Symbols;
+
+/// <summary>
+/// Where debug-section readers get their bytes: a linked file as it stands (<see cref="Elf.ElfFile"/>), or a relocatable
+/// one after its relocations were applied for the addresses at which it is loaded.
+/// </summary>
+public interface ISectionSource
+{
+    /// <summary>Path of the file, for messages.</summary>
+    string Path { get; }
+
+    /// <summary>Size of an address in bytes: 4 or 8.</summary>
+    int AddressSize { get; }
+
+    /// <summary>The contents of the first section of that name; empty when there is none.</summary>
+    SectionData GetSection(string name);
+}

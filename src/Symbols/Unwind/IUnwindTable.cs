@@ -1,0 +1,21 @@
+namespace KTrace.Symbols.Unwind;
+
+/// <summary>One source of unwind rows over the addresses of one linked (or loaded) object: CFI, ORC, frame pointers.</summary>
+public interface IUnwindRowSource
+{
+    /// <summary>The row that covers <paramref name="address"/>, or null. Malformed entries count as "not there" for that address only.</summary>
+    UnwindRow? FindRow(ulong address);
+}
+
+/// <summary>Everything the unwinder asks about code, at the addresses at which the target runs it.</summary>
+public interface IUnwindTable
+{
+    /// <summary>Rows that cover <paramref name="address"/>, the best one first (CFI, then ORC, then a frame-pointer guess).</summary>
+    IEnumerable<UnwindRow> FindRows(ulong address);
+
+    /// <summary>True when the address lies in known kernel or module text, so that it can be a return address.</summary>
+    bool IsText(ulong address);
+
+    /// <summary>Name of the symbol that holds the address, or null. Used to tell why a stack ends.</summary>
+    string? FunctionAt(ulong address);
+}
