@@ -14,4 +14,10 @@ public interface ISectionSource
 
     /// <summary>The contents of the first section of that name; empty when there is none.</summary>
     SectionData GetSection(string name);
+
+    /// <summary>
+    /// The address for which the contents of that section were linked or relocated: what pc-relative fields in it
+    /// (.orc_unwind_ip, .eh_frame) count from. 0 where the source used 0.
+    /// </summary>
+    ulong GetSectionAddress(string name) => 0;
 }

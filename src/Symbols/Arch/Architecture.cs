@@ -37,6 +37,18 @@ public abstract class Architecture
     /// <summary>Registers that carry the first integer arguments of a C function, in order.</summary>
     public abstract ImmutableArray<int> ArgumentRegisters { get; }
 
+    /// <summary>Registers that a C function gives back as it found them: what CFI does not mention of them has kept its value.</summary>
+    public abstract ImmutableArray<int> CalleeSavedRegisters { get; }
+
+    /// <summary>The flags register's index.</summary>
+    public abstract int Flags { get; }
+
+    /// <summary>The code segment's index; its two low bits are the privilege level.</summary>
+    public abstract int CodeSegment { get; }
+
+    /// <summary>Where the kernel's entry code puts the interrupted registers.</summary>
+    public abstract PtRegsLayout PtRegs { get; }
+
     public static ImmutableArray<Architecture> All { get; } = [X86_64.Instance, I386.Instance];
 
     /// <summary>The architecture of an ELF file's e_machine, or null when KTrace does not know it.</summary>

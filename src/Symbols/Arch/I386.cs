@@ -34,4 +34,20 @@ public sealed class I386 : Architecture
 
     /// <summary>Linux builds its 32-bit kernel with -mregparm=3.</summary>
     public override ImmutableArray<int> ArgumentRegisters { get; } = [Eax, Edx, Ecx];
+
+    public override ImmutableArray<int> CalleeSavedRegisters { get; } = [Ebx, Esi, Edi, Ebp];
+
+    public override int Flags => Eflags;
+
+    public override int CodeSegment => Cs;
+
+    public override PtRegsLayout PtRegs { get; } = new(
+        Size: 68,
+        InterruptFrame: 48,
+        SystemCallNumber: 44,
+        Slots:
+        [
+            new(Ebx, 0), new(Ecx, 4), new(Edx, 8), new(Esi, 12), new(Edi, 16), new(Ebp, 20), new(Eax, 24),
+            new(Eip, 48), new(Cs, 52, IsSegment: true), new(Eflags, 56), new(Esp, 60), new(Ss, 64, IsSegment: true),
+        ]);
 }

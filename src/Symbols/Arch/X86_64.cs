@@ -36,4 +36,21 @@ public sealed class X86_64 : Architecture
         [Rax, Rbx, Rcx, Rdx, Rsi, Rdi, Rbp, Rsp, R8, R9, R10, R11, R12, R13, R14, R15, Rip, Eflags];
 
     public override ImmutableArray<int> ArgumentRegisters { get; } = [Rdi, Rsi, Rdx, Rcx, R8, R9];
+
+    public override ImmutableArray<int> CalleeSavedRegisters { get; } = [Rbx, Rbp, R12, R13, R14, R15];
+
+    public override int Flags => Eflags;
+
+    public override int CodeSegment => Cs;
+
+    public override PtRegsLayout PtRegs { get; } = new(
+        Size: 168,
+        InterruptFrame: 128,
+        SystemCallNumber: 120,
+        Slots:
+        [
+            new(R15, 0), new(R14, 8), new(R13, 16), new(R12, 24), new(Rbp, 32), new(Rbx, 40), new(R11, 48), new(R10, 56), new(R9, 64), new(R8, 72),
+            new(Rax, 80), new(Rcx, 88), new(Rdx, 96), new(Rsi, 104), new(Rdi, 112),
+            new(Rip, 128), new(Cs, 136, IsSegment: true), new(Eflags, 144), new(Rsp, 152), new(Ss, 160, IsSegment: true),
+        ]);
 }

@@ -96,6 +96,9 @@ public sealed class ElfFile : ISectionSource
     /// <summary>Contents of the first section of that name; empty when there is none.</summary>
     public SectionData GetSection(string name) => FindSection(name)?.Data ?? SectionData.Empty(Path, name);
 
+    /// <summary>sh_addr of the first section of that name; 0 when there is none, and in relocatable files.</summary>
+    public ulong GetSectionAddress(string name) => FindSection(name)?.Address ?? 0;
+
     /// <summary>
     /// The GNU build id (NT_GNU_BUILD_ID, type 3, owner "GNU") from any SHT_NOTE section; empty when there is none.
     /// In vmlinux it stands in .notes, in a module in .note.gnu.build-id.

@@ -10,8 +10,8 @@ public interface IUnwindRowSource
 /// <summary>Everything the unwinder asks about code, at the addresses at which the target runs it.</summary>
 public interface IUnwindTable
 {
-    /// <summary>Rows that cover <paramref name="address"/>, the best one first (CFI, then ORC, then a frame-pointer guess).</summary>
-    IEnumerable<UnwindRow> FindRows(ulong address);
+    /// <summary>Rows that cover <paramref name="address"/>, the best one first; empty when there is none. Later ones are tried when an earlier one leads nowhere.</summary>
+    ReadOnlySpan<UnwindRow> FindRows(ulong address);
 
     /// <summary>True when the address lies in known kernel or module text, so that it can be a return address.</summary>
     bool IsText(ulong address);

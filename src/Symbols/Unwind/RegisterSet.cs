@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using KTrace.Symbols.Arch;
 
 namespace KTrace.Symbols.Unwind;
@@ -27,7 +28,7 @@ public sealed class RegisterSet
 
     public ulong StackPointer => _values[Architecture.StackPointer];
 
-    /// <summary>A register's value by index (see <see cref="Architecture.RegisterNames"/>); setting makes it known.</summary>
+    /// <summary>A register's value by index (see <see cref="Architecture.RegisterNames"/>), 0 while unknown; setting makes it known.</summary>
     public ulong this[int index]
     {
         get => _values[index];
@@ -47,4 +48,29 @@ public sealed class RegisterSet
     }
 
     public RegisterSet Clone() => new(this);
+
+    /// <summary>A mask of registers for <see cref="CloneOnly"/>.</summary>
+    internal static ulong MaskOf(ImmutableArray<int> registers)
+    {
+        ulong mask = 0;
+        foreach (var register in registers)
+        {
+            mask |= 1UL << register;
+        }
+
+        return mask;
+    }
+
+    /// <summary>A copy that knows only the registers in <paramref name="mask"/> (those of them that are known here).</summary>
+    internal RegisterSet CloneOnly(ulong mask)
+    {
+        var copy = new RegisterSet(this);
+        for (var lost = copy._known & ~mask; lost != 0; lost &= lost - 1)
+        {
+            copy._values[System.Numerics.BitOperations.TrailingZeroCount(lost)] = 0;
+        }
+
+        copy._known &= mask;
+        return copy;
+    }
 }

@@ -1,0 +1,216 @@
+using System.Buffers.Binary;
+using KTrace.Symbols.Dwarf;
+
+namespace KTrace.Symbols.Unwind;
+
+/// <summary>Applies one row to one frame: the caller, or why there is none.</summary>
+internal readonly struct FrameStep
+{
+    private readonly IMemoryReader _memory;
+    private readonly IUnwindTable _table;
+    private readonly ulong _calleeSaved;
+    private readonly ulong _machineWide;
+
+    public FrameStep(Arch.Architecture architecture, IMemoryReader memory, IUnwindTable table)
+    {
+        _memory = memory;
+        _table = table;
+        _calleeSaved = RegisterSet.MaskOf(architecture.CalleeSavedRegisters);
+
+        // Control registers and segment bases belong to the processor, not to a frame.
+        var all = (1UL << architecture.RegisterNames.Length) - 1;
+        _machineWide = all & ~((1UL << architecture.DwarfRegisterCount) - 1) & ~(1UL << architecture.Flags);
+    }
+
+    /// <summary>The caller's frame; or with <c>Stop</c>, why not. <c>User</c>: the stop is final and good.</summary>
+    public readonly record struct Outcome(UnwoundFrame? Caller, UnwindStop? Stop, SavedRegistersReader.Result User = default)
+    {
+        public bool IsUser => User.IsUser;
+    }
+
+    public Outcome Apply(UnwindRow row, RegisterSet registers)
+    {
+        if (row.Shape == FrameShape.EndOfStack)
+        {
+            return new Outcome(null, new UnwindStop.EndOfStack());
+        }
+
+        if (FrameAddress(row, registers, out var cfa) is { } failure)
+        {
+            return new Outcome(null, failure);
+        }
+
+        return row.Shape == FrameShape.Call
+            ? Call(row, registers, cfa)
+            : Saved(cfa, registers, row.Shape == FrameShape.SavedRegisters, row.IsInterrupted);
+    }
+
+    /// <summary>The frame whose registers are saved at an address.</summary>
+    public Outcome Saved(ulong address, RegisterSet registers, bool isWhole, bool isInterrupted)
+    {
+        var keep = isWhole ? _machineWide : _machineWide | _calleeSaved;
+        var result = SavedRegistersReader.Read(address, registers, keep, isWhole, _memory, _table);
+        if (result.Failure is not null)
+        {
+            return new Outcome(null, result.Failure);
+        }
+
+        return result.IsUser
+            ? new Outcome(null, null, result)
+            : new Outcome(new UnwoundFrame(result.Registers!, UnwindRule.SavedRegisters, IsCall: !isInterrupted && result.Registers!.ProgramCounter != 0), null);
+    }
+
+    private Outcome Call(UnwindRow row, RegisterSet registers, ulong cfa)
+    {
+        var architecture = registers.Architecture;
+        var word = architecture.WordSize;
+        if (cfa % (ulong)word != 0)
+        {
+            return Corrupt($"the frame address 0x{cfa:x} is not aligned");
+        }
+
+        if (row.Cfa.Kind == CfaKind.Register && cfa <= registers.StackPointer)
+        {
+            return Corrupt($"the frame address 0x{cfa:x} is not above the stack pointer 0x{registers.StackPointer:x}");
+        }
+
+        var caller = registers.CloneOnly(row.KeepsCalleeSaved ? _machineWide | _calleeSaved : _machineWide);
+        caller[architecture.StackPointer] = cfa;
+        var hasReturnAddress = false;
+        foreach (ref readonly var saved in row.Saved.AsSpan())
+        {
+            var isReturnAddress = saved.Register == architecture.ProgramCounter;
+            var outcome = Value(saved, registers, cfa, out var value, out var place);
+            switch (outcome)
+            {
+                case ExpressionOutcome.Value:
+                    caller[saved.Register] = value;
+                    hasReturnAddress |= isReturnAddress;
+                    break;
+                case ExpressionOutcome.NotFetched:
+                    return new Outcome(null, new UnwindStop.MemoryMissing(place, word));
+                case ExpressionOutcome.Unreadable when isReturnAddress:
+                    return new Outcome(null, new UnwindStop.BadMemory(place));
+                case ExpressionOutcome.Unusable when isReturnAddress && saved.Rule.Kind == RegisterRuleKind.Undefined:
+                    return new Outcome(null, new UnwindStop.EndOfStack());
+                default:
+                    caller.Forget(saved.Register);
+                    break;
+            }
+        }
+
+        if (!hasReturnAddress)
+        {
+            return Corrupt($"no rule gives the return address at 0x{registers.ProgramCounter:x}");
+        }
+
+        // A noreturn call may be its function's last instruction: the return address then belongs to the next one.
+        var pc = caller.ProgramCounter;
+        if (!_table.IsText(row.IsInterrupted ? pc : pc - 1))
+        {
+            return Corrupt($"the return address 0x{pc:x} below 0x{cfa:x} is no code of the kernel or of a known module");
+        }
+
+        return new Outcome(new UnwoundFrame(caller, row.Rule, IsCall: !row.IsInterrupted), null);
+    }
+
+    private ExpressionOutcome Value(in SavedRegister saved, RegisterSet registers, ulong cfa, out ulong value, out ulong place)
+    {
+        value = 0;
+        place = 0;
+        switch (saved.Rule.Kind)
+        {
+            case RegisterRuleKind.SameValue or RegisterRuleKind.Unspecified:
+                value = registers[saved.Register];
+                return registers.IsKnown(saved.Register) ? ExpressionOutcome.Value : ExpressionOutcome.Unusable;
+            case RegisterRuleKind.InRegister:
+                var source = (int)Math.Min((ulong)saved.Rule.Offset, int.MaxValue);
+                if (!registers.IsKnown(source))
+                {
+                    return ExpressionOutcome.Unusable;
+                }
+
+                value = registers[source];
+                return ExpressionOutcome.Value;
+            case RegisterRuleKind.CfaPlus:
+                value = Truncate(cfa + (ulong)saved.Rule.Offset, registers);
+                return ExpressionOutcome.Value;
+            case RegisterRuleKind.AtCfa:
+                place = Truncate(cfa + (ulong)saved.Rule.Offset, registers);
+                return ReadWord(place, registers, out value);
+            case RegisterRuleKind.AtSelf:
+                if (!registers.IsKnown(saved.Register))
+                {
+                    return ExpressionOutcome.Unusable;
+                }
+
+                place = Truncate(registers[saved.Register] + (ulong)saved.Rule.Offset, registers);
+                return ReadWord(place, registers, out value);
+            case RegisterRuleKind.Expression:
+                var computed = saved.Rule.Expression!.Evaluate(registers, _memory, cfa, out value);
+                place = value;
+                return computed;
+            case RegisterRuleKind.AtExpression:
+                var located = saved.Rule.Expression!.Evaluate(registers, _memory, cfa, out place);
+                return located == ExpressionOutcome.Value ? ReadWord(place, registers, out value) : located;
+            default:
+                return ExpressionOutcome.Unusable;
+        }
+    }
+
+    private UnwindStop? FrameAddress(UnwindRow row, RegisterSet registers, out ulong cfa)
+    {
+        cfa = 0;
+        var rule = row.Cfa;
+        if (rule.Kind == CfaKind.Expression)
+        {
+            var outcome = rule.Expression!.Evaluate(registers, _memory, null, out cfa);
+            return outcome == ExpressionOutcome.Value ? null : FailureOf(outcome, cfa, registers, "the frame address is an expression that cannot be evaluated");
+        }
+
+        if (!registers.IsKnown(rule.Register))
+        {
+            return new UnwindStop.Corrupt($"the frame address at 0x{registers.ProgramCounter:x} depends on {registers.Architecture.RegisterNames[rule.Register]}, whose value is not known");
+        }
+
+        cfa = Truncate(registers[rule.Register] + (ulong)rule.Offset, registers);
+        if (rule.Kind == CfaKind.Dereferenced)
+        {
+            var place = cfa;
+            var outcome = ReadWord(place, registers, out cfa);
+            if (outcome != ExpressionOutcome.Value)
+            {
+                return FailureOf(outcome, place, registers, "");
+            }
+
+            cfa = Truncate(cfa + (ulong)rule.OffsetAfter, registers);
+        }
+
+        return null;
+    }
+
+    private static UnwindStop FailureOf(ExpressionOutcome outcome, ulong place, RegisterSet registers, string unusable) => outcome switch
+    {
+        ExpressionOutcome.NotFetched => new UnwindStop.MemoryMissing(place, registers.Architecture.WordSize),
+        ExpressionOutcome.Unreadable => new UnwindStop.BadMemory(place),
+        _ => new UnwindStop.Corrupt(unusable),
+    };
+
+    private ExpressionOutcome ReadWord(ulong address, RegisterSet registers, out ulong value)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        bytes.Clear();
+        var result = _memory.Read(address, bytes[..registers.Architecture.WordSize]);
+        value = BinaryPrimitives.ReadUInt64LittleEndian(bytes);
+        return result switch
+        {
+            MemoryReadResult.Ok => ExpressionOutcome.Value,
+            MemoryReadResult.NotFetched => ExpressionOutcome.NotFetched,
+            _ => ExpressionOutcome.Unreadable,
+        };
+    }
+
+    private static ulong Truncate(ulong value, RegisterSet registers) => registers.Architecture.WordSize == 4 ? (uint)value : value;
+
+    private static Outcome Corrupt(string what) => new(null, new UnwindStop.Corrupt(what));
+}

@@ -1,0 +1,57 @@
+// What the kernel's entry code is called: arch/x86/entry/entry_{32,64,64_compat,64_fred}.S, kernel/head_{32,64}.S.
+// Entry code has no CFI. On x86-64 ORC describes it; on i386, and in kernels without ORC, nothing does. But all of it works
+// alike: it completes a struct pt_regs on the stack, passes its address as the first argument and calls a C function. So when that
+// function returns, sp is the address of pt_regs again.
+namespace KTrace.Symbols.Unwind;
+
+/// <summary>Symbol names at which a stack ends or changes its kind.</summary>
+internal static class KernelEntries
+{
+    /// <summary>Why a stack ends in that function when nothing leads on, or null.</summary>
+    public static UnwindStop? StopIn(string? function) => function switch
+    {
+        null => null,
+        _ when IsThreadStart(function) => new UnwindStop.KernelThreadStart(),
+        _ when IsBoot(function) => new UnwindStop.BootEntry(),
+        _ => null,
+    };
+
+    /// <summary>The first code of every task but the first.</summary>
+    public static bool IsThreadStart(string? function) =>
+        function is "ret_from_fork" or "ret_from_fork_asm" or "ret_from_kernel_thread" or "kernel_thread_helper";
+
+    /// <summary>True for the function that a new user task calls first, with the registers of its parent's clone() above it.</summary>
+    public static bool IsFirstCallOfUserTask(string? function) => function is "schedule_tail" or "syscall_exit_to_user_mode";
+
+    /// <summary>Entry code that calls C with a complete pt_regs at the top of its stack.</summary>
+    public static bool HasPtRegs(string? function) =>
+        function is not null
+        && (function.StartsWith("entry_", StringComparison.Ordinal)
+            || function.StartsWith("asm_", StringComparison.Ordinal)
+            || function.StartsWith("handle_exception", StringComparison.Ordinal)
+            || function.StartsWith("idtentry_", StringComparison.Ordinal)
+            || function is "common_interrupt" or "common_exception" or "error_entry" or "ret_from_intr" or "ret_from_exception"
+                or "common_exception_read_cr2" or "nmi" or "page_fault" or "apic_timer_interrupt" or "reschedule_interrupt"
+                or "call_function_interrupt" or "call_function_single_interrupt" or "irq_entries_start" or "native_irq_return_iret");
+
+    /// <summary>The pt_regs above this entry code is a system call's. <paramref name="callee"/> is the C function that the entry code called.</summary>
+    public static bool IsSystemCall(string? entry, string? callee) =>
+        (entry is not null
+            && (entry.StartsWith("entry_SYSCALL", StringComparison.Ordinal)
+                || entry.StartsWith("entry_SYSENTER", StringComparison.Ordinal)
+                || entry.StartsWith("entry_INT80", StringComparison.Ordinal)
+                || entry is "asm_int80_emulation" or "xen_entry_SYSCALL_64"))
+        || callee is "do_syscall_64" or "do_fast_syscall_32" or "do_SYSENTER_32" or "do_int80_syscall_32" or "do_int80_emulation"
+            or "int80_emulation" or "fred_int80_emulation" or "do_syscall_32_irqs_on" or "do_syscall_32_irqs_off";
+
+    /// <summary>That system call has an i386 number, whatever kernel takes it.</summary>
+    public static bool IsCompat(string? entry, string? callee) =>
+        (entry is not null && (entry.Contains("compat", StringComparison.Ordinal) || entry.Contains("int80", StringComparison.OrdinalIgnoreCase)))
+        || callee is "do_fast_syscall_32" or "do_SYSENTER_32" or "do_int80_syscall_32" or "do_int80_emulation" or "int80_emulation" or "fred_int80_emulation";
+
+    private static bool IsBoot(string function) =>
+        function.StartsWith("secondary_startup_64", StringComparison.Ordinal)
+        || function is "startup_32_smp" or "startup_32" or "startup_64" or "common_startup_64" or "start_cpu0" or "start_cpu" or "verify_cpu"
+            or "x86_64_start_kernel" or "x86_64_start_reservations" or "i386_start_kernel" or "xen_start_kernel" or "pvh_start_xen"
+            or "soft_restart_cpu" or "initial_code" or "default_entry" or "is486" or "enable_paging";
+}

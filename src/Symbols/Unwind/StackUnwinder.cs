@@ -1,0 +1,203 @@
+// The one unwinder. It walks from the registers of a stopped CPU to where the stack ends, a frame at a time, with the rows of an
+// IUnwindTable; CFI, ORC and frame pointers are only sources of rows. Rules that keep it honest:
+//  - a frame whose pc is no known code is never reported; the walk ends with the reason;
+//  - a call's frame lies above its callee's; where a row switches the stack (interrupt and exception stacks), no frame may come twice;
+//  - memory that was not fetched ends the walk at once, so that the caller can fetch it and walk again: no other row is tried
+//    that might seem to work.
+using System.Collections.Immutable;
+using KTrace.Symbols.Arch;
+
+namespace KTrace.Symbols.Unwind;
+
+/// <summary>Walks stacks. Stateless; safe from any thread.</summary>
+public static class StackUnwinder
+{
+    /// <summary>Frames that are taken at most, unless told otherwise. The kernel's deepest stacks have about 100.</summary>
+    public const int DefaultLimit = 256;
+
+    /// <summary>Unwinds from a stopped CPU's registers (at least pc and sp known).</summary>
+    /// <param name="memory">Whatever was fetched so far; see <see cref="UnwindStop.MemoryMissing"/>.</param>
+    /// <param name="limit">Frames at most; then <see cref="UnwindStop.TooDeep"/>.</param>
+    public static UnwindResult Unwind(RegisterSet start, IMemoryReader memory, IUnwindTable table, int limit = DefaultLimit)
+    {
+        var architecture = start.Architecture;
+        if (start.IsKnown(architecture.CodeSegment) && (start[architecture.CodeSegment] & 3) == 3)
+        {
+            return new UnwindResult([], new UnwindStop.UserSpace(start, null, IsCompatSegment(start)));
+        }
+
+        var frames = ImmutableArray.CreateBuilder<UnwoundFrame>(32);
+        var frame = new UnwoundFrame(start, UnwindRule.Registers, IsCall: false);
+        var step = new FrameStep(architecture, memory, table);
+        while (true)
+        {
+            frames.Add(frame);
+            if (frames.Count >= limit)
+            {
+                return new UnwindResult(frames.DrainToImmutable(), new UnwindStop.TooDeep(limit));
+            }
+
+            var stop = Next(step, frames, table, out var caller);
+            if (caller is null)
+            {
+                return new UnwindResult(frames.DrainToImmutable(), stop!);
+            }
+
+            if (caller.Registers.StackPointer <= frame.Registers.StackPointer && IsRepeated(frames, caller))
+            {
+                return new UnwindResult(frames.DrainToImmutable(), new UnwindStop.Corrupt($"the stack leads back to the frame at 0x{caller.ProgramCounter:x}, sp 0x{caller.Registers.StackPointer:x}"));
+            }
+
+            frame = caller;
+        }
+    }
+
+    private static UnwindStop? Next(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table, out UnwoundFrame? caller)
+    {
+        var frame = frames[^1];
+        caller = null;
+        UnwindStop? failure = null;
+        if (frame is { ProgramCounter: 0, IsCall: false })
+        {
+            // A call through a null pointer: the return address is where every call leaves it (unwind_orc.c: null_orc_entry).
+            var outcome = step.Apply(NullCall(frame.Registers.Architecture), frame.Registers);
+            caller = outcome.Caller;
+            return outcome.Stop;
+        }
+
+        foreach (var row in table.FindRows(frame.LookupAddress))
+        {
+            var outcome = step.Apply(row, frame.Registers);
+            if (outcome.Caller is not null)
+            {
+                caller = outcome.Caller;
+                return null;
+            }
+
+            if (outcome.IsUser)
+            {
+                return UserSpace(outcome.User, frames, table);
+            }
+
+            if (outcome.Stop is UnwindStop.MemoryMissing)
+            {
+                return outcome.Stop;
+            }
+
+            if (outcome.Stop is UnwindStop.EndOfStack)
+            {
+                return End(step, frames, table);
+            }
+
+            failure ??= outcome.Stop;
+        }
+
+        return WithoutRow(step, frames, table, failure, out caller);
+    }
+
+    private static UnwindStop End(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table)
+    {
+        var function = table.FunctionAt(frames[^1].LookupAddress);
+        return NewUserTask(step, frames, table, function) ?? KernelEntries.StopIn(function) ?? new UnwindStop.EndOfStack();
+    }
+
+    /// <summary>No row leads anywhere: entry code is known by its name, and only then.</summary>
+    private static UnwindStop? WithoutRow(
+        FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table, UnwindStop? failure, out UnwoundFrame? caller)
+    {
+        var frame = frames[^1];
+        caller = null;
+        var function = table.FunctionAt(frame.LookupAddress);
+        if (NewUserTask(step, frames, table, function) is { } user)
+        {
+            return user;
+        }
+
+        if (KernelEntries.StopIn(function) is { } end)
+        {
+            return end;
+        }
+
+        if (frame.IsCall && KernelEntries.HasPtRegs(function))
+        {
+            var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
+            caller = outcome.Caller;
+            return outcome.IsUser ? UserSpace(outcome.User, frames, table) : outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : failure ?? outcome.Stop;
+        }
+
+        return failure ?? new UnwindStop.NoUnwindRow(frame.ProgramCounter);
+    }
+
+    /// <summary>
+    /// A task that fork() just made runs schedule_tail() on a stack that ends in ret_from_fork, with its parent's registers above. The
+    /// stack of a kernel thread has zeros there, or the registers of the program that it is about to start.
+    /// </summary>
+    private static UnwindStop? NewUserTask(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table, string? function)
+    {
+        if (!KernelEntries.IsThreadStart(function) || frames.Count < 2 || !frames[^1].IsCall)
+        {
+            return null;
+        }
+
+        // Since 6.6 ret_from_fork is a C function between schedule_tail and ret_from_fork_asm.
+        var callee = table.FunctionAt(frames[^2].LookupAddress);
+        if (callee == "ret_from_fork" && frames.Count > 2)
+        {
+            callee = table.FunctionAt(frames[^3].LookupAddress);
+        }
+
+        if (!KernelEntries.IsFirstCallOfUserTask(callee))
+        {
+            return null;
+        }
+
+        var registers = frames[^1].Registers;
+        var outcome = step.Saved(registers.StackPointer, registers, isWhole: true, isInterrupted: true);
+        return outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop
+            : outcome.IsUser ? new UnwindStop.UserSpace(outcome.User.Registers!, outcome.User.SystemCallNumber, IsCompatSegment(outcome.User.Registers!))
+            : null;
+    }
+
+    private static UnwindStop.UserSpace UserSpace(SavedRegistersReader.Result user, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table)
+    {
+        var entry = table.FunctionAt(frames[^1].LookupAddress);
+        var callee = frames.Count > 1 ? table.FunctionAt(frames[^2].LookupAddress) : null;
+        var caughtBy = frames.Count > 2 ? table.FunctionAt(frames[^3].LookupAddress) : null;
+
+        // FRED (6.9) enters for everything at one place; only the C functions tell, the dispatcher's callee among them.
+        if (callee is not null && callee.StartsWith("fred_", StringComparison.Ordinal) && caughtBy is not null)
+        {
+            callee = caughtBy;
+        }
+
+        var isSystemCall = KernelEntries.IsSystemCall(entry, callee);
+        var registers = user.Registers!;
+        return new UnwindStop.UserSpace(
+            registers,
+            isSystemCall ? user.SystemCallNumber : null,
+            IsCompatSegment(registers) || (isSystemCall && registers.Architecture.WordSize == 8 && KernelEntries.IsCompat(entry, callee)));
+    }
+
+    /// <summary>__USER32_CS on a 64-bit kernel.</summary>
+    private static bool IsCompatSegment(RegisterSet registers) =>
+        registers.Architecture.WordSize == 8 && registers[registers.Architecture.CodeSegment] == 0x23;
+
+    private static UnwindRow NullCall(Architecture architecture) => new(
+        UnwindRule.Cfi,
+        FrameShape.Call,
+        new CfaRule(CfaKind.Register, architecture.StackPointer, architecture.WordSize),
+        [new SavedRegister(architecture.ProgramCounter, new RegisterRule(RegisterRuleKind.AtCfa, -architecture.WordSize))]);
+
+    private static bool IsRepeated(ImmutableArray<UnwoundFrame>.Builder frames, UnwoundFrame caller)
+    {
+        foreach (var frame in frames)
+        {
+            if (frame.ProgramCounter == caller.ProgramCounter && frame.Registers.StackPointer == caller.Registers.StackPointer)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}
