@@ -1,0 +1,324 @@
+// The lines of docs/trace-format.md, one method per record. System.Text.Json's writer over one buffer that is used again and again:
+// a hit whose path is known costs no allocation.
+using System.Buffers;
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Tracing;
+
+/// <summary>Turns records into lines in memory.</summary>
+internal sealed class RecordWriter : IDisposable
+{
+    // The relaxed encoder escapes quotes, backslashes and controls, and leaves < > & + as they are: a trace is read by people and never put into HTML.
+    private static readonly JsonWriterOptions Options = new()
+    {
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        SkipValidation = true,
+    };
+
+    private readonly ArrayBufferWriter<byte> _buffer = new(4096);
+    private readonly Utf8JsonWriter _json;
+    private int _lineStart;
+
+    public RecordWriter() => _json = new Utf8JsonWriter(_buffer, Options);
+
+    /// <summary>The lines since <see cref="Clear"/>.</summary>
+    public ReadOnlySpan<byte> Written => _buffer.WrittenSpan;
+
+    public void Clear()
+    {
+        _buffer.ResetWrittenCount();
+        _json.Reset();
+        _lineStart = 0;
+    }
+
+    public void Dispose() => _json.Dispose();
+
+    public void Write(TraceRecord.Header header)
+    {
+        Begin("header"u8);
+        _json.WriteNumber("format"u8, header.Format);
+        _json.WriteString("tool"u8, header.Tool);
+        _json.WriteString("arch"u8, header.Arch);
+        _json.WriteStartObject("kernel"u8);
+        Optional("release"u8, header.Kernel.Release);
+        Optional("build_id"u8, header.Kernel.BuildId);
+        Optional("banner"u8, header.Kernel.Banner);
+        _json.WriteEndObject();
+        Hex("slide"u8, header.Slide);
+        _json.WritePropertyName("boot"u8);
+        header.Boot.Value.WriteTo(_json);
+        _json.WriteStartArray("tracepoints"u8);
+        foreach (TraceTracepoint tracepoint in header.Tracepoints)
+        {
+            _json.WriteStartObject();
+            Fields(tracepoint);
+            _json.WriteEndObject();
+        }
+
+        _json.WriteEndArray();
+        _json.WriteString("clock"u8, header.Clock);
+        if (header.JiffiesPerSecond is { } hz)
+        {
+            _json.WriteNumber("hz"u8, hz);
+        }
+
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Module module)
+    {
+        Begin("module"u8);
+        _json.WriteString("name"u8, module.Name);
+        Hex("base"u8, module.Base);
+        Optional("build_id"u8, module.BuildId);
+        Optional("file"u8, module.File);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.TracepointResolved resolved)
+    {
+        Begin("tracepoint"u8);
+        Fields(resolved.Tracepoint);
+        EndLine();
+    }
+
+    public void Write(TraceFrame frame, int id)
+    {
+        Begin("frame"u8);
+        _json.WriteNumber("id"u8, id);
+        _json.WriteString("function"u8, frame.Function);
+        Optional("module"u8, frame.Module);
+        _json.WriteNumber("offset"u8, frame.Offset);
+        Optional("file"u8, frame.File);
+        if (frame.Line is { } line)
+        {
+            _json.WriteNumber("line"u8, line);
+        }
+
+        if (frame.IsInline)
+        {
+            _json.WriteBoolean("inline"u8, true);
+        }
+
+        if (frame.Rule is { } rule)
+        {
+            _json.WriteString("rule"u8, Word(rule));
+        }
+
+        EndLine();
+    }
+
+    public void Write(int pathId, ReadOnlySpan<int> frames)
+    {
+        Begin("path"u8);
+        _json.WriteNumber("id"u8, pathId);
+        _json.WriteStartArray("frames"u8);
+        foreach (int frame in frames)
+        {
+            _json.WriteNumberValue(frame);
+        }
+
+        _json.WriteEndArray();
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Hit hit, int pathId)
+    {
+        Begin("hit"u8);
+        _json.WriteNumber("seq"u8, hit.Sequence);
+        _json.WriteNumber("tracepoint"u8, hit.Tracepoint);
+        _json.WriteNumber("cpu"u8, hit.Cpu);
+        if (hit.Task is { } task)
+        {
+            _json.WriteStartObject("task"u8);
+            _json.WriteNumber("pid"u8, task.Pid);
+            _json.WriteString("comm"u8, task.Comm);
+            _json.WriteEndObject();
+        }
+
+        Fields(hit.Clock);
+        _json.WriteNumber("path"u8, pathId);
+        if (!hit.Pcs.IsDefaultOrEmpty)
+        {
+            _json.WriteStartArray("pcs"u8);
+            HexValues(hit.Pcs);
+            _json.WriteEndArray();
+        }
+
+        if (!hit.Registers.IsDefaultOrEmpty)
+        {
+            _json.WriteStartObject("registers"u8);
+            foreach (TraceRegister register in hit.Registers)
+            {
+                _json.WritePropertyName(register.Name);
+                HexValue(register.Value);
+            }
+
+            _json.WriteEndObject();
+        }
+
+        Fields(hit.PathEnd);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Console console)
+    {
+        Begin("console"u8);
+        Fields(console.Clock);
+        _json.WriteString("text"u8, console.Text);
+        EndLine();
+    }
+
+    public void Write(ReadOnlySpan<byte> type, string text)
+    {
+        Begin(type);
+        _json.WriteString("text"u8, text);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.End end)
+    {
+        Begin("end"u8);
+        _json.WriteNumber("hits"u8, end.Hits);
+        _json.WriteString("reason"u8, end.Reason);
+        _json.WriteNumber("seconds"u8, Math.Round(end.Seconds, 6));
+        EndLine();
+    }
+
+    /// <summary>The word for an unwinding rule.</summary>
+    internal static string Word(UnwindRule rule) => rule switch
+    {
+        UnwindRule.Registers => "registers",
+        UnwindRule.Cfi => "cfi",
+        UnwindRule.Orc => "orc",
+        UnwindRule.FramePointer => "frame-pointer",
+        UnwindRule.SavedRegisters => "saved-registers",
+        _ => throw new ArgumentOutOfRangeException(nameof(rule), rule, "a rule that the trace format has no word for"),
+    };
+
+    private void Fields(TraceTracepoint tracepoint)
+    {
+        _json.WriteNumber("id"u8, tracepoint.Id);
+        _json.WriteString("requested"u8, tracepoint.Requested);
+        Optional("symbol"u8, tracepoint.Symbol);
+        _json.WriteString("state"u8, tracepoint.State);
+        Hex("address"u8, tracepoint.Address);
+        Optional("note"u8, tracepoint.Note);
+    }
+
+    private void Fields(TraceClock? clock)
+    {
+        if (clock is null)
+        {
+            return;
+        }
+
+        _json.WriteStartObject("clock"u8);
+        Optional("jiffies"u8, clock.Jiffies);
+        Optional("ns"u8, clock.Nanoseconds);
+        Optional("instructions"u8, clock.Instructions);
+        _json.WriteEndObject();
+    }
+
+    private void Fields(TraceEnd end)
+    {
+        _json.WriteStartObject("end"u8);
+        _json.WriteString("reason"u8, end.Reason);
+        Hex("pc"u8, end.Pc);
+        Hex("sp"u8, end.Sp);
+        Hex("address"u8, end.Address);
+        if (end.Syscall is { } syscall)
+        {
+            _json.WriteStartObject("syscall"u8);
+            Optional("name"u8, syscall.Name);
+            _json.WriteNumber("number"u8, syscall.Number);
+            _json.WriteStartArray("args"u8);
+            HexValues(syscall.Arguments);
+            _json.WriteEndArray();
+            if (!syscall.ArgumentTexts.IsDefaultOrEmpty)
+            {
+                _json.WriteStartArray("texts"u8);
+                foreach (string? text in syscall.ArgumentTexts)
+                {
+                    _json.WriteStringValue(text);
+                }
+
+                _json.WriteEndArray();
+            }
+
+            _json.WriteEndObject();
+        }
+
+        Optional("detail"u8, end.Detail);
+        _json.WriteEndObject();
+    }
+
+    private void Begin(ReadOnlySpan<byte> type)
+    {
+        _lineStart = _buffer.WrittenCount;
+        _json.Reset();
+        _json.WriteStartObject();
+        _json.WriteString("type"u8, type);
+    }
+
+    private void EndLine()
+    {
+        _json.WriteEndObject();
+        _json.Flush();
+        int length = _buffer.WrittenCount - _lineStart;
+        if (length > TraceFormat.MaxLineBytes)
+        {
+            throw new ArgumentException($"a record of {length} bytes: a line of a trace has at most {TraceFormat.MaxLineBytes}");
+        }
+
+        _buffer.GetSpan(1)[0] = (byte)'\n';
+        _buffer.Advance(1);
+    }
+
+    private void Optional(ReadOnlySpan<byte> name, string? value)
+    {
+        if (value is not null)
+        {
+            _json.WriteString(name, value);
+        }
+    }
+
+    private void Optional(ReadOnlySpan<byte> name, ulong? value)
+    {
+        if (value is { } number)
+        {
+            _json.WriteNumber(name, number);
+        }
+    }
+
+    private void Hex(ReadOnlySpan<byte> name, ulong? value)
+    {
+        if (value is { } number)
+        {
+            _json.WritePropertyName(name);
+            HexValue(number);
+        }
+    }
+
+    private void HexValues(ImmutableArray<ulong> values)
+    {
+        foreach (ulong value in values.IsDefault ? [] : values)
+        {
+            HexValue(value);
+        }
+    }
+
+    private void HexValue(ulong value)
+    {
+        // Written raw: digits need no escaping, and this is most of what a hit consists of.
+        Span<byte> text = stackalloc byte[20];
+        "\"0x"u8.CopyTo(text);
+        value.TryFormat(text[3..], out int digits, "x", CultureInfo.InvariantCulture);
+        text[3 + digits] = (byte)'"';
+        _json.WriteRawValue(text[..(4 + digits)], skipInputValidation: true);
+    }
+}

@@ -1,0 +1,21 @@
+// The numbers of the .ktrace format (docs/trace-format.md). Reader and writer share them, so that what one writes the other accepts.
+namespace KTrace.Tracing;
+
+/// <summary>Version and limits of the trace file.</summary>
+public static class TraceFormat
+{
+    /// <summary>Grows only when an old reader would misunderstand a new file; new fields and record types do not need it.</summary>
+    public const int Version = 1;
+
+    /// <summary>Bytes in a line without its line feed. A header with 30,000 tracepoints fits; a file that is no text is given up early.</summary>
+    public const int MaxLineBytes = 4 << 20;
+
+    /// <summary>Nesting of JSON in one record.</summary>
+    public const int MaxDepth = 32;
+
+    /// <summary>Frames in one call path. Linux' largest stack (16 KiB, 8 bytes a return address) cannot hold as many.</summary>
+    public const int MaxPathFrames = 4096;
+
+    /// <summary>Characters of console text in one record; a guest that writes no line feeds gets its text in pieces of this size.</summary>
+    public const int MaxConsoleText = 4096;
+}

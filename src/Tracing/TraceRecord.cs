@@ -1,0 +1,150 @@
+using System.Collections.Immutable;
+
+namespace KTrace.Tracing;
+
+/// <summary>
+/// One record of a trace, live or from a file. A sum type: exactly one of the nested records. All are immutable and hold no handle
+/// on the target. The file has two more kinds of line, <c>frame</c> and <c>path</c>, which reader and writer keep to themselves.
+/// </summary>
+public abstract record TraceRecord
+{
+    private TraceRecord()
+    {
+    }
+
+    /// <summary>The first record: what was booted, and what was asked of it.</summary>
+    public sealed record Header : TraceRecord
+    {
+        /// <summary>See <see cref="TraceFormat.Version"/>.</summary>
+        public int Format { get; init; } = TraceFormat.Version;
+
+        /// <summary>Program and version, such as <c>ktrace 0.1.0</c>.</summary>
+        public required string Tool { get; init; }
+
+        /// <summary>As <see cref="Symbols.Arch.Architecture.Name"/>.</summary>
+        public required string Arch { get; init; }
+
+        public TraceKernel Kernel { get; init; } = new(null, null, null);
+
+        /// <summary>KASLR's displacement in bytes; 0 without KASLR, null when it is not known (yet).</summary>
+        public ulong? Slide { get; init; }
+
+        public TraceBoot Boot { get; init; } = TraceBoot.Empty;
+
+        public ImmutableArray<TraceTracepoint> Tracepoints { get; init; } = [];
+
+        /// <summary>What orders hits in guest time: <c>jiffies</c> or <c>instructions</c>.</summary>
+        public string Clock { get; init; } = "jiffies";
+
+        /// <summary>CONFIG_HZ: jiffies per second, when known.</summary>
+        public int? JiffiesPerSecond { get; init; }
+    }
+
+    /// <summary>A module was loaded.</summary>
+    /// <param name="Name">As the kernel has it, with underscores.</param>
+    /// <param name="Base">Address of its text at run time.</param>
+    /// <param name="BuildId">Lower-case hexadecimal, or null.</param>
+    /// <param name="File">The file whose symbols are used, or null when there is none.</param>
+    public sealed record Module(string Name, ulong Base, string? BuildId = null, string? File = null) : TraceRecord;
+
+    /// <summary>A tracepoint of the header changed its state: a pending one was armed when its module came.</summary>
+    public sealed record TracepointResolved(TraceTracepoint Tracepoint) : TraceRecord;
+
+    /// <summary>One stop at a tracepoint.</summary>
+    public sealed record Hit : TraceRecord
+    {
+        /// <summary>Grows from hit to hit; the first is 1. <c>FILE#12</c> means this number.</summary>
+        public required long Sequence { get; init; }
+
+        /// <summary>Id of a tracepoint that the header (or a later <see cref="TracepointResolved"/>) names.</summary>
+        public required int Tracepoint { get; init; }
+
+        public int Cpu { get; init; }
+
+        public TraceTask? Task { get; init; }
+
+        public TraceClock? Clock { get; init; }
+
+        public CallPath Path { get; init; } = CallPath.Empty;
+
+        /// <summary>One address per physical frame, innermost first: the pc of the hit, then return addresses. Empty when not recorded.</summary>
+        public ImmutableArray<ulong> Pcs { get; init; } = [];
+
+        /// <summary>General registers in the architecture's order. Empty when not recorded.</summary>
+        public ImmutableArray<TraceRegister> Registers { get; init; } = [];
+
+        /// <summary>Why the path ends.</summary>
+        public required TraceEnd PathEnd { get; init; }
+    }
+
+    /// <summary>One line of the guest's console, without its line feed.</summary>
+    public sealed record Console(TraceClock? Clock, string Text) : TraceRecord;
+
+    /// <summary>Something that the reader of the trace should know.</summary>
+    public sealed record Note(string Text) : TraceRecord;
+
+    /// <summary>Something that makes the trace poorer than it could be: a module's symbols are missing.</summary>
+    public sealed record Warning(string Text) : TraceRecord;
+
+    /// <summary>The last record of a recording that was closed properly.</summary>
+    /// <param name="Hits">How many hits were recorded.</param>
+    /// <param name="Reason">Why the recording ended, for people: <c>guest powered off</c>.</param>
+    /// <param name="Seconds">Wall-clock seconds from the guest's first instruction to the end.</param>
+    public sealed record End(long Hits, string Reason, double Seconds) : TraceRecord;
+}
+
+/// <param name="Release">uname -r.</param>
+/// <param name="BuildId">Lower-case hexadecimal.</param>
+/// <param name="Banner">The kernel's linux_banner.</param>
+public sealed record TraceKernel(string? Release, string? BuildId, string? Banner);
+
+/// <summary>Words for <see cref="TraceTracepoint.State"/>; an open set.</summary>
+public static class TracepointState
+{
+    /// <summary>Set in the guest.</summary>
+    public const string Armed = "armed";
+
+    /// <summary>Waits for the module that has the symbol.</summary>
+    public const string Pending = "pending";
+}
+
+/// <param name="Id">What hits refer to.</param>
+/// <param name="Requested">The user's words.</param>
+/// <param name="Symbol">The symbol that was really armed, or null while there is none.</param>
+/// <param name="State">One of <see cref="TracepointState"/>, or a word of a newer format.</param>
+/// <param name="Note">For people: <c>irq_msi_compose_msg is x86_vector_msi_compose_msg in this kernel</c>.</param>
+/// <param name="Address">Where it was armed, at run time.</param>
+public sealed record TraceTracepoint(
+    int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null);
+
+/// <summary>Who ran.</summary>
+/// <param name="Pid">As the kernel's initial pid namespace has it; every CPU's idle task has 0.</param>
+/// <param name="Comm">task_struct.comm: at most 15 bytes, of any kind.</param>
+public sealed record TraceTask(int Pid, string Comm)
+{
+    public override string ToString() => $"{Comm} pid {Pid}";
+}
+
+/// <summary>The guest's own time, as far as it is known.</summary>
+/// <param name="Jiffies">jiffies_64: starts 300 seconds before the 32-bit counter wraps.</param>
+/// <param name="Nanoseconds">printk's clock: nanoseconds since boot.</param>
+/// <param name="Instructions">Instructions executed, where QEMU counts them.</param>
+public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null, ulong? Instructions = null)
+{
+    /// <summary>Seconds since the kernel started counting, or null when nothing tells.</summary>
+    /// <param name="jiffiesPerSecond">CONFIG_HZ, or null.</param>
+    public double? Seconds(int? jiffiesPerSecond)
+    {
+        if (Nanoseconds is { } ns)
+        {
+            return ns / 1e9;
+        }
+
+        // include/linux/jiffies.h (6.1): INITIAL_JIFFIES is ((unsigned long)(unsigned int)(-300*HZ)).
+        return Jiffies is { } jiffies && jiffiesPerSecond is > 0 and { } hz
+            ? (double)(long)(jiffies - unchecked((uint)(-300 * hz))) / hz
+            : null;
+    }
+}
+
+public readonly record struct TraceRegister(string Name, ulong Value);

@@ -1,0 +1,312 @@
+// Writes .ktrace files: docs/trace-format.md.
+// A recording may end at any moment (kill -9, power cut, full disk), so every record goes to the operating system in one write before
+// Write returns, together with the frame and path lines that it is the first to need. There is no fsync: a power cut may cost the last
+// seconds, as with any log. The file has its final name from the beginning, so that it can be read while it grows.
+using System.Buffers;
+using System.Text;
+
+namespace KTrace.Tracing;
+
+/// <summary>Appends records to a trace file. Safe to call from several threads; records are written in the order of the calls.</summary>
+public sealed class TraceWriter : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly FileStream _stream;
+    private readonly RecordWriter _records = new();
+    private readonly Dictionary<TraceFrame, int> _frames = [];
+    private readonly Dictionary<CallPath, int> _paths = [];
+    private readonly HashSet<int> _tracepoints = [];
+    private readonly Decoder _consoleDecoder = Encoding.UTF8.GetDecoder();
+    private readonly StringBuilder _consoleLine = new();
+    private TraceClock? _consoleClock;
+    private long _safeLength;
+    private long _lastSequence;
+    private bool _hasHeader;
+    private bool _ended;
+    private TraceWriteException? _broken;
+
+    /// <summary>Creates the file, or empties the one that is there. Others may read it at any time.</summary>
+    /// <exception cref="IOException">It cannot be created.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be created.</exception>
+    public TraceWriter(string path)
+    {
+        Path = path;
+        _stream = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
+    }
+
+    public string Path { get; }
+
+    /// <summary>Hits written so far.</summary>
+    public long Hits { get; private set; }
+
+    /// <summary>Appends one record. The first must be a <see cref="TraceRecord.Header"/>; after <see cref="TraceRecord.End"/> nothing may follow.</summary>
+    /// <exception cref="TraceWriteException">The medium refused it. The writer is of no use afterwards: every further call says the same.</exception>
+    /// <exception cref="InvalidOperationException">No header yet, a second one, or a record after the end.</exception>
+    /// <exception cref="ArgumentException">A record that a reader would refuse (see <see cref="TraceFormat"/>): the file is as before.</exception>
+    public void Write(TraceRecord record)
+    {
+        lock (_lock)
+        {
+            if (_broken is not null)
+            {
+                throw _broken;
+            }
+
+            CheckOrder(record);
+            if (record is TraceRecord.End)
+            {
+                WriteConsoleLine();
+            }
+
+            WriteRecord(record);
+        }
+    }
+
+    /// <summary>
+    /// Appends console output as it comes, in pieces of any size; a record is written for every complete line. A character that a piece
+    /// cuts is put together again, invalid UTF-8 becomes U+FFFD, and a line that does not end is cut at <see cref="TraceFormat.MaxConsoleText"/>.
+    /// </summary>
+    /// <param name="utf8">Bytes from the guest.</param>
+    /// <param name="clock">When they came. A line has the clock of its first piece.</param>
+    public void WriteConsole(ReadOnlySpan<byte> utf8, TraceClock? clock = null)
+    {
+        lock (_lock)
+        {
+            if (_broken is not null)
+            {
+                throw _broken;
+            }
+
+            if (!_hasHeader || _ended)
+            {
+                throw new InvalidOperationException("console text belongs between the header and the end");
+            }
+
+            char[] characters = ArrayPool<char>.Shared.Rent(utf8.Length + 2);
+            try
+            {
+                int count = _consoleDecoder.GetChars(utf8, characters, flush: false);
+                foreach (char c in characters.AsSpan(0, count))
+                {
+                    AppendConsole(c, clock);
+                }
+            }
+            finally
+            {
+                ArrayPool<char>.Shared.Return(characters);
+            }
+        }
+    }
+
+    /// <summary>Closes the file. Console text without its line feed is written; an end record is not: that is the recorder's to say.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            try
+            {
+                if (_broken is null && _hasHeader && !_ended)
+                {
+                    WriteConsoleLine();
+                }
+            }
+            catch (TraceWriteException)
+            {
+                // Half a console line is not worth an exception that hides the one under way.
+            }
+            finally
+            {
+                _ended = true;
+                _stream.Dispose();
+                _records.Dispose();
+            }
+        }
+    }
+
+    private void CheckOrder(TraceRecord record)
+    {
+        if (_ended)
+        {
+            throw new InvalidOperationException("the trace has ended: no record may follow");
+        }
+
+        if (record is TraceRecord.Header == _hasHeader)
+        {
+            throw new InvalidOperationException(_hasHeader ? "a trace has one header" : "the header is the first record of a trace");
+        }
+
+        if (record is TraceRecord.Hit hit)
+        {
+            CheckHit(hit);
+        }
+    }
+
+    private void CheckHit(TraceRecord.Hit hit)
+    {
+        if (hit.Sequence <= _lastSequence)
+        {
+            throw new ArgumentException($"hit {hit.Sequence} after hit {_lastSequence}: sequence numbers grow, from 1", nameof(hit));
+        }
+
+        if (!_tracepoints.Contains(hit.Tracepoint))
+        {
+            throw new ArgumentException($"hit {hit.Sequence} is of tracepoint {hit.Tracepoint}, which the trace does not name", nameof(hit));
+        }
+
+        if (hit.Path.Frames.Length > TraceFormat.MaxPathFrames)
+        {
+            throw new ArgumentException($"a call path of {hit.Path.Frames.Length} frames; {TraceFormat.MaxPathFrames} are allowed", nameof(hit));
+        }
+
+        if (!hit.Pcs.IsDefaultOrEmpty && hit.Pcs.Length != hit.Path.PhysicalCount)
+        {
+            throw new ArgumentException(
+                $"{hit.Pcs.Length} addresses for {hit.Path.PhysicalCount} physical frames in hit {hit.Sequence}", nameof(hit));
+        }
+    }
+
+    private void WriteRecord(TraceRecord record)
+    {
+        _records.Clear();
+        int newFrames = _frames.Count;
+        int newPaths = _paths.Count;
+        try
+        {
+            switch (record)
+            {
+                case TraceRecord.Header header: _records.Write(header); break;
+                case TraceRecord.Module module: _records.Write(module); break;
+                case TraceRecord.TracepointResolved resolved: _records.Write(resolved); break;
+                case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path)); break;
+                case TraceRecord.Console console: _records.Write(console); break;
+                case TraceRecord.Note note: _records.Write("note"u8, note.Text); break;
+                case TraceRecord.Warning warning: _records.Write("warning"u8, warning.Text); break;
+                case TraceRecord.End end: _records.Write(end); break;
+            }
+        }
+        catch (ArgumentException)
+        {
+            // A line that is too long: nothing was written, so ids given out for it must not stay.
+            Forget(_frames, newFrames);
+            Forget(_paths, newPaths);
+            throw;
+        }
+
+        Append(record is TraceRecord.Hit);
+        switch (record)
+        {
+            case TraceRecord.Header header:
+                _hasHeader = true;
+                _tracepoints.UnionWith(header.Tracepoints.Select(t => t.Id));
+                break;
+            case TraceRecord.TracepointResolved resolved: _tracepoints.Add(resolved.Tracepoint.Id); break;
+            case TraceRecord.Hit hit: _lastSequence = hit.Sequence; break;
+            case TraceRecord.End: _ended = true; break;
+        }
+    }
+
+    private int PathId(CallPath path)
+    {
+        if (_paths.TryGetValue(path, out int id))
+        {
+            return id;
+        }
+
+        int[] frames = new int[path.Frames.Length];
+        for (int i = 0; i < frames.Length; i++)
+        {
+            TraceFrame frame = path.Frames[i];
+            if (!_frames.TryGetValue(frame, out frames[i]))
+            {
+                frames[i] = _frames.Count;
+                _frames.Add(frame, frames[i]);
+                _records.Write(frame, frames[i]);
+            }
+        }
+
+        id = _paths.Count;
+        _paths.Add(path, id);
+        _records.Write(id, frames);
+        return id;
+    }
+
+    private void Append(bool isHit)
+    {
+        try
+        {
+            _stream.Write(_records.Written);
+        }
+        catch (IOException e)
+        {
+            _broken = new TraceWriteException(Path, Hits, !TryTruncate(), e);
+            throw _broken;
+        }
+
+        _safeLength += _records.Written.Length;
+        Hits += isHit ? 1 : 0;
+    }
+
+    /// <summary>Takes a line that was written in part away again.</summary>
+    private bool TryTruncate()
+    {
+        try
+        {
+            _stream.SetLength(_safeLength);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or NotSupportedException or ArgumentException or UnauthorizedAccessException)
+        {
+            return false; // A pipe or a device: nothing can be taken back.
+        }
+    }
+
+    private void AppendConsole(char c, TraceClock? clock)
+    {
+        if (_consoleLine.Length == 0)
+        {
+            _consoleClock = clock;
+        }
+
+        if (c == '\n')
+        {
+            // An empty line is a line too; serial consoles end lines with CR LF.
+            if (_consoleLine.Length > 0 && _consoleLine[^1] == '\r')
+            {
+                _consoleLine.Length--;
+            }
+
+            WriteConsoleRecord();
+            return;
+        }
+
+        _consoleLine.Append(c);
+        if (_consoleLine.Length >= TraceFormat.MaxConsoleText && !char.IsHighSurrogate(c))
+        {
+            WriteConsoleRecord();
+        }
+    }
+
+    private void WriteConsoleLine()
+    {
+        if (_consoleLine.Length > 0)
+        {
+            WriteConsoleRecord();
+        }
+    }
+
+    private void WriteConsoleRecord()
+    {
+        var record = new TraceRecord.Console(_consoleClock, _consoleLine.ToString());
+        _consoleLine.Clear();
+        WriteRecord(record);
+    }
+
+    private static void Forget<T>(Dictionary<T, int> ids, int count)
+        where T : notnull
+    {
+        foreach (T key in ids.Where(entry => entry.Value >= count).Select(entry => entry.Key).ToList())
+        {
+            ids.Remove(key);
+        }
+    }
+}
