@@ -1,0 +1,548 @@
+// Lines to records: the counterpart of RecordWriter, and the place where ids become frames and paths again. See docs/trace-format.md.
+// Fields and record types that are not known here are ignored, so that newer files open as long as their format number is the same.
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Json;
+using KTrace.Symbols;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Tracing;
+
+/// <summary>What one line turned out to be.</summary>
+/// <param name="Record">The record, or null for frame, path and unknown lines.</param>
+/// <param name="FrameId">The id that a frame line gives.</param>
+/// <param name="PathId">The id that a path line gives, or that a hit refers to.</param>
+/// <param name="PathFrames">The frame ids of a path line.</param>
+internal readonly record struct DecodedLine(
+    TraceRecord? Record, int? FrameId = null, int? PathId = null, ImmutableArray<int> PathFrames = default);
+
+/// <summary>Decodes the lines of one file in order.</summary>
+internal sealed class RecordDecoder(string file, bool keepRegisters)
+{
+    private static readonly UnwindRule[] Rules = Enum.GetValues<UnwindRule>();
+    private static readonly ImmutableArray<string> RuleWords = [.. Rules.Select(RecordWriter.Word)];
+
+    private readonly Dictionary<int, TraceFrame> _frames = [];
+    private readonly Dictionary<int, CallPath> _paths = [];
+    private readonly HashSet<int> _tracepoints = [];
+    private TraceRecord.Header? _header;
+    private TraceRecord.Hit? _lastHit;
+    private bool _ended;
+
+    /// <exception cref="MalformedFileException">The line says something that cannot be true.</exception>
+    /// <exception cref="JsonException">The line is no JSON.</exception>
+    /// <exception cref="InvalidOperationException">A string of the line is no text (half a surrogate pair).</exception>
+    public DecodedLine Decode(ReadOnlyMemory<byte> line, long number)
+    {
+        var json = new RecordJson(line, file, number);
+        RecordJson type = json.FindType(out bool found);
+        if (!found)
+        {
+            throw json.Fail(_header is null ? "no ktrace trace: its first line is no header" : "a record without a type");
+        }
+
+        if (_header is null != type.Is("header"u8))
+        {
+            throw json.Fail(_header is null ? "no ktrace trace: its first record is no header" : "a second header");
+        }
+
+        DecodedLine result = type.Is("hit"u8) ? Hit(ref json)
+            : type.Is("frame"u8) ? Frame(ref json)
+            : type.Is("path"u8) ? Path(ref json)
+            : type.Is("console"u8) ? new(Console(ref json))
+            : type.Is("header"u8) ? new(_header = Header(ref json))
+            : type.Is("module"u8) ? new(Module(ref json))
+            : type.Is("tracepoint"u8) ? new(Resolved(ref json))
+            : type.Is("note"u8) ? new(new TraceRecord.Note(Text(ref json, "note")))
+            : type.Is("warning"u8) ? new(new TraceRecord.Warning(Text(ref json, "warning")))
+            : type.Is("end"u8) ? new(End(ref json))
+            : Unknown(ref json);
+        if (_ended && result != default)
+        {
+            throw json.Fail("a record after the end record");
+        }
+
+        json.EndLine();
+        _ended |= result.Record is TraceRecord.End;
+        return result;
+    }
+
+    private static DecodedLine Unknown(ref RecordJson json)
+    {
+        while (json.NextProperty())
+        {
+            json.Skip();
+        }
+
+        return default;
+    }
+
+    private static string Text(ref RecordJson json, string what)
+    {
+        string? text = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("text"u8))
+            {
+                text = json.String("text");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return text ?? throw json.Fail($"a {what} without text");
+    }
+
+    private TraceRecord.Header Header(ref RecordJson json)
+    {
+        int? format = null;
+        string? tool = null, arch = null, clock = null;
+        var kernel = new TraceKernel(null, null, null);
+        ulong? slide = null;
+        int? hz = null;
+        TraceBoot boot = TraceBoot.Empty;
+        ImmutableArray<TraceTracepoint>.Builder tracepoints = ImmutableArray.CreateBuilder<TraceTracepoint>();
+        while (json.NextProperty())
+        {
+            if (json.Is("format"u8))
+            {
+                format = json.Int32("format");
+                if (format > TraceFormat.Version)
+                {
+                    // At once: what follows may look different in that format.
+                    throw json.Fail(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"format {format} is newer than this ktrace reads ({TraceFormat.Version}): use the ktrace that wrote it, or a newer one"));
+                }
+            }
+            else if (json.Is("tool"u8))
+            {
+                tool = json.String("tool");
+            }
+            else if (json.Is("arch"u8))
+            {
+                arch = json.String("arch");
+            }
+            else if (json.Is("clock"u8))
+            {
+                clock = json.String("clock");
+            }
+            else if (json.Is("hz"u8))
+            {
+                hz = json.Int32("hz");
+            }
+            else if (json.Is("slide"u8))
+            {
+                slide = json.Hex("slide");
+            }
+            else if (json.Is("boot"u8))
+            {
+                boot = TraceBoot.From(json.RawObject("boot"));
+            }
+            else if (json.Is("kernel"u8))
+            {
+                kernel = Kernel(ref json);
+            }
+            else if (json.Is("tracepoints"u8))
+            {
+                json.StartArray("tracepoints");
+                while (json.NextElement())
+                {
+                    TraceTracepoint tracepoint = Tracepoint(ref json);
+                    if (!_tracepoints.Add(tracepoint.Id))
+                    {
+                        throw json.Fail($"tracepoint {tracepoint.Id} is there twice");
+                    }
+
+                    tracepoints.Add(tracepoint);
+                }
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceRecord.Header
+        {
+            Format = format is > 0 ? format.Value : throw json.Fail("a header without format"),
+            Tool = tool ?? throw json.Fail("a header without tool"),
+            Arch = arch ?? throw json.Fail("a header without arch"),
+            Kernel = kernel,
+            Slide = slide,
+            Boot = boot,
+            Tracepoints = tracepoints.DrainToImmutable(),
+            Clock = clock ?? "jiffies",
+            JiffiesPerSecond = hz,
+        };
+    }
+
+    private static TraceKernel Kernel(ref RecordJson json)
+    {
+        json.StartObject("kernel");
+        string? release = null, buildId = null, banner = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("release"u8))
+            {
+                release = json.OptionalString("release");
+            }
+            else if (json.Is("build_id"u8))
+            {
+                buildId = json.OptionalString("build_id");
+            }
+            else if (json.Is("banner"u8))
+            {
+                banner = json.OptionalString("banner");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceKernel(release, buildId, banner);
+    }
+
+    /// <summary>The cursor is before the first property: of an element of the header, or of a tracepoint record.</summary>
+    private static TraceTracepoint Tracepoint(ref RecordJson json)
+    {
+        int? id = null;
+        string? requested = null, symbol = null, state = null, note = null;
+        ulong? address = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("id"u8))
+            {
+                id = json.Int32("id");
+            }
+            else if (json.Is("requested"u8))
+            {
+                requested = json.String("requested");
+            }
+            else if (json.Is("symbol"u8))
+            {
+                symbol = json.OptionalString("symbol");
+            }
+            else if (json.Is("state"u8))
+            {
+                state = json.String("state");
+            }
+            else if (json.Is("note"u8))
+            {
+                note = json.OptionalString("note");
+            }
+            else if (json.Is("address"u8))
+            {
+                address = json.Hex("address");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceTracepoint(
+            id ?? throw json.Fail("a tracepoint without id"),
+            requested ?? throw json.Fail("a tracepoint without requested"),
+            symbol,
+            state ?? TracepointState.Armed,
+            note,
+            address);
+    }
+
+    private TraceRecord.TracepointResolved Resolved(ref RecordJson json)
+    {
+        TraceTracepoint tracepoint = Tracepoint(ref json);
+        _tracepoints.Add(tracepoint.Id);
+        return new TraceRecord.TracepointResolved(tracepoint);
+    }
+
+    private static TraceRecord.Module Module(ref RecordJson json)
+    {
+        string? name = null, buildId = null, path = null;
+        ulong? address = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("name"u8))
+            {
+                name = json.String("name");
+            }
+            else if (json.Is("base"u8))
+            {
+                address = json.Hex("base");
+            }
+            else if (json.Is("build_id"u8))
+            {
+                buildId = json.OptionalString("build_id");
+            }
+            else if (json.Is("file"u8))
+            {
+                path = json.OptionalString("file");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceRecord.Module(
+            name ?? throw json.Fail("a module without name"), address ?? throw json.Fail("a module without base"), buildId, path);
+    }
+
+    private DecodedLine Frame(ref RecordJson json)
+    {
+        int? id = null;
+        string? function = null, module = null, source = null;
+        ulong offset = 0;
+        int? line = null;
+        bool inline = false;
+        UnwindRule? rule = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("id"u8))
+            {
+                id = json.Int32("id");
+            }
+            else if (json.Is("function"u8))
+            {
+                function = json.String("function");
+            }
+            else if (json.Is("module"u8))
+            {
+                module = json.OptionalString("module");
+            }
+            else if (json.Is("offset"u8))
+            {
+                offset = json.UInt64("offset");
+            }
+            else if (json.Is("file"u8))
+            {
+                source = json.OptionalString("file");
+            }
+            else if (json.Is("line"u8))
+            {
+                line = json.Int32("line");
+            }
+            else if (json.Is("inline"u8))
+            {
+                inline = json.Boolean("inline");
+            }
+            else if (json.Is("rule"u8))
+            {
+                int index = RuleWords.IndexOf(json.String("rule", RuleWords));
+                rule = index < 0 ? null : Rules[index];
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        var frame = new TraceFrame(function ?? throw json.Fail("a frame without function"), offset, module, source, line, inline, rule);
+        int frameId = id ?? throw json.Fail("a frame without id");
+        return _frames.TryAdd(frameId, frame)
+            ? new DecodedLine(null, FrameId: frameId)
+            : throw json.Fail($"frame {frameId} is there twice");
+    }
+
+    private DecodedLine Path(ref RecordJson json)
+    {
+        int? id = null;
+        ImmutableArray<int> ids = default;
+        while (json.NextProperty())
+        {
+            if (json.Is("id"u8))
+            {
+                id = json.Int32("id");
+            }
+            else if (json.Is("frames"u8))
+            {
+                ids = FrameIds(ref json);
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        int pathId = id ?? throw json.Fail("a path without id");
+        if (ids.IsDefault)
+        {
+            throw json.Fail("a path without frames");
+        }
+
+        var path = new CallPath([.. ids.Select(frame => _frames[frame])]);
+        return _paths.TryAdd(pathId, path)
+            ? new DecodedLine(null, PathId: pathId, PathFrames: ids)
+            : throw json.Fail($"path {pathId} is there twice");
+    }
+
+    private ImmutableArray<int> FrameIds(ref RecordJson json)
+    {
+        ImmutableArray<int>.Builder ids = ImmutableArray.CreateBuilder<int>();
+        json.StartArray("frames");
+        while (json.NextElement())
+        {
+            int id = json.ElementInt32("a frame id");
+            if (!_frames.ContainsKey(id))
+            {
+                throw json.Fail($"frame {id} is not there");
+            }
+
+            if (ids.Count == TraceFormat.MaxPathFrames)
+            {
+                throw json.Fail($"a path of more than {TraceFormat.MaxPathFrames} frames");
+            }
+
+            ids.Add(id);
+        }
+
+        return ids.DrainToImmutable();
+    }
+
+    private DecodedLine Hit(ref RecordJson json)
+    {
+        long? sequence = null;
+        int? tracepoint = null, pathId = null;
+        int cpu = 0;
+        TraceTask? task = null;
+        TraceClock? clock = null;
+        TraceEnd? end = null;
+        ImmutableArray<ulong> pcs = [];
+        ImmutableArray<TraceRegister> registers = [];
+        while (json.NextProperty())
+        {
+            if (json.Is("seq"u8))
+            {
+                sequence = json.Int64("seq");
+            }
+            else if (json.Is("tracepoint"u8))
+            {
+                tracepoint = json.Int32("tracepoint");
+            }
+            else if (json.Is("cpu"u8))
+            {
+                cpu = json.Int32("cpu");
+            }
+            else if (json.Is("task"u8))
+            {
+                task = HitParts.Task(ref json, _lastHit?.Task);
+            }
+            else if (json.Is("clock"u8))
+            {
+                clock = HitParts.Clock(ref json);
+            }
+            else if (json.Is("path"u8))
+            {
+                pathId = json.Int32("path");
+            }
+            else if (json.Is("pcs"u8) && keepRegisters)
+            {
+                json.StartArray("pcs");
+                pcs = HitParts.HexValues(ref json, "a pc", TraceFormat.MaxPathFrames);
+            }
+            else if (json.Is("registers"u8) && keepRegisters)
+            {
+                registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
+            }
+            else if (json.Is("end"u8))
+            {
+                end = HitParts.End(ref json);
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        var hit = new TraceRecord.Hit
+        {
+            Sequence = sequence ?? throw json.Fail("a hit without seq"),
+            Tracepoint = tracepoint ?? throw json.Fail("a hit without tracepoint"),
+            Cpu = cpu,
+            Task = task,
+            Clock = clock,
+            Path = _paths.GetValueOrDefault(pathId ?? throw json.Fail("a hit without path"))
+                ?? throw json.Fail($"path {pathId} is not there"),
+            Pcs = pcs,
+            Registers = registers,
+            PathEnd = end ?? throw json.Fail("a hit without end"),
+        };
+        Check(hit, ref json);
+        _lastHit = hit;
+        return new DecodedLine(hit, PathId: pathId);
+    }
+
+    private void Check(TraceRecord.Hit hit, ref RecordJson json)
+    {
+        if (hit.Sequence <= (_lastHit?.Sequence ?? 0))
+        {
+            throw json.Fail($"hit {hit.Sequence} after hit {_lastHit?.Sequence ?? 0}: sequence numbers grow, from 1");
+        }
+
+        if (!_tracepoints.Contains(hit.Tracepoint))
+        {
+            throw json.Fail($"tracepoint {hit.Tracepoint} is not there");
+        }
+
+        if (hit.Pcs.Length > 0 && hit.Pcs.Length != hit.Path.PhysicalCount)
+        {
+            throw json.Fail($"{hit.Pcs.Length} pcs for {hit.Path.PhysicalCount} frames that are not inline");
+        }
+    }
+
+    private static TraceRecord.Console Console(ref RecordJson json)
+    {
+        TraceClock? clock = null;
+        string? text = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("clock"u8))
+            {
+                clock = HitParts.Clock(ref json);
+            }
+            else if (json.Is("text"u8))
+            {
+                text = json.String("text");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceRecord.Console(clock, text ?? throw json.Fail("a console record without text"));
+    }
+
+    private static TraceRecord.End End(ref RecordJson json)
+    {
+        long? hits = null;
+        string? reason = null;
+        double seconds = 0;
+        while (json.NextProperty())
+        {
+            if (json.Is("hits"u8))
+            {
+                hits = json.Int64("hits");
+            }
+            else if (json.Is("reason"u8))
+            {
+                reason = json.String("reason");
+            }
+            else if (json.Is("seconds"u8))
+            {
+                seconds = json.Seconds("seconds");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        return new TraceRecord.End(
+            hits is >= 0 ? hits.Value : throw json.Fail("an end without hits"), reason ?? throw json.Fail("an end without reason"), seconds);
+    }
+}
