@@ -1,0 +1,354 @@
+// Requests and their replies: order, error replies, stop replies that nobody asked for, and replies that a cancelled caller left behind.
+//
+// Cancelling a request does not break the connection: the request is out, so its reply is owed, and whoever speaks next reads and drops it
+// first. (A write is never cancelled.) A reply that is malformed breaks the connection: order can no longer be trusted.
+using System.Runtime.CompilerServices;
+using System.Text;
+using KTrace.Rsp.Commands;
+
+namespace KTrace.Rsp;
+
+/// <summary>Matches replies to requests over one connection. One caller at a time.</summary>
+internal sealed class RspExchange(RspConnection connection, RspClientOptions options)
+{
+    /// <summary>Requests of a window stay well below the smallest socket buffer: a stub that blocks on its replies must not block the write.</summary>
+    private const int WindowBytes = 16 * 1024;
+
+    private int _owedReplies;
+    private bool _owedMonitorEnd;
+    private string? _errorText;
+
+    public StubFeatures Features { get; set; } = StubFeatures.Minimal;
+
+    /// <summary>Whether a resume is under way, whose stop reply has not come.</summary>
+    public bool Running { get; set; }
+
+    /// <summary>How many stop replies came that nobody had asked for.</summary>
+    public int StrayStopReplies { get; private set; }
+
+    /// <summary>Sends requests in as few writes as may be and reads their replies in order.</summary>
+    /// <param name="outcomes">As many as commands. Those that were not reached stay as they are.</param>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask SendAsync(ReadOnlyMemory<RspCommand> commands, Memory<RspOutcome> outcomes, CancellationToken cancellationToken)
+    {
+        await DrainAsync(cancellationToken).ConfigureAwait(false);
+        for (var done = 0; done < commands.Length;)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            var (count, resumes) = Append(commands.Span[done..]);
+            var replies = resumes ? count - 1 : count;
+            await connection.FlushAsync(replies).ConfigureAwait(false);
+            Running = resumes;
+            for (var i = done; i < done + replies; i++)
+            {
+                await ReadReplyAsync(done + replies - i, cancellationToken).ConfigureAwait(false);
+                outcomes.Span[i] = Take(commands.Span[i]);
+            }
+
+            done += count;
+            if (resumes)
+            {
+                outcomes.Span[done - 1] = new RspOutcome(RspStatus.Running, 0, 0);
+            }
+        }
+    }
+
+    /// <exception cref="RspException">ErrorReply or Unsupported: the stub refused.</exception>
+    public async ValueTask<TReply> QueryAsync<TReply>(RspQuery<TReply> query, CancellationToken cancellationToken)
+    {
+        await SendOneAsync(query, cancellationToken).ConfigureAwait(false);
+        var outcome = Classify(connection.Payload);
+        return outcome.IsOk ? Parse(query) : throw Refusal(query, outcome);
+    }
+
+    /// <summary>The same, but null for an empty reply or an error.</summary>
+    public async ValueTask<TReply?> TryQueryAsync<TReply>(RspQuery<TReply> query, CancellationToken cancellationToken)
+        where TReply : class
+    {
+        await SendOneAsync(query, cancellationToken).ConfigureAwait(false);
+        return Classify(connection.Payload).IsOk ? Parse(query) : null;
+    }
+
+    public async ValueTask MonitorAsync(MonitorCommand command, CancellationToken cancellationToken)
+    {
+        await DrainAsync(cancellationToken).ConfigureAwait(false);
+        connection.Begin();
+        Append(command);
+        await connection.FlushAsync(1).ConfigureAwait(false);
+        for (var first = true; ; first = false)
+        {
+            try
+            {
+                await ReadPacketAsync(options.MonitorTimeout, cancellationToken).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException)
+            {
+                _owedMonitorEnd = true;
+                throw;
+            }
+
+            var outcome = Classify(connection.Payload);
+            if (!outcome.IsOk)
+            {
+                throw first || outcome.Status == RspStatus.Refused
+                    ? Refusal(command, outcome)
+                    : connection.Break(RspErrorKind.Protocol, "the output of a monitor command ends with an empty packet");
+            }
+
+            try
+            {
+                if (command.Read(connection.Payload))
+                {
+                    return;
+                }
+            }
+            catch (RspException e)
+            {
+                throw connection.Break(e.Kind, e.Message, e);
+            }
+        }
+    }
+
+    /// <summary>Writes a request that has no reply.</summary>
+    public async ValueTask PostAsync(RspRequest request, CancellationToken cancellationToken)
+    {
+        await DrainAsync(cancellationToken).ConfigureAwait(false);
+        connection.Begin();
+        Append(request);
+        await connection.FlushAsync(0).ConfigureAwait(false);
+    }
+
+    /// <summary>Waits for the stop of a running target; null when the connection's patience ended first.</summary>
+    /// <exception cref="RspException">ErrorReply or Unsupported: the stub refused to resume, the target is stopped as before.</exception>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<StopReply?> ReadStopAsync(CancellationToken cancellationToken)
+    {
+        await DrainAsync(cancellationToken).ConfigureAwait(false);
+        while (await connection.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(false) == ReadResult.Packet)
+        {
+            if (StopReply.TryParse(connection.Payload) is { } stop)
+            {
+                return stop;
+            }
+
+            if (TryTakeConsoleOutput())
+            {
+                continue;
+            }
+
+            var outcome = Classify(connection.Payload);
+            if (outcome.IsOk)
+            {
+                throw connection.Break(RspErrorKind.Protocol, $"instead of a stop reply came {PacketText.Brief(connection.Payload)}");
+            }
+
+            Running = false;
+            throw outcome.Status == RspStatus.Unsupported
+                ? new RspException(RspErrorKind.Unsupported, "the stub does not know the request to resume")
+                : ErrorReply("the stub refused to resume", outcome);
+        }
+
+        return null;
+    }
+
+    /// <summary>
+    /// Asks something harmless and reads up to its answer, to learn whether the target is stopped. The two questions have different answers, so
+    /// that the first one's late answer is not taken for the second's: QEMU swallows a request that comes while the target runs.
+    /// </summary>
+    /// <returns>Whether the stub answered before patience ended, and the stop reply that came before the answer, if any.</returns>
+    public async ValueTask<(bool Answered, StopReply? Stop)> ProbeAsync(bool second, CancellationToken cancellationToken)
+    {
+        connection.Begin();
+        Append(second ? new QueryVContActions() : new QueryCurrentThread());
+        await connection.FlushAsync(1).ConfigureAwait(false);
+        StopReply? stop = null;
+        while (await connection.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(false) == ReadResult.Packet)
+        {
+            if (StopReply.TryParse(connection.Payload) is { } found)
+            {
+                stop ??= found;
+            }
+            else if (!TryTakeConsoleOutput() && !(second && connection.Payload.StartsWith("QC"u8)))
+            {
+                return (true, stop);
+            }
+        }
+
+        return (false, stop);
+    }
+
+    /// <summary>The exception for a request that the stub refused.</summary>
+    public RspException Refusal(RspRequest request, RspOutcome outcome)
+    {
+        var packet = new PacketWriter();
+        packet.BeginPacket();
+        request.Write(packet);
+        packet.EndPacket();
+        var name = PacketText.Brief(packet.Payload(0));
+        return outcome.Status == RspStatus.Unsupported
+            ? new RspException(RspErrorKind.Unsupported, $"the stub does not know {name}: its reply was empty")
+            : ErrorReply($"the stub refused {name}", outcome);
+    }
+
+    private RspException ErrorReply(string what, RspOutcome outcome) => _errorText is { } text
+        ? new RspException(RspErrorKind.ErrorReply, $"{what}: {text}") { ErrorText = text }
+        : new RspException(RspErrorKind.ErrorReply, $"{what}: E{outcome.Code:x2}") { ErrorCode = outcome.Code };
+
+    private async ValueTask SendOneAsync(RspRequest request, CancellationToken cancellationToken)
+    {
+        await DrainAsync(cancellationToken).ConfigureAwait(false);
+        connection.Begin();
+        Append(request);
+        await connection.FlushAsync(1).ConfigureAwait(false);
+        await ReadReplyAsync(1, cancellationToken).ConfigureAwait(false);
+    }
+
+    /// <summary>Appends as many requests as go into one write.</summary>
+    private (int Count, bool Resumes) Append(ReadOnlySpan<RspCommand> commands)
+    {
+        connection.Begin();
+        var count = 0;
+        do
+        {
+            Append(commands[count]);
+            if (commands[count++].Resumes)
+            {
+                return (count, true);
+            }
+        }
+        while (count < commands.Length && connection.MayPipeline && connection.Outgoing.Written.Length < WindowBytes);
+        return (count, false);
+    }
+
+    private void Append(RspRequest request)
+    {
+        request.EnsureOffered(Features);
+        connection.Outgoing.BeginPacket();
+        request.Write(connection.Outgoing);
+        connection.Outgoing.EndPacket();
+    }
+
+    private RspOutcome Take(RspCommand command)
+    {
+        var payload = connection.Payload;
+        var outcome = Classify(payload);
+        if (!outcome.IsOk)
+        {
+            return outcome;
+        }
+
+        try
+        {
+            return outcome with { Length = command.Read(payload) };
+        }
+        catch (RspException e)
+        {
+            throw connection.Break(e.Kind, e.Message, e);
+        }
+    }
+
+    private TReply Parse<TReply>(RspQuery<TReply> query)
+    {
+        try
+        {
+            return query.Read(connection.Payload);
+        }
+        catch (RspException e)
+        {
+            throw connection.Break(e.Kind, e.Message, e);
+        }
+    }
+
+    private RspOutcome Classify(ReadOnlySpan<byte> payload)
+    {
+        _errorText = null;
+        if (payload.IsEmpty)
+        {
+            return new RspOutcome(RspStatus.Unsupported, 0, 0);
+        }
+
+        // A hexadecimal reply has an even number of digits, so three characters are no contents.
+        if (payload[0] == 'E' && payload.Length == 3 && HexText.ParseByte(payload[1..]) is >= 0 and var code)
+        {
+            return new RspOutcome(RspStatus.Refused, code, 0);
+        }
+
+        if (payload.StartsWith("E."u8))
+        {
+            _errorText = PacketText.Escape(payload[2..]);
+            return new RspOutcome(RspStatus.Refused, 0, 0);
+        }
+
+        return new RspOutcome(RspStatus.Ok, 0, 0);
+    }
+
+    private async ValueTask DrainAsync(CancellationToken cancellationToken)
+    {
+        while (_owedReplies > 0)
+        {
+            await ReadPacketAsync(options.RequestTimeout, cancellationToken).ConfigureAwait(false);
+            _owedReplies--;
+        }
+
+        while (_owedMonitorEnd)
+        {
+            await ReadPacketAsync(options.MonitorTimeout, cancellationToken).ConfigureAwait(false);
+            var payload = connection.Payload;
+            _owedMonitorEnd = !payload.IsEmpty && payload[0] == 'O' && !payload.SequenceEqual("OK"u8);
+        }
+    }
+
+    /// <summary>Reads one reply; when cancelled, notes how many are left behind.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask ReadReplyAsync(int due, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await ReadPacketAsync(options.RequestTimeout, cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            _owedReplies = due;
+            throw;
+        }
+    }
+
+    /// <summary>Reads the next packet that is no stop reply: no request but `?` has one for an answer, so such a one is late or doubled.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    private async ValueTask ReadPacketAsync(TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        for (var strays = 0; ; strays++)
+        {
+            await connection.ReadAsync(timeout, cancellationToken).ConfigureAwait(false);
+            if (connection.AwaitsHaltReason || StopReply.TryParse(connection.Payload) is not StopReply.Stopped)
+            {
+                return;
+            }
+
+            StrayStopReplies++;
+            connection.Unanswered();
+            if (strays >= options.MaxStrayStopReplies)
+            {
+                throw connection.Break(RspErrorKind.Protocol, $"the stub sent {strays + 1} stop replies that nobody asked for");
+            }
+        }
+    }
+
+    private bool TryTakeConsoleOutput()
+    {
+        var payload = connection.Payload;
+        if (payload.Length < 1 || payload[0] != 'O' || payload.SequenceEqual("OK"u8))
+        {
+            return false;
+        }
+
+        var text = new byte[payload.Length / 2];
+        if (!HexText.TryDecode(payload[1..], text, out _))
+        {
+            return false;
+        }
+
+        options.ConsoleOutput?.Invoke(Encoding.UTF8.GetString(text));
+        return true;
+    }
+}

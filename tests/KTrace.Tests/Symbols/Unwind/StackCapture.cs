@@ -1,0 +1,74 @@
+using System.Globalization;
+using System.Text.Json;
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Tests.Symbols.Unwind;
+
+/// <summary>
+/// A stopped CPU as gdb saw it over QEMU's stub: registers, stack bytes, where the modules are, and the frames that gdb found. The fixtures
+/// also hold what was established as the truth ("expected", one function per physical frame).
+/// </summary>
+internal sealed class StackCapture : IMemoryReader
+{
+    private readonly List<(ulong Start, byte[] Bytes)> _memory = [];
+
+    private StackCapture(JsonElement json)
+    {
+        Label = json.GetProperty("label").GetString()!;
+        Comm = json.GetProperty("comm").GetString()!;
+        Registers = new RegisterSet(X86_64.Instance);
+        foreach (var register in json.GetProperty("regs").EnumerateObject())
+        {
+            Registers[X86_64.Instance.IndexOf(register.Name)] = Hex(register.Value);
+        }
+
+        foreach (var block in json.GetProperty("memory").EnumerateArray())
+        {
+            _memory.Add((Hex(block[0]), Convert.FromHexString(block[1].GetString()!)));
+        }
+
+        foreach (var module in json.GetProperty("modules").EnumerateObject())
+        {
+            Modules[module.Name] = module.Value.EnumerateObject().ToDictionary(s => s.Name, s => Hex(s.Value));
+        }
+
+        GdbFrames = [.. json.GetProperty("gdb").EnumerateArray().Select(f => (Hex(f[0]), f[1].GetString()))];
+        Expected = json.TryGetProperty("expected", out var expected) ? [.. expected.EnumerateArray().Select(e => e.GetString()!)] : [];
+        ExpectedStop = json.TryGetProperty("stop", out var stop) ? stop.GetString()! : "";
+    }
+
+    public string Label { get; }
+
+    public string Comm { get; }
+
+    public RegisterSet Registers { get; }
+
+    public Dictionary<string, Dictionary<string, ulong>> Modules { get; } = [];
+
+    /// <summary>pc and name of gdb's physical frames; what follows the first frame without a name is garbage.</summary>
+    public (ulong Pc, string? Name)[] GdbFrames { get; }
+
+    /// <summary>"rule function+0xoffset" per frame.</summary>
+    public string[] Expected { get; }
+
+    public string ExpectedStop { get; }
+
+    public static StackCapture Parse(string json) => new(JsonDocument.Parse(json).RootElement);
+
+    public MemoryReadResult Read(ulong address, Span<byte> destination)
+    {
+        foreach (var (start, bytes) in _memory)
+        {
+            if (address >= start && address - start <= (ulong)bytes.Length && (ulong)bytes.Length - (address - start) >= (ulong)destination.Length)
+            {
+                bytes.AsSpan((int)(address - start), destination.Length).CopyTo(destination);
+                return MemoryReadResult.Ok;
+            }
+        }
+
+        return MemoryReadResult.NotFetched;
+    }
+
+    private static ulong Hex(JsonElement value) => ulong.Parse(value.GetString()!, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+}
