@@ -1,6 +1,7 @@
 // System calls as a person writes them: arch/x86/entry/syscalls/*.tbl for the names (in table files), the prototypes of
 // include/linux/syscalls.h for the arguments of the common ones. What is not known is shown as a number, never guessed.
 using System.Collections.Frozen;
+using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using KTrace.Symbols.Arch;
@@ -83,6 +84,24 @@ public static class SystemCalls
         }
 
         return text.Append(signature is null ? ", …)" : ")").ToString();
+    }
+
+    /// <summary>The raw arguments of a call (six), and what is known in words of those that its prototype has: null for pointers and for what was not known.</summary>
+    public static (ImmutableArray<ulong> Values, ImmutableArray<string?> Texts) Arguments(RegisterSet user, long number, bool isCompat)
+    {
+        var isI386 = isCompat || user.Architecture.WordSize == 4;
+        var registers = ArgumentRegisters(user.Architecture);
+        var values = registers.Select(r => isI386 ? (uint)user[r] : user[r]).ToImmutableArray();
+        var signature = NameOf(number, isI386) is { } name ? Signatures.Value.GetValueOrDefault(name) : null;
+        var count = signature is null or "-" ? 0 : Math.Min(signature.Length, registers.Length);
+        var texts = ImmutableArray.CreateBuilder<string?>(count);
+        for (var i = 0; i < count; i++)
+        {
+            var isPointer = signature![i] is 'p' or 's' && values[i] != 0;
+            texts.Add(isPointer || !user.IsKnown(registers[i]) ? null : Argument(signature[i], values[i], isI386, null));
+        }
+
+        return (values[..(signature == "-" ? 0 : count == 0 ? values.Length : count)], texts.ToImmutable());
     }
 
     /// <summary>Linux' own convention, which differs from C's in the fourth register of x86-64.</summary>

@@ -1,0 +1,104 @@
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
+using KTrace.Symbols.Kernel;
+
+namespace KTrace.Debugger;
+
+/// <summary>Which tracepoints are armed where. Several may share an address; the stub sees one breakpoint.</summary>
+internal sealed class BreakpointTable(RspClient client, KernelMap map)
+{
+    private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
+    private ulong? _moduleInit;
+
+    /// <summary>The internal stop at do_init_module.</summary>
+    public bool IsModuleInit(ulong address) => address == _moduleInit;
+
+    public IReadOnlyList<Tracepoint> At(ulong address) => _armed.TryGetValue(address, out var here) ? here : [];
+
+    public async ValueTask ArmModuleInitAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!_armed.ContainsKey(address))
+        {
+            await InsertAsync(address, cancellationToken);
+        }
+
+        _moduleInit = address;
+    }
+
+    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
+    {
+        if (!_armed.TryGetValue(address, out var here))
+        {
+            _armed[address] = here = [];
+            if (address != _moduleInit)
+            {
+                await InsertAsync(address, cancellationToken);
+            }
+        }
+
+        here.Add(tracepoint);
+        tracepoint.Address = address;
+    }
+
+    /// <summary>Arms what waited for this module, and forgets breakpoints of the same tracepoints in an earlier load of it.</summary>
+    /// <returns>The tracepoints that were armed, and those whose symbol the module has not.</returns>
+    public async ValueTask<(List<Tracepoint> Armed, List<Tracepoint> Missing)> ArmInModuleAsync(
+        KernelModule module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
+    {
+        var (armed, missing) = (new List<Tracepoint>(), new List<Tracepoint>());
+        foreach (var tracepoint in all.Where(t => t.Module == module.Name))
+        {
+            var name = tracepoint.Symbol.Split('+')[0];
+            var match = module.Symbols?.FindAll(name).Select(m => m.Symbol).FirstOrDefault(s => module.Text.Any(r => r.Contains(s.Value)));
+            if (match is not { Name: not null } symbol)
+            {
+                missing.Add(tracepoint);
+                continue;
+            }
+
+            if (tracepoint.Address is { } old)
+            {
+                await DisarmAsync(tracepoint, old, cancellationToken);
+            }
+
+            await ArmAsync(tracepoint, symbol.Value + tracepoint.Request.Offset, cancellationToken);
+            armed.Add(tracepoint);
+        }
+
+        return (armed, missing);
+    }
+
+    /// <summary>Addresses that now belong to a new module: breakpoints of others there are breakpoints in freed text.</summary>
+    public async ValueTask DisarmWithinAsync(KernelModule module, CancellationToken cancellationToken)
+    {
+        foreach (var address in _armed.Keys.Where(a => module.Text.Any(r => r.Contains(a))).ToList())
+        {
+            foreach (var tracepoint in _armed[address].ToList())
+            {
+                await DisarmAsync(tracepoint, address, cancellationToken);
+            }
+        }
+    }
+
+    private async ValueTask DisarmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
+    {
+        if (!_armed.TryGetValue(address, out var here) || !here.Remove(tracepoint))
+        {
+            return;
+        }
+
+        tracepoint.Address = null;
+        if (here.Count == 0)
+        {
+            _armed.Remove(address);
+            if (address != _moduleInit)
+            {
+                await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, address), cancellationToken);
+            }
+        }
+    }
+
+    /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
+    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken) =>
+        await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, map.Image.Architecture.WordSize == 4 ? (uint)address : address), cancellationToken);
+}

@@ -1,0 +1,130 @@
+// A module is known before its init function runs: load_module() (kernel/module/main.c) calls do_init_module(mod) when the module is relocated,
+// its section attributes stand in sysfs and its notifiers have run. The argument is in the first argument register at the function's entry.
+using System.Collections.Immutable;
+using KTrace.Symbols;
+using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Debugger;
+
+/// <summary>A module that is about to run its init function.</summary>
+/// <param name="BuildId">As the guest has it; empty where the kernel does not keep it.</param>
+/// <param name="Warnings">What makes its frames poorer than they could be, for people.</param>
+public sealed record LoadedModule(KernelModule Module, ImmutableArray<byte> BuildId, IReadOnlyList<string> Warnings);
+
+/// <summary>Reads struct module at do_init_module, and finds the module's files.</summary>
+internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFiles files)
+{
+    /// <summary>The function to stop at.</summary>
+    public const string InitFunction = "do_init_module";
+
+    // Real modules have about 40 sections; more is a guest that lies.
+    private const int MaximumSections = 512;
+    private const int MaximumName = 256;
+
+    private readonly ModuleLayout? _layout = ModuleLayout.Find(map.Image.Layouts);
+
+    /// <summary>False when this kernel's types do not tell how modules look; then modules cannot be named.</summary>
+    public bool CanRead => _layout is not null;
+
+    /// <param name="registers">At the entry of <see cref="InitFunction"/>.</param>
+    /// <returns>Null when struct module could not be read.</returns>
+    public async ValueTask<LoadedModule?> ReadAsync(RegisterSet registers, CancellationToken cancellationToken)
+    {
+        if (_layout is null)
+        {
+            return null;
+        }
+
+        var architecture = map.Image.Architecture;
+        var address = registers[architecture.ArgumentRegisters[0]];
+        var name = await memory.TryReadStringAsync(address + (ulong)_layout.Name, _layout.NameLength, cancellationToken);
+        var textBase = await memory.TryReadWordAsync(address + (ulong)_layout.TextBase, cancellationToken);
+        if (string.IsNullOrEmpty(name) || textBase is null)
+        {
+            return null;
+        }
+
+        var sections = await ReadSectionsAsync(address, cancellationToken);
+        sections.TryAdd(".text", textBase.Value);
+        var buildId = await ReadBuildIdAsync(address, cancellationToken);
+        var warnings = new List<string>();
+        var matching = Matching(name, buildId, warnings);
+        if (matching.Count > 0)
+        {
+            try
+            {
+                return new LoadedModule(KernelModule.Load(name, architecture, sections, matching), buildId, warnings);
+            }
+            catch (MalformedFileException e)
+            {
+                warnings.Add($"module {name}: {e.Message}");
+            }
+        }
+
+        if (warnings.Count == 0)
+        {
+            warnings.Add($"module {name}: no .ko file of it is known, so its frames have no names (--modules DIR tells where to look)");
+        }
+
+        // Without a file not even the size of its text is known; a guess would claim addresses of others.
+        var text = new AddressRange(textBase.Value, textBase.Value + 0x1000);
+        return new LoadedModule(KernelModule.Unknown(name, architecture, textBase.Value, text), buildId, warnings);
+    }
+
+    private List<ElfFile> Matching(string name, ImmutableArray<byte> buildId, List<string> warnings)
+    {
+        var matching = new List<ElfFile>();
+        foreach (var file in files.Open(name, warnings.Add))
+        {
+            var own = file.BuildId;
+            if (!buildId.IsEmpty && !own.IsEmpty && !own.AsSpan().SequenceEqual(buildId.AsSpan()))
+            {
+                warnings.Add($"module {name}: {file.Path} is of another build ({Convert.ToHexStringLower(own.AsSpan())}) than the guest's ({Convert.ToHexStringLower(buildId.AsSpan())}); not used");
+            }
+            else
+            {
+                matching.Add(file);
+            }
+        }
+
+        return matching;
+    }
+
+    private async ValueTask<ImmutableArray<byte>> ReadBuildIdAsync(ulong module, CancellationToken cancellationToken)
+    {
+        var bytes = new byte[20];
+        return _layout!.BuildId is { } offset && await memory.TryReadAsync(module + (ulong)offset, bytes, cancellationToken) && bytes.AsSpan().ContainsAnyExcept((byte)0)
+            ? [.. bytes]
+            : [];
+    }
+
+    private async ValueTask<Dictionary<string, ulong>> ReadSectionsAsync(ulong module, CancellationToken cancellationToken)
+    {
+        var sections = new Dictionary<string, ulong>(StringComparer.Ordinal);
+        var layout = _layout!.Attributes;
+        if (await memory.TryReadWordAsync(module + (ulong)_layout.SectionAttributes, cancellationToken) is not { } attributes || attributes == 0)
+        {
+            return sections;
+        }
+
+        var count = layout.Count is { } offset
+            ? await memory.TryReadUInt32Async(attributes + (ulong)offset, cancellationToken) ?? 0
+            : MaximumSections;
+        for (var i = 0UL; i < Math.Min(count, MaximumSections); i++)
+        {
+            var entry = attributes + (ulong)layout.First + (i * (ulong)layout.Stride);
+            if (await memory.TryReadWordAsync(entry + (ulong)layout.NamePointer, cancellationToken) is not { } namePointer || namePointer == 0
+                || await memory.TryReadWordAsync(entry + (ulong)layout.Address, cancellationToken) is not { } address
+                || await memory.TryReadStringAsync(namePointer, MaximumName, cancellationToken) is not { Length: > 0 } name)
+            {
+                break;
+            }
+
+            sections[name] = address;
+        }
+
+        return sections;
+    }
+}

@@ -1,0 +1,95 @@
+// KASLR (arch/x86/boot/compressed/kaslr.c, 6.1): the slide is a multiple of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64,
+// and the kernel stays below KERNEL_IMAGE_SIZE (1 GiB). On i386 the physical and the virtual slide are one and stay below 512 MiB.
+// The first code to touch the direct map is copy_bootdata (arch/x86/kernel/head64.c), before start_kernel.
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Kernel;
+
+namespace KTrace.Debugger;
+
+/// <summary>Finds where KASLR put the kernel, and proves by the build id in guest memory that it is this kernel.</summary>
+internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemory memory)
+{
+    private const ulong SlideStep = 2 << 20;
+    private const ulong SlideLimit = 1UL << 30;
+
+    // Boot parameters lie below 1 MiB; the rest is for boot loaders that put them elsewhere.
+    private const int WatchedBytes = 1 << 30;
+
+    /// <summary>Bases of the direct map before setup_arch moves it: with 4 and with 5 levels of page tables (Documentation/x86/x86_64/mm.rst).</summary>
+    private static readonly ulong[] DirectMapBases = [0xffff888000000000, 0xff11000000000000];
+
+    /// <summary>True where the early watchpoint works; elsewhere the kernel is looked for again and again while it boots.</summary>
+    public bool CanWatch => image.Architecture is X86_64;
+
+    /// <summary>Sets the watchpoints that stop the guest in copy_bootdata. False when the stub refuses them.</summary>
+    public async ValueTask<bool> WatchAsync(CancellationToken cancellationToken)
+    {
+        foreach (var address in DirectMapBases)
+        {
+            try
+            {
+                await client.SendAsync(new InsertBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
+            }
+            catch (RspException e) when (e.Kind is RspErrorKind.ErrorReply or RspErrorKind.Unsupported)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    public async ValueTask UnwatchAsync(CancellationToken cancellationToken)
+    {
+        foreach (var address in DirectMapBases)
+        {
+            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
+        }
+    }
+
+    /// <summary>The slide in bytes, or null when this kernel is nowhere in the guest's present address space.</summary>
+    public async ValueTask<ulong?> FindAsync(CancellationToken cancellationToken)
+    {
+        var (link, expected) = image.Fingerprint;
+        var found = new byte[expected.Length];
+        for (ulong slide = 0; slide < SlideLimit; slide += SlideStep)
+        {
+            if (await memory.TryReadAsync(Wrap(link + slide), found, cancellationToken) && found.AsSpan().SequenceEqual(expected.AsSpan()))
+            {
+                return slide;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The build id of whatever kernel is in the guest, for a message; null when none is found.</summary>
+    public async ValueTask<string?> FindForeignBuildIdAsync(CancellationToken cancellationToken)
+    {
+        var window = new byte[64 << 10];
+        for (ulong at = 0; at < 2 * SlideLimit; at += (ulong)window.Length)
+        {
+            var start = Wrap(image.KernelMapBase + at);
+            if (start % SlideStep == 0 && !await memory.TryReadAsync(start, window.AsMemory(0, 8), cancellationToken))
+            {
+                at += SlideStep - (ulong)window.Length;
+                continue;
+            }
+
+            var read = await client.ReadMemoryAsync(start, window, cancellationToken);
+            // A GNU note: name size 4, descriptor size 20, type 3, "GNU".
+            var header = (ReadOnlySpan<byte>)[4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
+            var index = window.AsSpan(0, read.ReadableFromStart).IndexOf(header);
+            if (index >= 0 && index + header.Length + 20 <= window.Length)
+            {
+                return Convert.ToHexStringLower(window.AsSpan(index + header.Length, 20));
+            }
+        }
+
+        return null;
+    }
+
+    private ulong Wrap(ulong address) => image.Architecture.WordSize == 4 ? (uint)address : address;
+}

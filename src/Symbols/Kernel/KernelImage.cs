@@ -1,0 +1,154 @@
+using System.Collections.Immutable;
+using System.Text;
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Btf;
+using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
+using KTrace.Symbols.Types;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Symbols.Kernel;
+
+/// <summary>A vmlinux: names, lines, types and unwind rows at link-time addresses. Everything is read when first asked for.</summary>
+public sealed class KernelImage
+{
+    private const int MaximumBanner = 512;
+
+    private readonly Lazy<IStructLayouts> _layouts;
+
+    private KernelImage(ElfFile file, Architecture architecture)
+    {
+        File = file;
+        Architecture = architecture;
+        Symbols = new ElfSymbolTable(file);
+        Symbolizer = Symbolizer.Open(file);
+        BuildId = file.BuildId;
+        Banner = ReadBanner();
+        Release = ReleaseOf(Banner);
+        _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+    }
+
+    public ElfFile File { get; }
+
+    public Architecture Architecture { get; }
+
+    public ElfSymbolTable Symbols { get; }
+
+    public Symbolizer Symbolizer { get; }
+
+    /// <summary>NT_GNU_BUILD_ID; empty when the kernel was linked without.</summary>
+    public ImmutableArray<byte> BuildId { get; }
+
+    /// <summary>linux_banner ("Linux version 6.1.0-56-amd64 (…) …"), or null.</summary>
+    public string? Banner { get; }
+
+    /// <summary>uname -r, out of the banner, or null.</summary>
+    public string? Release { get; }
+
+    public bool HasDwarf => !File.GetSection(".debug_info").IsEmpty;
+
+    /// <summary>Structure layouts: from .BTF (milliseconds), from DWARF where there is none.</summary>
+    public IStructLayouts Layouts => _layouts.Value;
+
+    /// <summary>Where the kernel's own mapping begins (__START_KERNEL_map on x86-64, PAGE_OFFSET on i386), rounded down to 16 MiB.</summary>
+    public ulong KernelMapBase =>
+        File.Sections.Where(s => s.IsExecutable && s.IsAllocated && s.Address != 0).Select(s => s.Address).DefaultIfEmpty().Min() & ~0xffffffUL;
+
+    /// <summary>Bytes that only this kernel has, and where they are linked: its build id, or its banner when it has none.</summary>
+    public (ulong Address, ImmutableArray<byte> Bytes) Fingerprint
+    {
+        get
+        {
+            foreach (var section in File.Sections)
+            {
+                if (section is { IsAllocated: true, Type: ElfSection.TypeNote } && !BuildId.IsEmpty)
+                {
+                    var index = section.Data.Span.IndexOf(BuildId.AsSpan());
+                    if (index >= 0)
+                    {
+                        return (section.Address + (ulong)index, BuildId);
+                    }
+                }
+            }
+
+            return Symbols.TryFindFirst("linux_banner", out var symbol) && Banner is not null
+                ? (symbol.Value, [.. Encoding.UTF8.GetBytes(Banner)])
+                : throw new MalformedFileException(File.Path, "", 0, "neither a build id nor linux_banner: it cannot be told whether the guest runs this kernel");
+        }
+    }
+
+    /// <summary>Opens a vmlinux.</summary>
+    /// <exception cref="MalformedFileException">Not ELF, truncated, of another architecture, or without a symbol table.</exception>
+    public static KernelImage Open(string path)
+    {
+        var file = ElfFile.Open(path);
+        if (Architecture.ForElfMachine(file.Machine) is not { } architecture)
+        {
+            throw new MalformedFileException(path, "", 18, $"machine {file.Machine}; KTrace knows {string.Join(" and ", Architecture.All.Select(a => a.Name))}");
+        }
+
+        if (file.FindSection(".symtab") is null)
+        {
+            throw new MalformedFileException(path, ".symtab", 0, "no symbol table: the file is stripped; use the vmlinux of the kernel's -dbg package or build tree");
+        }
+
+        return new KernelImage(file, architecture);
+    }
+
+    /// <summary>File contents at a link-time address; false outside the file's sections with contents.</summary>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        foreach (var section in File.Sections)
+        {
+            if (section.IsAllocated && section.HasContents && address >= section.Address && address - section.Address < section.Size)
+            {
+                var offset = address - section.Address;
+                if (section.Size - offset < (ulong)destination.Length)
+                {
+                    return false;
+                }
+
+                section.Data.Span.Slice((int)offset, destination.Length).CopyTo(destination);
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>What the unwinder needs to know of it, when it runs <paramref name="slide"/> bytes higher than linked.</summary>
+    public UnwindObject ForUnwinding(ulong slide) => UnwindObject.ForKernel(File, Architecture, slide, Release, SymbolStartAt);
+
+    private SymbolStart? SymbolStartAt(ulong address) =>
+        Symbols.TryFindNearest(address, out var symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null;
+
+    private IStructLayouts OpenLayouts()
+    {
+        if (BtfFile.TryOpen(File) is { } btf)
+        {
+            return new BtfStructLayouts(btf);
+        }
+
+        return new StructLayouts(File);
+    }
+
+    private string? ReadBanner()
+    {
+        if (!Symbols.TryFindFirst("linux_banner", out var symbol))
+        {
+            return null;
+        }
+
+        var bytes = new byte[Math.Clamp((long)symbol.Size, 64, MaximumBanner)];
+        if (!TryRead(symbol.Value, bytes))
+        {
+            return null;
+        }
+
+        var end = bytes.AsSpan().IndexOf((byte)0);
+        return Encoding.UTF8.GetString(end < 0 ? bytes : bytes.AsSpan(0, end)).TrimEnd('\n');
+    }
+
+    private static string? ReleaseOf(string? banner) =>
+        banner?.Split(' ') is ["Linux", "version", { Length: > 0 } release, ..] ? release : null;
+}

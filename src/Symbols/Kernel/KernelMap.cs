@@ -1,0 +1,108 @@
+using System.Collections.Immutable;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Symbols.Kernel;
+
+/// <summary>
+/// What is loaded where: the kernel at its slide, and its modules. The only place where run-time addresses become link-time ones.
+/// For one thread at a time.
+/// </summary>
+public sealed class KernelMap
+{
+    // Names of call sites repeat endlessly; the bound only guards against a guest that walks through everything.
+    private const int MaximumCached = 1 << 16;
+
+    private readonly Dictionary<ulong, IReadOnlyList<Frame>> _frames = [];
+    private ImmutableArray<KernelModule> _modules = [];
+
+    public KernelMap(KernelImage image, ulong slide)
+    {
+        Image = image;
+        Slide = slide;
+        Unwind = new UnwindTable(image.Architecture, [image.ForUnwinding(slide)]);
+    }
+
+    public KernelImage Image { get; }
+
+    /// <summary>KASLR's displacement in bytes.</summary>
+    public ulong Slide { get; }
+
+    /// <summary>Loaded modules in load order.</summary>
+    public ImmutableArray<KernelModule> Modules => _modules;
+
+    /// <summary>Unwind rows of everything that is loaded.</summary>
+    public UnwindTable Unwind { get; private set; }
+
+    public ulong ToRunTime(ulong linkAddress) => Truncate(linkAddress + Slide);
+
+    public ulong ToLinkTime(ulong runAddress) => Truncate(runAddress - Slide);
+
+    /// <summary>
+    /// Takes in a module that is being loaded. Where its text lies, nothing else can be any more: init text that was freed goes, and so do modules
+    /// that must have been unloaded. Those are returned.
+    /// </summary>
+    public ImmutableArray<KernelModule> Load(KernelModule module)
+    {
+        var gone = ImmutableArray.CreateBuilder<KernelModule>();
+        var kept = ImmutableArray.CreateBuilder<KernelModule>();
+        var table = Unwind;
+        foreach (var old in _modules)
+        {
+            var left = old.Name == module.Name ? null : old.Without(module.Text);
+            if (left is null)
+            {
+                gone.Add(old);
+                table = table.Without(old.Name);
+            }
+            else
+            {
+                kept.Add(left);
+                table = left == old ? table : table.With(left.ForUnwinding(Image.Release));
+            }
+        }
+
+        kept.Add(module);
+        _modules = kept.ToImmutable();
+        Unwind = table.With(module.ForUnwinding(Image.Release));
+        _frames.Clear();
+        return gone.ToImmutable();
+    }
+
+    /// <summary>The frames at an address, innermost first: inline functions, then the function itself. Never empty.</summary>
+    /// <param name="address">A run-time address; for return addresses the one before (<see cref="UnwoundFrame.LookupAddress"/>).</param>
+    public IReadOnlyList<Frame> Symbolize(ulong address)
+    {
+        if (_frames.TryGetValue(address, out var frames))
+        {
+            return frames;
+        }
+
+        frames = Look(address);
+        if (_frames.Count >= MaximumCached)
+        {
+            _frames.Clear();
+        }
+
+        _frames[address] = frames;
+        return frames;
+    }
+
+    private IReadOnlyList<Frame> Look(ulong address)
+    {
+        foreach (var module in _modules)
+        {
+            if (module.Text.Any(range => range.Contains(address)))
+            {
+                return module.Symbolizer?.Symbolize(address) is { Count: > 0 } inModule
+                    ? inModule
+                    : [new Frame($"0x{address:x}", address - module.TextBase, module.Name, null, false)];
+            }
+        }
+
+        return Image.Symbolizer.Symbolize(ToLinkTime(address)) is { Count: > 0 } inKernel
+            ? inKernel
+            : [new Frame($"0x{address:x}", 0, null, null, false)];
+    }
+
+    private ulong Truncate(ulong address) => Image.Architecture.WordSize == 4 ? (uint)address : address;
+}

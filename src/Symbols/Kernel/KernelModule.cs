@@ -1,0 +1,108 @@
+// A module as kernel/module/main.c loads it (6.1): an ET_REL file whose SHF_ALLOC sections were given addresses of their own, core and init
+// apart. The shipped .ko has the code and ORC, the debug .ko has DWARF and CFI; either may be missing. Init sections (names that begin with
+// .init, kernel/module/main.c: module_init_section) are freed when the module's init function has returned.
+using System.Collections.Immutable;
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Elf;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Symbols.Kernel;
+
+/// <summary>A loaded module: names, lines and unwind rows at the addresses at which it runs.</summary>
+public sealed class KernelModule
+{
+    private readonly RelocatedSections? _debug;
+    private readonly RelocatedSections? _shipped;
+
+    private KernelModule(string name, Architecture architecture, ulong textBase, RelocatedSections? debug, RelocatedSections? shipped, ImmutableArray<AddressRange> text)
+    {
+        Name = name;
+        Architecture = architecture;
+        TextBase = textBase;
+        _debug = debug;
+        _shipped = shipped;
+        Text = text;
+        var best = debug ?? shipped;
+        Symbols = best is null ? null : new ElfSymbolTable(best);
+        Symbolizer = best is null ? null : Symbolizer.Open(best, name);
+    }
+
+    private KernelModule(KernelModule whole, ImmutableArray<AddressRange> text)
+    {
+        Name = whole.Name;
+        Architecture = whole.Architecture;
+        TextBase = whole.TextBase;
+        _debug = whole._debug;
+        _shipped = whole._shipped;
+        Symbols = whole.Symbols;
+        Symbolizer = whole.Symbolizer;
+        Text = text;
+    }
+
+    /// <summary>As the kernel has it, with underscores.</summary>
+    public string Name { get; }
+
+    public Architecture Architecture { get; }
+
+    /// <summary>Where its .text runs.</summary>
+    public ulong TextBase { get; }
+
+    /// <summary>Its executable sections at run time, init ones included.</summary>
+    public ImmutableArray<AddressRange> Text { get; }
+
+    /// <summary>Symbols at run-time addresses; null when no file of it was found.</summary>
+    public ElfSymbolTable? Symbols { get; }
+
+    public Symbolizer? Symbolizer { get; }
+
+    /// <summary>The file whose symbols are used, or null.</summary>
+    public string? File => (_debug ?? _shipped)?.Path;
+
+    public bool HasDwarf => _debug is not null && !_debug.GetSection(".debug_info").IsEmpty;
+
+    /// <param name="sections">Section name → address, as the kernel's section attributes have them.</param>
+    /// <param name="files">Its .ko and debug .ko, in any order; the one with DWARF gives names and lines, the one with code gives ORC.</param>
+    public static KernelModule Load(string name, Architecture architecture, IReadOnlyDictionary<string, ulong> sections, IReadOnlyList<ElfFile> files)
+    {
+        ElfFile? debugFile = files.FirstOrDefault(f => f.FindSection(".debug_info") is not null);
+        ElfFile? shippedFile = files.FirstOrDefault(f => f.FindSection(".orc_unwind") is { HasContents: true }) ?? files.FirstOrDefault(f => f != debugFile);
+        ulong AddressOf(ElfSection section) => sections.GetValueOrDefault(section.Name);
+        var debug = debugFile is null ? null : new RelocatedSections(debugFile, AddressOf);
+        var shipped = shippedFile is null ? null : shippedFile == debugFile ? debug : new RelocatedSections(shippedFile, AddressOf);
+        var text = ImmutableArray.CreateBuilder<AddressRange>();
+        foreach (var section in (debugFile ?? shippedFile)?.Sections ?? [])
+        {
+            if (section is { IsAllocated: true, IsExecutable: true, Size: > 0 } && sections.TryGetValue(section.Name, out var address))
+            {
+                text.Add(new AddressRange(address, address + section.Size));
+            }
+        }
+
+        return new KernelModule(name, architecture, sections.GetValueOrDefault(".text"), debug, shipped, text.ToImmutable());
+    }
+
+    /// <summary>A module of which nothing but its place is known: its frames can be named by module, and by no more.</summary>
+    public static KernelModule Unknown(string name, Architecture architecture, ulong textBase, AddressRange text) =>
+        new(name, architecture, textBase, null, null, [text]);
+
+    /// <summary>
+    /// What is left of it when <paramref name="added"/> has taken some of its addresses: without its init text, which was freed; null when
+    /// its own .text is taken, so that it must have been unloaded. Itself when nothing overlaps.
+    /// </summary>
+    public KernelModule? Without(ImmutableArray<AddressRange> added)
+    {
+        var left = Text.RemoveAll(mine => added.Any(a => mine.Start < a.End && a.Start < mine.End));
+        if (left.Length == Text.Length)
+        {
+            return this;
+        }
+
+        var hadText = Text.Any(r => r.Contains(TextBase));
+        return left.IsEmpty || (hadText && !left.Any(r => r.Contains(TextBase))) ? null : new KernelModule(this, left);
+    }
+
+    /// <param name="release">The kernel's, for ORC before 6.4.</param>
+    public UnwindObject ForUnwinding(string? release) =>
+        UnwindObject.ForModule(Name, Architecture, _debug, _shipped, release, Text, address =>
+            Symbols is not null && Symbols.TryFindNearest(address, out var symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null);
+}
