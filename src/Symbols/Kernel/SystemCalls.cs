@@ -63,7 +63,7 @@ public static class SystemCalls
         var name = NameOf(number, isI386);
         var signature = name is null ? null : Signatures.Value.GetValueOrDefault(name);
         var text = new StringBuilder(name ?? "syscall_" + number.ToString(CultureInfo.InvariantCulture)).Append('(');
-        var registers = ArgumentRegisters(user.Architecture);
+        var registers = ArgumentRegisters(user.Architecture, isI386);
         var count = signature switch
         {
             null => 3,
@@ -105,8 +105,9 @@ public static class SystemCalls
     }
 
     /// <summary>Linux' own convention, which differs from C's in the fourth register of x86-64.</summary>
-    private static int[] ArgumentRegisters(Architecture architecture) => architecture switch
+    private static int[] ArgumentRegisters(Architecture architecture, bool isI386) => architecture switch
     {
+        X86_64 when isI386 => [X86_64.Rbx, X86_64.Rcx, X86_64.Rdx, X86_64.Rsi, X86_64.Rdi, X86_64.Rbp],
         X86_64 => [X86_64.Rdi, X86_64.Rsi, X86_64.Rdx, X86_64.R10, X86_64.R8, X86_64.R9],
         _ => [I386.Ebx, I386.Ecx, I386.Edx, I386.Esi, I386.Edi, I386.Ebp],
     };
