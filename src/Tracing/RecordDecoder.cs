@@ -341,6 +341,12 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             }
         }
 
+        if (Math.Max(function?.Length ?? 0, Math.Max(module?.Length ?? 0, source?.Length ?? 0)) > TraceFormat.MaxNameLength)
+        {
+            // A path may name one frame 4,096 times: names of megabytes would become gigabytes on the screen.
+            throw json.Fail($"a name of more than {TraceFormat.MaxNameLength} characters");
+        }
+
         var frame = new TraceFrame(function ?? throw json.Fail("a frame without function"), offset, module, source, line, inline, rule);
         int frameId = id ?? throw json.Fail("a frame without id");
         return _frames.TryAdd(frameId, frame)

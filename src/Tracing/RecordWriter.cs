@@ -88,6 +88,11 @@ internal sealed class RecordWriter : IDisposable
 
     public void Write(TraceFrame frame, int id)
     {
+        if (Math.Max(frame.Function.Length, Math.Max(frame.Module?.Length ?? 0, frame.File?.Length ?? 0)) > TraceFormat.MaxNameLength)
+        {
+            throw new ArgumentException($"a name of more than {TraceFormat.MaxNameLength} characters in a frame", nameof(frame));
+        }
+
         Begin("frame"u8);
         _json.WriteNumber("id"u8, id);
         _json.WriteString("function"u8, frame.Function);

@@ -16,6 +16,9 @@ public static class TraceFormat
     /// <summary>Frames in one call path. Linux' largest stack (16 KiB, 8 bytes a return address) cannot hold as many.</summary>
     public const int MaxPathFrames = 4096;
 
+    /// <summary>Characters in the name of a function, module or source file (Linux: KSYM_NAME_LEN is 512, PATH_MAX 4096).</summary>
+    public const int MaxNameLength = 4096;
+
     /// <summary>Characters of console text in one record; a guest that writes no line feeds gets its text in pieces of this size.</summary>
     public const int MaxConsoleText = 4096;
 }

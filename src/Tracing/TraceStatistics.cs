@@ -1,0 +1,26 @@
+using System.Collections.Immutable;
+
+namespace KTrace.Tracing;
+
+/// <summary>A trace in numbers.</summary>
+/// <param name="Hits">All hits of the file.</param>
+/// <param name="Seconds">Wall-clock seconds of the recording, or null when it was not closed.</param>
+/// <param name="Tracepoints">Each tracepoint and its hits, in the order of their ids.</param>
+/// <param name="Paths">Different call paths.</param>
+public sealed record TraceStatistics(
+    long Hits, double? Seconds, ImmutableArray<(TraceTracepoint Tracepoint, long Hits)> Tracepoints, int Paths)
+{
+    /// <summary>Null when the recording's duration is not known, or is nothing.</summary>
+    public double? HitsPerSecond => Seconds > 0 ? Hits / Seconds : null;
+
+    /// <summary>Counts the hits that the trace holds (see <see cref="Trace.Load(string, HitFilter?, bool)"/> for filters).</summary>
+    public static TraceStatistics Of(Trace trace)
+    {
+        var counts = trace.Hits.CountBy(hit => hit.Tracepoint).ToDictionary();
+        return new TraceStatistics(
+            trace.Hits.Count,
+            trace.End?.Seconds,
+            [.. trace.Tracepoints.All.Select(tracepoint => (tracepoint, (long)counts.GetValueOrDefault(tracepoint.Id)))],
+            trace.Hits.Select(hit => hit.Path).Distinct().Count());
+    }
+}
