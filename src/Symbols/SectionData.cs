@@ -44,6 +44,18 @@ public sealed unsafe class SectionData
     /// <summary>True when the bytes live in the file's mapping, so that touching them costs file pages and no heap.</summary>
     public bool IsMapped => _owned is null;
 
+    /// <summary>
+    /// Says that bytes [offset, offset+length) will not be read again soon: pages of the file's mapping leave our memory (they stay in the system's
+    /// cache and come back when touched). Nothing happens to bytes of our own.
+    /// </summary>
+    public void Release(int offset, int length)
+    {
+        if (_mapped is not null && length > 0 && offset >= 0 && offset <= Length - length)
+        {
+            Elf.MappedFile.Release(_mapped + offset, length);
+        }
+    }
+
     /// <summary>A reader that starts at <paramref name="offset"/>; an offset outside is malformed input.</summary>
     public ByteReader ReaderAt(long offset)
     {

@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 
 namespace KTrace.Symbols.Elf;
@@ -33,6 +34,24 @@ internal sealed unsafe class MappedFile
     public long Length { get; }
 
     public byte* Start { get; }
+
+    /// <summary>Takes whole pages of a read-only file mapping out of our memory; their contents stay what they are.</summary>
+    internal static void Release(byte* start, int length)
+    {
+        var page = (nuint)Environment.SystemPageSize;
+        var first = ((nuint)start + page - 1) & ~(page - 1);
+        var end = ((nuint)start + (nuint)length) & ~(page - 1);
+        if (end > first && OperatingSystem.IsLinux())
+        {
+            // Advice: if the system does not take it, nothing but memory is lost.
+            _ = AdviseMemory((void*)first, end - first, DontNeed);
+        }
+    }
+
+    private const int DontNeed = 4; // MADV_DONTNEED, asm-generic/mman-common.h
+
+    [DllImport("libc", EntryPoint = "madvise")]
+    private static extern int AdviseMemory(void* start, nuint length, int advice);
 
     /// <summary>Bytes [offset, offset+length) of the file; both were checked against <see cref="Length"/> by the caller.</summary>
     public SectionData Slice(string name, long offset, long length)

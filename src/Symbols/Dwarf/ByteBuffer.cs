@@ -1,0 +1,84 @@
+namespace KTrace.Symbols.Dwarf;
+
+/// <summary>UTF-8 text under construction. Names and paths go from the file's mapping to the output as the bytes that they are.</summary>
+internal sealed class ByteBuffer
+{
+    private byte[] _bytes;
+
+    public ByteBuffer(int capacity = 256) => _bytes = new byte[capacity];
+
+    public int Length { get; private set; }
+
+    public ReadOnlySpan<byte> Written => new(_bytes, 0, Length);
+
+    public byte[] Array => _bytes;
+
+    public void Clear() => Length = 0;
+
+    public void Append(byte value)
+    {
+        if (Length == _bytes.Length)
+        {
+            Reserve(1);
+        }
+
+        _bytes[Length++] = value;
+    }
+
+    public void Append(ReadOnlySpan<byte> bytes)
+    {
+        Reserve(bytes.Length);
+        bytes.CopyTo(new Span<byte>(_bytes, Length, bytes.Length));
+        Length += bytes.Length;
+    }
+
+    public void Append(string text)
+    {
+        Reserve(System.Text.Encoding.UTF8.GetMaxByteCount(text.Length));
+        Length += System.Text.Encoding.UTF8.GetBytes(text, new Span<byte>(_bytes, Length, _bytes.Length - Length));
+    }
+
+    public void AppendDecimal(ulong value)
+    {
+        Reserve(20);
+        var digits = 1;
+        for (var rest = value; rest >= 10; rest /= 10)
+        {
+            digits++;
+        }
+
+        for (var i = Length + digits - 1; i >= Length; i--)
+        {
+            _bytes[i] = (byte)('0' + (value % 10));
+            value /= 10;
+        }
+
+        Length += digits;
+    }
+
+    /// <summary>Lower-case digits, at least <paramref name="digits"/> of them.</summary>
+    public void AppendHex(ulong value, int digits = 1)
+    {
+        Reserve(16);
+        while (digits < 16 && value >> (4 * digits) != 0)
+        {
+            digits++;
+        }
+
+        for (var shift = 4 * (digits - 1); shift >= 0; shift -= 4)
+        {
+            var nibble = (int)(value >> shift) & 15;
+            _bytes[Length++] = (byte)(nibble < 10 ? '0' + nibble : 'a' + nibble - 10);
+        }
+    }
+
+    private void Reserve(int count)
+    {
+        if (count > _bytes.Length - Length)
+        {
+            var larger = new byte[Math.Max(Length + count, _bytes.Length * 2)];
+            System.Array.Copy(_bytes, larger, Length);
+            _bytes = larger;
+        }
+    }
+}
