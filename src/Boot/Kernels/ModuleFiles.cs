@@ -34,7 +34,7 @@ internal static class ModuleFiles
         }
 
         return Directory.Exists(directory)
-            ? Directory.EnumerateFiles(directory, "*.ko*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = 0, MaxRecursionDepth = 24 })
+            ? Directory.EnumerateFiles(directory, "*.ko*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint, MaxRecursionDepth = 24 })
                 .Take(FileLimit).Where(path => NameOf(path) is not null)
             : [];
     }
