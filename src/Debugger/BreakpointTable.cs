@@ -49,7 +49,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         foreach (var tracepoint in all.Where(t => t.Module == module.Name))
         {
             var name = tracepoint.Symbol.Split('+')[0];
-            var match = module.Symbols?.FindAll(name).Select(m => m.Symbol).FirstOrDefault(s => module.Text.Any(r => r.Contains(s.Value)));
+            var match = module.Symbols?.Find(name).Select(m => m.Symbol).FirstOrDefault(s => module.Text.Any(r => r.Contains(s.Value)));
             if (match is not { Name: not null } symbol)
             {
                 missing.Add(tracepoint);

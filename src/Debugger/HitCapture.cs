@@ -46,7 +46,7 @@ internal sealed class HitCapture
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
         _tasks = TaskLocator.Find(map);
-        _jiffiesAddress = map.Image.Symbols.TryFindFirst("jiffies_64", out var jiffies) ? map.ToRunTime(jiffies.Value) : null;
+        _jiffiesAddress = map.Image.TryFindSymbol("jiffies_64", out var jiffies) ? map.ToRunTime(jiffies.Value) : null;
         _first = _jiffiesAddress is { } address
             ? [new ReadRegisters(Block), new ReadMemory(address, _jiffies)]
             : [new ReadRegisters(Block)];

@@ -82,7 +82,7 @@ public sealed class KernelTarget : IAsyncDisposable
     /// </summary>
     private static async Task<ulong> PollAsync(RspClient client, KernelImage image, SlideFinder finder, CancellationToken cancellationToken)
     {
-        var start = image.Symbols.TryFindFirst("start_kernel", out var symbol) ? symbol.Value : (ulong?)null;
+        var start = image.TryFindSymbol("start_kernel", out var symbol) ? symbol.Value : (ulong?)null;
         if (start is { } address)
         {
             await client.SendAsync(new InsertBreakpoint(BreakpointKind.Hardware, address), cancellationToken);

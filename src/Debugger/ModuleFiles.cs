@@ -73,7 +73,7 @@ public sealed class ModuleFiles : IDisposable
         {
             foreach (var file in Open(name, _ => { }))
             {
-                if (new ElfSymbolTable(file).FindAll(function).Any(m => m.Symbol.IsFunction && m.Symbol.SectionIndex != ElfSymbol.SectionUndefined))
+                if (new ElfSymbolTable(file).Find(function).Any(m => m.Symbol.IsFunction && m.Symbol.SectionIndex != ElfSymbol.SectionUndefined))
                 {
                     return name;
                 }

@@ -41,11 +41,11 @@ internal sealed class TaskLocator
         }
 
         ulong offset;
-        if (image.Symbols.TryFindFirst("current_task", out var symbol))
+        if (image.TryFindSymbol("current_task", out var symbol))
         {
             offset = symbol.Value;
         }
-        else if (image.Symbols.TryFindFirst("pcpu_hot", out symbol) && image.Layouts.TryFindMember("pcpu_hot", "current_task", out var member))
+        else if (image.TryFindSymbol("pcpu_hot", out symbol) && image.Layouts.TryFindMember("pcpu_hot", "current_task", out var member))
         {
             offset = symbol.Value + (ulong)member.ByteOffset;
         }
@@ -54,7 +54,7 @@ internal sealed class TaskLocator
             return null;
         }
 
-        var zeroBased = image.Symbols.TryFindFirst("__per_cpu_start", out var start) && start.Value == 0;
+        var zeroBased = image.TryFindSymbol("__per_cpu_start", out var start) && start.Value == 0;
         return new TaskLocator(image.Architecture, zeroBased ? offset : map.ToRunTime(offset), pid.ByteOffset, comm.ByteOffset, comm.Size);
     }
 

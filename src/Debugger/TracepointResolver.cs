@@ -25,7 +25,7 @@ public sealed class TracepointResolver(KernelImage image, ModuleFiles modules)
     {
         if (request.Symbol is null)
         {
-            return image.Symbols.TryFindNearest(request.Offset, out var nearest)
+            return image.Symbols.TryFindNearest(request.Offset, out ElfSymbol nearest)
                 ? new Tracepoint(id, request, $"{nearest.Name}+0x{request.Offset - nearest.Value:x}", null, request.Offset, null)
                 : throw new TargetException($"{request.Text} lies in no function of {image.File.Path}", "give a link-time address, as in System.map");
         }
@@ -61,7 +61,7 @@ public sealed class TracepointResolver(KernelImage image, ModuleFiles modules)
 
     private Tracepoint? InKernel(int id, TracepointRequest request, string name, string? note)
     {
-        var matches = image.Symbols.FindAll(name).Where(m => IsCode(m.Symbol) && InScope(m.SourceFile, request)).DistinctBy(m => m.Symbol.Value).ToList();
+        var matches = image.Symbols.Find(name).Where(m => IsCode(m.Symbol) && InScope(m.SourceFile, request)).DistinctBy(m => m.Symbol.Value).ToList();
         if (matches.Count == 0)
         {
             return null;
@@ -87,9 +87,9 @@ public sealed class TracepointResolver(KernelImage image, ModuleFiles modules)
 
     private TargetException NotFound(TracepointRequest request)
     {
-        var near = image.Symbols.SuggestNear(request.Symbol!, 5);
+        var near = image.Symbols.Suggest(request.Symbol!, 5);
         var message = $"no function '{request.Symbol}' in {image.File.Path}{(modules.IsEmpty ? "" : " or in the modules given")}";
-        return request.ScopeIsSourceFile && image.Symbols.FindAll(request.Symbol!).Any()
+        return request.ScopeIsSourceFile && image.Symbols.Find(request.Symbol!).Any()
             ? new TargetException($"{message} from {request.Scope}", "leave out the file to see where it is defined")
             : new TargetException(
                 near.Count == 0 ? message : $"{message}; near names: {string.Join(", ", near)}",

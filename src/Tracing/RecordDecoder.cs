@@ -528,6 +528,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         long? hits = null;
         string? reason = null;
         double seconds = 0;
+        double? active = null;
         while (json.NextProperty())
         {
             if (json.Is("hits"u8))
@@ -542,6 +543,10 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 seconds = json.Seconds("seconds");
             }
+            else if (json.Is("active_seconds"u8))
+            {
+                active = json.Seconds("active_seconds");
+            }
             else
             {
                 json.Skip();
@@ -549,6 +554,9 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         }
 
         return new TraceRecord.End(
-            hits is >= 0 ? hits.Value : throw json.Fail("an end without hits"), reason ?? throw json.Fail("an end without reason"), seconds);
+            hits is >= 0 ? hits.Value : throw json.Fail("an end without hits"), reason ?? throw json.Fail("an end without reason"), seconds)
+        {
+            ActiveSeconds = active,
+        };
     }
 }

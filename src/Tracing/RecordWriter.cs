@@ -191,6 +191,11 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("hits"u8, end.Hits);
         _json.WriteString("reason"u8, end.Reason);
         _json.WriteNumber("seconds"u8, Math.Round(end.Seconds, 6));
+        if (end.ActiveSeconds is { } active)
+        {
+            _json.WriteNumber("active_seconds"u8, Math.Round(active, 6));
+        }
+
         EndLine();
     }
 

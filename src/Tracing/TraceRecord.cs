@@ -90,7 +90,11 @@ public abstract record TraceRecord
     /// <param name="Hits">How many hits were recorded.</param>
     /// <param name="Reason">Why the recording ended, for people: <c>guest powered off</c>.</param>
     /// <param name="Seconds">Wall-clock seconds from the guest's first instruction to the end.</param>
-    public sealed record End(long Hits, string Reason, double Seconds) : TraceRecord;
+    public sealed record End(long Hits, string Reason, double Seconds) : TraceRecord
+    {
+        /// <summary>Wall-clock seconds from the first hit to the last; null with fewer than two. Hits per second are counted over these.</summary>
+        public double? ActiveSeconds { get; init; }
+    }
 }
 
 /// <param name="Release">uname -r.</param>

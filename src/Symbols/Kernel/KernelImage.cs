@@ -21,7 +21,7 @@ public sealed class KernelImage
         File = file;
         Architecture = architecture;
         Symbols = new ElfSymbolTable(file);
-        Symbolizer = Symbolizer.Open(file);
+        Symbolizer = new Symbolizer(file, Symbols);
         BuildId = file.BuildId;
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
@@ -71,7 +71,7 @@ public sealed class KernelImage
                 }
             }
 
-            return Symbols.TryFindFirst("linux_banner", out var symbol) && Banner is not null
+            return TryFindSymbol("linux_banner", out var symbol) && Banner is not null
                 ? (symbol.Value, [.. Encoding.UTF8.GetBytes(Banner)])
                 : throw new MalformedFileException(File.Path, "", 0, "neither a build id nor linux_banner: it cannot be told whether the guest runs this kernel");
         }
@@ -93,6 +93,14 @@ public sealed class KernelImage
         }
 
         return new KernelImage(file, architecture);
+    }
+
+    /// <summary>The first symbol of that name.</summary>
+    public bool TryFindSymbol(string name, out ElfSymbol symbol)
+    {
+        var matches = Symbols.Find(name);
+        symbol = matches.Count > 0 ? matches[0].Symbol : default;
+        return matches.Count > 0;
     }
 
     /// <summary>File contents at a link-time address; false outside the file's sections with contents.</summary>
@@ -120,7 +128,7 @@ public sealed class KernelImage
     public UnwindObject ForUnwinding(ulong slide) => UnwindObject.ForKernel(File, Architecture, slide, Release, SymbolStartAt);
 
     private SymbolStart? SymbolStartAt(ulong address) =>
-        Symbols.TryFindNearest(address, out var symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null;
+        Symbols.TryFindNearest(address, out ElfSymbol symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null;
 
     private IStructLayouts OpenLayouts()
     {
@@ -134,7 +142,7 @@ public sealed class KernelImage
 
     private string? ReadBanner()
     {
-        if (!Symbols.TryFindFirst("linux_banner", out var symbol))
+        if (!TryFindSymbol("linux_banner", out var symbol))
         {
             return null;
         }

@@ -23,8 +23,8 @@ public sealed class KernelModule
         _shipped = shipped;
         Text = text;
         var best = debug ?? shipped;
-        Symbols = best is null ? null : new ElfSymbolTable(best);
-        Symbolizer = best is null ? null : Symbolizer.Open(best, name);
+        Symbols = best?.Symbols;
+        Symbolizer = best is null ? null : new Symbolizer(best, name);
     }
 
     private KernelModule(KernelModule whole, ImmutableArray<AddressRange> text)
@@ -104,5 +104,5 @@ public sealed class KernelModule
     /// <param name="release">The kernel's, for ORC before 6.4.</param>
     public UnwindObject ForUnwinding(string? release) =>
         UnwindObject.ForModule(Name, Architecture, _debug, _shipped, release, Text, address =>
-            Symbols is not null && Symbols.TryFindNearest(address, out var symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null);
+            Symbols is not null && Symbols.TryFindNearest(address, out ElfSymbol symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null);
 }

@@ -90,7 +90,7 @@ public static class SystemCalls
     public static (ImmutableArray<ulong> Values, ImmutableArray<string?> Texts) Arguments(RegisterSet user, long number, bool isCompat)
     {
         var isI386 = isCompat || user.Architecture.WordSize == 4;
-        var registers = ArgumentRegisters(user.Architecture);
+        var registers = ArgumentRegisters(user.Architecture, isI386);
         var values = registers.Select(r => isI386 ? (uint)user[r] : user[r]).ToImmutableArray();
         var signature = NameOf(number, isI386) is { } name ? Signatures.Value.GetValueOrDefault(name) : null;
         var count = signature is null or "-" ? 0 : Math.Min(signature.Length, registers.Length);

@@ -1,0 +1,294 @@
+using System.Diagnostics;
+using System.Threading.Channels;
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
+using KTrace.Symbols.Unwind;
+using KTrace.Tracing;
+
+namespace KTrace.Debugger;
+
+/// <summary>When to stop recording, besides the guest's own end.</summary>
+/// <param name="MaximumHits">After so many hits, or null.</param>
+/// <param name="Timeout">After so long since the guest was let go, or null.</param>
+/// <param name="Until">When a line of the console contains this text, or null.</param>
+public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until);
+
+/// <summary>Live news of a recording. Called from the recording's own task: return quickly.</summary>
+public interface IRecordingProgress
+{
+    void Hit(TraceRecord.Hit hit);
+
+    void Console(string line);
+
+    /// <summary>A module came, a tracepoint was armed, something is missing.</summary>
+    void Note(string text, bool isWarning);
+}
+
+/// <summary>Why a recording ended.</summary>
+public enum RecordingEnd
+{
+    GuestEnded,
+    HitLimit,
+    Timeout,
+    ConsoleText,
+    Interrupted,
+}
+
+/// <param name="Hits">Hits in the trace.</param>
+/// <param name="Seconds">Wall-clock seconds since the guest was let go.</param>
+public sealed record RecordingResult(RecordingEnd End, long Hits, double Seconds);
+
+/// <summary>Lets an identified target run, and writes a record for every hit until there is a reason to stop.</summary>
+public sealed class Recorder
+{
+    private readonly KernelTarget _target;
+    private readonly IReadOnlyList<Tracepoint> _tracepoints;
+    private readonly ModuleTracker _modules;
+    private readonly BreakpointTable _breakpoints;
+    private readonly HitCapture _capture;
+    private readonly HitRecords _records;
+    private readonly TraceWriter _writer;
+    private readonly ChannelReader<string> _console;
+    private readonly RecorderLimits _limits;
+    private readonly IRecordingProgress? _progress;
+    private readonly RegisterDescription _pc;
+    private readonly RspCommand[] _skip = new RspCommand[2];
+    private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
+    private TraceClock? _clock;
+    private long _hits;
+    private double _firstHit;
+    private double _lastHit;
+    private RecordingEnd? _end;
+
+    /// <param name="console">Lines of the guest's serial console, as they come.</param>
+    /// <param name="writer">Its header is already written.</param>
+    public Recorder(
+        KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ModuleFiles modules, TraceWriter writer,
+        ChannelReader<string> console, RecorderLimits limits, IRecordingProgress? progress)
+    {
+        _target = target;
+        _tracepoints = tracepoints;
+        _modules = new ModuleTracker(target.Map, target.Memory, modules);
+        _breakpoints = new BreakpointTable(target.Client, target.Map);
+        _capture = new HitCapture(target.Client, target.Map);
+        _records = new HitRecords(target.Map);
+        _writer = writer;
+        _console = console;
+        _limits = limits;
+        _progress = progress;
+        _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
+    }
+
+    /// <summary>
+    /// Arms the tracepoints and records. The end record is written in every case, errors included, except when the trace itself cannot be written.
+    /// </summary>
+    /// <exception cref="RspException">The stub broke while the guest ran.</exception>
+    /// <exception cref="TraceWriteException">The disk is full, or the like.</exception>
+    public async Task<RecordingResult> RunAsync(CancellationToken cancellationToken)
+    {
+        var elapsed = Stopwatch.StartNew();
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        if (_limits.Timeout is { } timeout)
+        {
+            limit.CancelAfter(timeout);
+        }
+
+        try
+        {
+            await ArmAsync(limit.Token);
+            await LoopAsync(elapsed, limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            _end = cancellationToken.IsCancellationRequested ? RecordingEnd.Interrupted : RecordingEnd.Timeout;
+        }
+        catch (Exception e) when (e is RspException or TargetException)
+        {
+            DrainConsole();
+            WriteEnd("error: " + e.Message, elapsed);
+            throw;
+        }
+
+        DrainConsole();
+        WriteEnd(Reason(_end!.Value), elapsed);
+        return new RecordingResult(_end.Value, _hits, elapsed.Elapsed.TotalSeconds);
+    }
+
+    private async Task ArmAsync(CancellationToken cancellationToken)
+    {
+        foreach (var tracepoint in _tracepoints.Where(t => t.Module is null))
+        {
+            await _breakpoints.ArmAsync(tracepoint, _target.Map.ToRunTime(tracepoint.LinkAddress), cancellationToken);
+            _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+        }
+
+        if (_target.Map.Image.TryFindSymbol(ModuleTracker.InitFunction, out var initFunction) && _modules.CanRead)
+        {
+            await _breakpoints.ArmModuleInitAsync(_target.Map.ToRunTime(initFunction.Value), cancellationToken);
+        }
+        else if (initFunction.Name is not null)
+        {
+            Warn("this kernel's types (BTF or DWARF) do not tell how struct module looks: frames in modules will have no names");
+        }
+    }
+
+    private async Task LoopAsync(Stopwatch elapsed, CancellationToken cancellationToken)
+    {
+        await _target.Client.ContinueAsync(cancellationToken);
+        Task<bool>? consoleReady = null;
+        var stopped = _target.Client.WaitForStopAsync(cancellationToken).AsTask();
+        while (true)
+        {
+            if (!stopped.IsCompleted)
+            {
+                consoleReady ??= _console.WaitToReadAsync(cancellationToken).AsTask();
+                var closed = consoleReady is { IsCompletedSuccessfully: true, Result: false };
+                await Task.WhenAny(stopped, closed ? stopped : consoleReady);
+            }
+
+            if (consoleReady is { IsCompleted: true } && !(consoleReady.IsCompletedSuccessfully && !consoleReady.Result))
+            {
+                await consoleReady;
+                consoleReady = null;
+                DrainConsole();
+            }
+
+            if (_end is null && stopped.IsCompleted)
+            {
+                if (await stopped is not StopReply.Stopped stop)
+                {
+                    _end = RecordingEnd.GuestEnded;
+                }
+                else
+                {
+                    await OnStopAsync(stop, elapsed, cancellationToken);
+                    if (_end is null)
+                    {
+                        stopped = _target.Client.WaitForStopAsync(cancellationToken).AsTask();
+                    }
+                }
+            }
+
+            if (_end is not null)
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>One stop: take what needs the guest to stand still, let it go, then name and write while it runs.</summary>
+    private async ValueTask OnStopAsync(StopReply.Stopped stop, Stopwatch elapsed, CancellationToken cancellationToken)
+    {
+        var capture = await _capture.TakeAsync(stop, cancellationToken);
+        var pc = capture.Registers.ProgramCounter;
+        _clock = capture.Jiffies is { } jiffies ? new TraceClock(jiffies) : null;
+        if (_breakpoints.IsModuleInit(pc))
+        {
+            await OnModuleAsync(capture, cancellationToken);
+        }
+
+        var here = _breakpoints.At(pc);
+        if (_limits.MaximumHits is not { } maximum || _hits + here.Count < maximum)
+        {
+            await LeaveAsync(stop, capture, cancellationToken);
+        }
+
+        foreach (var tracepoint in here)
+        {
+            _lastHit = elapsed.Elapsed.TotalSeconds;
+            _firstHit = _hits == 0 ? _lastHit : _firstHit;
+            var hit = _records.Create(++_hits, tracepoint, capture, _clock);
+            _writer.Write(hit);
+            _progress?.Hit(hit);
+            if (_hits == _limits.MaximumHits)
+            {
+                _end = RecordingEnd.HitLimit;
+                return;
+            }
+        }
+    }
+
+    /// <summary>Past the breakpoint and on: without a stop where its instruction does nothing, with one step of this CPU otherwise.</summary>
+    private async ValueTask LeaveAsync(StopReply.Stopped stop, StopCapture capture, CancellationToken cancellationToken)
+    {
+        var client = _target.Client;
+        var skipped = NopSkip.LengthAt(capture.Code.Span, capture.Registers);
+        if (skipped > 0)
+        {
+            _capture.Block.SetValue(_pc, capture.Registers.ProgramCounter + (ulong)skipped);
+            _skip[0] = new WriteRegister(_pc, _capture.Block);
+            _skip[1] = client.ContinueCommand;
+            await client.SendBatchAsync(_skip, _skipOutcomes, cancellationToken);
+            return;
+        }
+
+        await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
+        if (await client.WaitForStopAsync(cancellationToken) is StopReply.Stopped)
+        {
+            await client.ContinueAsync(cancellationToken);
+        }
+    }
+
+    private async ValueTask OnModuleAsync(StopCapture capture, CancellationToken cancellationToken)
+    {
+        if (await _modules.ReadAsync(capture.Registers, cancellationToken) is not { } loaded)
+        {
+            Warn("a module was loaded and could not be read; its frames have no names");
+            return;
+        }
+
+        var module = loaded.Module;
+        await _breakpoints.DisarmWithinAsync(module, cancellationToken);
+        _target.Map.Load(module);
+        _records.ForgetNames();
+        _writer.Write(new TraceRecord.Module(module.Name, module.TextBase, loaded.BuildId.IsEmpty ? null : Convert.ToHexStringLower(loaded.BuildId.AsSpan()), module.File is null ? null : Path.GetFileName(module.File)));
+        foreach (var warning in loaded.Warnings)
+        {
+            Warn(warning);
+        }
+
+        var (armed, missing) = await _breakpoints.ArmInModuleAsync(module, _tracepoints, cancellationToken);
+        foreach (var tracepoint in armed)
+        {
+            _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            _progress?.Note($"{tracepoint.Symbol} armed: module {module.Name} is being loaded", false);
+        }
+
+        foreach (var tracepoint in missing)
+        {
+            Warn($"module {module.Name} has no function '{tracepoint.Symbol}'");
+        }
+    }
+
+    private void DrainConsole()
+    {
+        while (_console.TryRead(out var line))
+        {
+            _writer.Write(new TraceRecord.Console(_clock, line));
+            _progress?.Console(line);
+            if (_limits.Until is { } until && line.Contains(until, StringComparison.Ordinal))
+            {
+                _end ??= RecordingEnd.ConsoleText;
+            }
+        }
+    }
+
+    private void Warn(string text)
+    {
+        _writer.Write(new TraceRecord.Warning(text));
+        _progress?.Note(text, true);
+    }
+
+    private void WriteEnd(string reason, Stopwatch elapsed) =>
+        _writer.Write(new TraceRecord.End(_hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits > 1 ? _lastHit - _firstHit : null });
+
+    private string Reason(RecordingEnd end) => end switch
+    {
+        RecordingEnd.GuestEnded => "guest powered off",
+        RecordingEnd.HitLimit => "hit limit reached",
+        RecordingEnd.Timeout => "time limit reached",
+        RecordingEnd.ConsoleText => $"console showed: {_limits.Until}",
+        RecordingEnd.Interrupted => "interrupted",
+        _ => end.ToString(),
+    };
+}
