@@ -33,6 +33,9 @@ public sealed class FramePointerRows : IUnwindRowSource
     /// <summary>The row of a function's first instruction: only the return address has been pushed.</summary>
     public static UnwindRow AtEntry(Architecture architecture) => Row(architecture, architecture.StackPointer, 1, framePointerSaved: false);
 
+    /// <summary>The row behind one push of something that is no register.</summary>
+    internal static UnwindRow BehindOnePush(Architecture architecture) => Row(architecture, architecture.StackPointer, 2, framePointerSaved: false);
+
     public UnwindRow? FindRow(ulong address)
     {
         if (!_isBuiltWithThem.Value || _symbolAt(address) is not { } symbol)

@@ -9,6 +9,8 @@ internal static class SavedRegistersReader
     // arch/x86/entry/entry_32.S: since 5.3 (3c88c692c287) kernel-mode frames are completed with sp and ss, and say so in cs.
     private const uint I386CompletedKernelFrame = 1u << 29;
     private const ulong FlagsVirtual8086 = 1UL << 17;
+    private const ulong FlagsAlwaysSet = 2;
+    private const ulong FlagsDefined = 0x3fffff;
     private const ulong VsyscallPage = 0xffffffffff600000;
     private const int MaximumSize = 168;
 
@@ -58,6 +60,12 @@ internal static class SavedRegistersReader
 
                 registers[slot.Register] = slot.IsSegment ? (ushort)value : value;
             }
+        }
+
+        // EFLAGS (Intel SDM volume 1, 3.4.3): bit 1 is always set and nothing above bit 21 exists. Random words rarely look like that.
+        if ((registers[architecture.Flags] & ~FlagsDefined) != 0 || (registers[architecture.Flags] & FlagsAlwaysSet) == 0)
+        {
+            return Result.Failed(new UnwindStop.Corrupt($"saved registers at 0x{address:x} with impossible flags 0x{registers[architecture.Flags]:x}"));
         }
 
         var number = isWhole ? SignExtend(Word(bytes[layout.SystemCallNumber..], word), word) : 0;

@@ -70,8 +70,7 @@ public static class StackUnwinder
             var outcome = step.Apply(row, frame.Registers);
             if (outcome.Caller is not null)
             {
-                caller = outcome.Caller;
-                return null;
+                return Called(step, frame, outcome.Caller, table, out caller);
             }
 
             if (outcome.IsUser)
@@ -93,6 +92,24 @@ public static class StackUnwinder
         }
 
         return WithoutRow(step, frames, table, failure, out caller);
+    }
+
+    /// <summary>
+    /// A retpoline overwrites its own return address with the function to jump to and returns. Stopped there, that function's entry is on
+    /// the stack where a caller should be; the real return address is the next word.
+    /// </summary>
+    private static UnwindStop? Called(FrameStep step, UnwoundFrame frame, UnwoundFrame found, IUnwindTable table, out UnwoundFrame? caller)
+    {
+        caller = found;
+        if (!frame.IsCall && found.IsCall && KernelEntries.IsThunk(table.FunctionAt(frame.ProgramCounter))
+            && table.FunctionAt(found.ProgramCounter) is { } target && target != table.FunctionAt(found.ProgramCounter - 1))
+        {
+            var outcome = step.Apply(NullCall(frame.Registers.Architecture), found.Registers);
+            caller = outcome.Caller;
+            return outcome.Stop;
+        }
+
+        return null;
     }
 
     private static UnwindStop End(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table)
@@ -118,7 +135,8 @@ public static class StackUnwinder
             return end;
         }
 
-        if (frame.IsCall && KernelEntries.HasPtRegs(function))
+        // Not only behind a call: ORC is wrong for the one instruction that follows error_entry, which leaves pt_regs on its caller's stack.
+        if (KernelEntries.HasPtRegs(function))
         {
             var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
             caller = outcome.Caller;

@@ -16,6 +16,9 @@ public sealed class UnwindTable : IUnwindTable
     // Rows are small and hot code is little: the bound only guards against a target that walks through everything.
     private const int MaximumCached = 1 << 16;
 
+    private const int RetpolineSize = 32;
+    private const int CallSize = 5;
+
     private readonly Architecture _architecture;
     private readonly ImmutableArray<UnwindObject> _objects;
     private readonly (AddressRange Range, UnwindObject Object)[] _ranges;
@@ -67,6 +70,13 @@ public sealed class UnwindTable : IUnwindTable
         var linked = address - o.Slide;
         var cfi = o.CallFrames?.FindRow(linked);
         var orc = o.Orc?.FindRow(linked);
+        if (cfi is null && o.SymbolAt(linked) is { } thunk && KernelEntries.IsIndirectThunk(thunk.Name))
+        {
+            // Before its call of itself a retpoline has pushed nothing, behind it one word (ORC gives up at the first half). The thunks
+            // stand 32 bytes apart under one symbol or several. Patched ones jump at once, from within the first five bytes.
+            return [(linked - thunk.Start) % RetpolineSize < CallSize ? FramePointerRows.AtEntry(_architecture) : FramePointerRows.BehindOnePush(_architecture)];
+        }
+
         UnwindRow[] rows = (cfi, orc) switch
         {
             (null, null) => [],

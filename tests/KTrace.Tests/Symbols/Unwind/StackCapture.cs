@@ -42,6 +42,9 @@ internal sealed class StackCapture : IMemoryReader
 
     public string Comm { get; }
 
+    /// <summary>The kernel's release.</summary>
+    public string Release { get; private init; } = "";
+
     public RegisterSet Registers { get; }
 
     public Dictionary<string, Dictionary<string, ulong>> Modules { get; } = [];
@@ -54,7 +57,11 @@ internal sealed class StackCapture : IMemoryReader
 
     public string ExpectedStop { get; }
 
-    public static StackCapture Parse(string json) => new(JsonDocument.Parse(json).RootElement);
+    public static StackCapture Parse(string json)
+    {
+        var root = JsonDocument.Parse(json).RootElement;
+        return new StackCapture(root) { Release = root.TryGetProperty("release", out var release) ? release.GetString()! : "" };
+    }
 
     public MemoryReadResult Read(ulong address, Span<byte> destination)
     {

@@ -39,7 +39,12 @@ internal static class StockUnwind
     /// <summary>One frame as the fixtures have it.</summary>
     public static string Describe(UnwoundFrame frame, UnwindTable table)
     {
-        var o = table.Objects.First(o => o.Text.Any(t => t.Contains(frame.LookupAddress)));
+        var o = table.Objects.FirstOrDefault(o => o.Text.Any(t => t.Contains(frame.LookupAddress)));
+        if (o is null)
+        {
+            return $"{frame.Rule} 0x{frame.ProgramCounter:x}";
+        }
+
         var symbol = o.SymbolAt(frame.LookupAddress - o.Slide)!.Value;
         var module = o.Name == "vmlinux" ? "" : $" [{o.Name}]";
         return $"{frame.Rule} {symbol.Name}+0x{frame.ProgramCounter - o.Slide - symbol.Start:x}{module}";
