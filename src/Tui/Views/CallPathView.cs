@@ -1,0 +1,130 @@
+using System.Globalization;
+using KTrace.Tracing;
+
+namespace KTrace.Tui.Views;
+
+/// <summary>What a <see cref="CallPathView"/> shows besides functions and source lines.</summary>
+/// <param name="Addresses">The pc of each physical frame, and offsets.</param>
+/// <param name="Rules">What found each frame.</param>
+/// <param name="Registers">The hit's registers, below the path.</param>
+public sealed record CallPathOptions(bool Addresses = false, bool Rules = false, bool Registers = false);
+
+/// <summary>One hit: who, when, and the whole call path, innermost first, down to the reason why it ends.</summary>
+public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header, TracepointTable tracepoints, CallPathOptions? options = null)
+    : View
+{
+    private const int Gap = 2;
+
+    // The shortest source that still says something: …/netdev.c:2147.
+    private const int SourceMinimum = 18;
+
+    private readonly CallPathOptions _options = options ?? new CallPathOptions();
+
+    public override IEnumerable<TextLine> Lines(int? width)
+    {
+        yield return Title();
+        (TextLine Name, int PcIndex, TraceFrame Frame)[] frames =
+            [.. hit.Path.WithPcIndexes().Select(entry => (Name(entry.Frame), entry.PcIndex, entry.Frame))];
+        int numbers = FrameText.Number(Math.Max(frames.Length - 1, 0)).Length;
+        int nameStart = 1 + numbers + Gap + (_options.Addresses ? AddressWidth() + Gap : 0) + (_options.Rules ? 5 + Gap : 0);
+        int names = frames.Length == 0 ? 0 : frames.Max(frame => frame.Name.Width);
+        int sources = frames.Length == 0 ? 0 : frames.Max(frame => TerminalText.Width(HitTable.Place(frame.Frame)));
+        if (width is { } cells && nameStart + names + Gap + sources > cells)
+        {
+            // The functions are what is asked for; the sources take what they leave.
+            names = Math.Min(names, Math.Max(0, cells - nameStart - Gap - SourceMinimum));
+        }
+
+        int lastPc = -1;
+        for (int i = 0; i < frames.Length; i++)
+        {
+            (TextLine name, int pcIndex, TraceFrame frame) = frames[i];
+            string number = FrameText.Number(i);
+            TextLine line = new TextLine().PadTo(1 + numbers - number.Length).Add(number, TextRole.Number).PadTo(1 + numbers + Gap);
+            if (_options.Addresses)
+            {
+                line.Add(pcIndex != lastPc && pcIndex < hit.Pcs.Length ? Address(hit.Pcs[pcIndex]) : "", TextRole.Number)
+                    .PadTo(1 + numbers + Gap + AddressWidth() + Gap);
+            }
+
+            if (_options.Rules)
+            {
+                line.Add(FrameText.Rule(frame.Rule), TextRole.Number);
+            }
+
+            line.PadTo(nameStart).Add(width is null ? name : name.Fit(names));
+            if (frame.File is not null)
+            {
+                int start = nameStart + names + Gap;
+                line.PadTo(start).Add(
+                    width is null ? HitTable.Place(frame) : TerminalText.KeepEnd(HitTable.Place(frame), width.Value - start), TextRole.Source);
+            }
+
+            lastPc = pcIndex;
+            yield return line;
+        }
+
+        TextLine end = new TextLine().PadTo(1 + numbers + Gap).Add(hit.PathEnd.Describe(hit.Task), TextRole.Reason);
+        yield return end;
+        if (_options.Registers && !hit.Registers.IsDefaultOrEmpty)
+        {
+            yield return new TextLine();
+            foreach (TextLine line in RegisterLines(width))
+            {
+                yield return line;
+            }
+        }
+    }
+
+    private TextLine Title()
+    {
+        TextLine line = new TextLine()
+            .Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}"), TextRole.Heading)
+            .Add("  ").Add(tracepoints.Name(hit.Tracepoint), TextRole.Heading)
+            .Add(string.Create(CultureInfo.InvariantCulture, $"  cpu {hit.Cpu}"));
+        if (hit.Task is { } task)
+        {
+            line.Add("  ").Add(task.ToString());
+        }
+
+        if (hit.Clock is { } clock && HitTable.Time(clock, header) is not "-" and var time)
+        {
+            line.Add("  ").Add(clock.Seconds(header.JiffiesPerSecond) is null ? time : time + " s");
+        }
+
+        return line;
+    }
+
+    private TextLine Name(TraceFrame frame)
+    {
+        TextLine line = FrameText.Name(frame);
+        return _options.Addresses && !frame.IsInline ? line.Add($" +{TraceHex.Format(frame.Offset)}", TextRole.Number) : line;
+    }
+
+    private int AddressWidth() => 2 + (2 * WordSize());
+
+    private int WordSize() => Symbols.Arch.Architecture.ForName(header.Arch)?.WordSize ?? 8;
+
+    private string Address(ulong value) => $"0x{value.ToString(WordSize() == 4 ? "x8" : "x16", CultureInfo.InvariantCulture)}";
+
+    private IEnumerable<TextLine> RegisterLines(int? width)
+    {
+        int names = hit.Registers.Max(register => TerminalText.Width(TerminalText.Sanitize(register.Name)));
+        int cell = names + 1 + AddressWidth();
+        int perLine = width is { } cells ? Math.Max(1, (cells - 1) / (cell + Gap)) : 1;
+        // Down the columns, as people read lists: rax rbx rcx below each other.
+        int rows = (hit.Registers.Length + perLine - 1) / perLine;
+        for (int row = 0; row < rows; row++)
+        {
+            var line = new TextLine();
+            for (int column = 0; column < perLine && (column * rows) + row < hit.Registers.Length; column++)
+            {
+                TraceRegister register = hit.Registers[(column * rows) + row];
+                int start = 1 + (column * (cell + Gap));
+                line.PadTo(start).Add(register.Name, TextRole.Number).PadTo(start + names + 1).Add(Address(register.Value));
+            }
+
+            yield return line;
+        }
+    }
+}
