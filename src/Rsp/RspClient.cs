@@ -82,7 +82,9 @@ public sealed class RspClient : IAsyncDisposable
     /// <exception cref="RspException">Nobody listens, or what listens is no usable stub.</exception>
     public static async ValueTask<RspClient> ConnectAsync(
         RspEndpoint endpoint, RspClientOptions? options = null, CancellationToken cancellationToken = default) =>
-        await ConnectAsync(await endpoint.ConnectAsync(cancellationToken).ConfigureAwait(false), options, cancellationToken).ConfigureAwait(false);
+        await ConnectAsync(
+            await endpoint.ConnectAsync(options ?? new RspClientOptions(), cancellationToken).ConfigureAwait(false), options, cancellationToken)
+            .ConfigureAwait(false);
 
     /// <summary>The same over a stream that is open already. A cancelled read of it must consume nothing, as with sockets.</summary>
     public static async ValueTask<RspClient> ConnectAsync(

@@ -12,6 +12,12 @@ public sealed record RspClientOptions
     /// <summary>How long an interrupted target may take to report its stop, before the client asks by other means.</summary>
     public TimeSpan InterruptTimeout { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>
+    /// How long a read may block its thread before it goes on asynchronously; only over sockets. A few milliseconds make a hot
+    /// tracepoint cost a fraction of the CPU time; zero never blocks.
+    /// </summary>
+    public TimeSpan AttentiveWait { get; init; } = TimeSpan.FromMilliseconds(5);
+
     /// <summary>The longest packet to take from the stub, in bytes of payload.</summary>
     public int MaxPacketBytes { get; init; } = 1 << 20;
 

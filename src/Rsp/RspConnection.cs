@@ -7,6 +7,7 @@
 // Acknowledgements, while they are on: with a stub that takes a request as acknowledgement (StubProfile.TakesRequestAsAck) the `+` goes out in
 // front of the next write, otherwise at once. A bad checksum is answered with `-` and the packet read again, a `-` by sending the request
 // again; both a bounded number of times and only while a single request is under way: in a pipeline nobody could tell which is meant.
+using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 
 namespace KTrace.Rsp;
@@ -282,7 +283,7 @@ internal sealed class RspConnection : IAsyncDisposable
 
             throw Break(RspErrorKind.Timeout, $"the stub was silent for {timeout.TotalSeconds:0.###} s{Awaited()}, {Progress()}");
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
             EnsureUsable();
             throw Break(RspErrorKind.Disconnected, $"the connection was lost{Awaited()}, {Progress()}: {e.Message}", e);
@@ -308,7 +309,7 @@ internal sealed class RspConnection : IAsyncDisposable
         {
             throw Break(RspErrorKind.Timeout, $"the stub took no bytes for {_options.RequestTimeout.TotalSeconds:0.###} s{Awaited()}", e);
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
             EnsureUsable();
             throw Break(RspErrorKind.Disconnected, $"the stub closed the connection while {bytes.Length} bytes were written{Awaited()}: {e.Message}", e);

@@ -42,28 +42,39 @@ public sealed record RspEndpoint
     public override string ToString() => Path is { } path ? $"unix:{path}" : $"tcp:{(Host.Contains(':') ? $"[{Host}]" : Host)}:{Port}";
 
     /// <exception cref="RspException">Disconnected: nobody listens there.</exception>
-    internal async ValueTask<NetworkStream> ConnectAsync(CancellationToken cancellationToken)
+    internal async ValueTask<Stream> ConnectAsync(RspClientOptions options, CancellationToken cancellationToken)
     {
         var socket = Path is null
             ? new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true }
             : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            await (Path is { } path
-                ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken)
-                : socket.ConnectAsync(Host, Port, cancellationToken)).ConfigureAwait(false);
-            return new NetworkStream(socket, ownsSocket: true);
+            // On a thread, not asynchronously: see AttentiveSocketStream. Disposing the socket ends an attempt that takes too long.
+            await Task.Run(() => Connect(socket), cancellationToken).WaitAsync(options.RequestTimeout, cancellationToken).ConfigureAwait(false);
+            return new AttentiveSocketStream(socket, options.AttentiveWait, options.RequestTimeout);
         }
-        catch (Exception e) when (e is SocketException or ArgumentException)
-        {
-            // ArgumentException: a path longer than the 107 bytes that sockaddr_un holds.
-            socket.Dispose();
-            throw new RspException(RspErrorKind.Disconnected, $"cannot connect to {this}: {e.Message}", e);
-        }
-        catch
+        catch (Exception e)
         {
             socket.Dispose();
+            if (e is SocketException or ArgumentException or TimeoutException)
+            {
+                // ArgumentException: a path longer than the 107 bytes that sockaddr_un holds.
+                throw new RspException(RspErrorKind.Disconnected, $"cannot connect to {this}: {e.Message}", e);
+            }
+
             throw;
+        }
+    }
+
+    private void Connect(Socket socket)
+    {
+        if (Path is { } path)
+        {
+            socket.Connect(new UnixDomainSocketEndPoint(path));
+        }
+        else
+        {
+            socket.Connect(Host, Port);
         }
     }
 }

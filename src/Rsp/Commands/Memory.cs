@@ -19,6 +19,25 @@ internal static class MemoryLimits
 /// The outcome's length is how many bytes were read, from the start on.</summary>
 public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCommand
 {
+    /// <summary>
+    /// Reads of one range, cut at 4 KiB page boundaries and at what one packet carries, for a batch: a page that is refused (the guard page above a kernel
+    /// stack, say) then takes no other with it.
+    /// </summary>
+    /// <returns>How many reads were appended.</returns>
+    public static int AppendByPage(ICollection<RspCommand> batch, StubFeatures features, ulong address, Memory<byte> destination)
+    {
+        var count = 0;
+        for (; !destination.IsEmpty; count++)
+        {
+            var length = (int)Math.Min((ulong)Math.Min(destination.Length, features.MaxMemoryRead), 4096 - (address & 4095));
+            batch.Add(new ReadMemory(address, destination[..length]));
+            address += (ulong)length;
+            destination = destination[length..];
+        }
+
+        return count;
+    }
+
     internal override void Write(PacketWriter packet) =>
         packet.Text("m"u8).Hex(Address).Text(","u8).Hex((ulong)Destination.Length);
 
