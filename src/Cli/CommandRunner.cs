@@ -3,7 +3,7 @@ using KTrace.Boot;
 using KTrace.Debugger;
 using KTrace.Rsp;
 using KTrace.Symbols;
-using KTrace.Tui;
+using KTrace.Tui.Views;
 
 namespace KTrace.Cli;
 
