@@ -50,7 +50,9 @@ internal static class SymbolNameMatching
         }
 
         Span<int> rows = stackalloc int[3 * (MaximumLength + 1)];
-        var (before, previous, current) = (rows[..(MaximumLength + 1)], rows.Slice(MaximumLength + 1, MaximumLength + 1), rows[(2 * (MaximumLength + 1))..]);
+        var before = rows[..(MaximumLength + 1)];
+        var previous = rows.Slice(MaximumLength + 1, MaximumLength + 1);
+        var current = rows[(2 * (MaximumLength + 1))..];
         for (var j = 0; j <= b.Length; j++)
         {
             previous[j] = j;

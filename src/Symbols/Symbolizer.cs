@@ -1,0 +1,201 @@
+using System.Text;
+using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
+
+namespace KTrace.Symbols;
+
+/// <summary>
+/// Address → frames of one object (the kernel, or a module): the functions that were inlined there, innermost first, then the function that has the
+/// stack frame, each with file and line. Where DWARF is missing or damaged the symbol table answers alone. Thread-safe; one look-up runs at a time.
+/// </summary>
+public sealed class Symbolizer
+{
+    private const int CachedUnits = 24;
+    private const int CachedAddresses = 16384;
+
+    private readonly Lock _lock = new();
+    private readonly Dictionary<ulong, Frame[]> _cache = [];
+    private readonly UnitSymbols?[] _units = new UnitSymbols?[CachedUnits];
+    private readonly int[] _unitOffsets = new int[CachedUnits];
+    private readonly long[] _lastUse = new long[CachedUnits];
+    private readonly SourceFiles _files;
+    private readonly GrowingArray<ResolvedFrame> _frames = new();
+    private readonly UnitFinder _finder;
+    private long _uses;
+
+    /// <param name="sections">Debug sections at the addresses at which look-ups will ask.</param>
+    /// <param name="symbols">Symbols at the same addresses.</param>
+    /// <param name="module">The module's name for <see cref="Frame.Module"/>; null for the kernel itself.</param>
+    public Symbolizer(ISectionSource sections, ElfSymbolTable symbols, string? module = null)
+    {
+        Symbols = symbols;
+        Module = module;
+        Sections = new DwarfSections(sections);
+        Units = new UnitIndex(Sections);
+        _files = new SourceFiles(Sections, shortForm: true);
+        _finder = new UnitFinder(Sections, Units);
+    }
+
+    /// <summary>A linked file at its link addresses.</summary>
+    public Symbolizer(ElfFile file, string? module = null)
+        : this(file, new ElfSymbolTable(file), module)
+    {
+    }
+
+    /// <summary>A relocatable file at the addresses that its sections were given.</summary>
+    public Symbolizer(RelocatedSections sections, string? module = null)
+        : this(sections, sections.Symbols, module)
+    {
+    }
+
+    public ElfSymbolTable Symbols { get; }
+
+    public string? Module { get; }
+
+    /// <summary>False when the file was stripped of its debug information: frames then come from symbols only.</summary>
+    public bool HasDwarf => !Sections.Info.IsEmpty;
+
+    internal DwarfSections Sections { get; }
+
+    internal UnitIndex Units { get; }
+
+    /// <summary>
+    /// The frames of an address (for a return address: of the byte before it), innermost first; at least one. An address that nothing covers gives one
+    /// frame named <c>0x…</c>.
+    /// </summary>
+    public IReadOnlyList<Frame> Symbolize(ulong address)
+    {
+        lock (_lock)
+        {
+            if (_cache.TryGetValue(address, out var cached))
+            {
+                return cached;
+            }
+
+            var frames = Resolve(address);
+            if (_cache.Count >= CachedAddresses)
+            {
+                // Hot addresses come back at once; what a trace touched an hour ago need not.
+                _cache.Clear();
+            }
+
+            _cache.Add(address, frames);
+            return frames;
+        }
+    }
+
+    /// <summary>True when the address lies in a section of the object that holds code.</summary>
+    public bool IsCode(ulong address) => Symbols.TryFindSection(address, out var section, out _) && section.IsExecutable;
+
+    /// <summary>
+    /// What the function with the stack frame is called: DWARF's name, but the symbol's where that says more (a clone such as <c>foo.cold</c>, a label of
+    /// assembly code). "None" and 0 when neither knows. The offset is from the symbol's start.
+    /// </summary>
+    internal (StringReference Name, ulong Offset) NameFunction(ulong address, in ResolvedFrame frame)
+    {
+        var hasSymbol = Symbols.TryFindNearest(address, out int index);
+        if (!hasSymbol)
+        {
+            return (frame.Name, frame.Name.IsNone ? 0 : address - frame.Low);
+        }
+
+        var symbol = Symbols.At(index);
+        if (frame.Name.IsNone)
+        {
+            return (Symbols.NameReference(index), address - symbol.Value);
+        }
+
+        var name = Sections.Bytes(frame.Name);
+        var symbolName = Symbols.NameBytes(symbol.NameOffset);
+        // A symbol of another name at the function's own start is an alias: DWARF's name is the source's.
+        var isSame = symbolName.SequenceEqual(name) || symbol.Value == frame.Low;
+        var isClone = symbolName.Length > name.Length && symbolName[name.Length] == '.' && symbolName.StartsWith(name);
+        if (isClone || (!isSame && symbol.Type == ElfSymbol.TypeNone))
+        {
+            return (Symbols.NameReference(index), address - symbol.Value);
+        }
+
+        return (frame.Name, address - (isSame ? symbol.Value : frame.Low));
+    }
+
+    private Frame[] Resolve(ulong address)
+    {
+        _frames.Clear();
+        var unit = HasDwarf ? Units.Find(address, withLines: false) : -1;
+        if (unit < 0 && HasDwarf && IsCode(address))
+        {
+            unit = Units.Find(address, withLines: true);
+        }
+
+        if (unit >= 0)
+        {
+            ResolveIn(unit, address);
+        }
+
+        if (_frames.Count == 0)
+        {
+            _frames.Add(new ResolvedFrame { File = -1 });
+        }
+
+        var frames = new Frame[_frames.Count];
+        for (var i = 0; i < frames.Length; i++)
+        {
+            ref var frame = ref _frames[i];
+            var (name, offset) = frame.IsInline ? (frame.Name, address - Math.Min(address, frame.Low)) : NameFunction(address, in frame);
+            var source = frame.File >= 0 ? new SourceLine(Encoding.UTF8.GetString(_files.Path(frame.File)), frame.Line) : null;
+            frames[i] = new Frame(name.IsNone ? $"0x{address:x}" : TextOf(name), offset, Module, source, frame.IsInline);
+        }
+
+        return frames;
+    }
+
+    private void ResolveIn(int unit, ulong address)
+    {
+        try
+        {
+            var symbols = LoadUnit(unit);
+            symbols.TryResolve(address, default, _files, _frames);
+            if ((_frames.Count == 0 || _frames[0].Name.IsNone) && Symbols.TryFindNearest(address, out int index)
+                && Symbols.At(index) is { Type: ElfSymbol.TypeFunction } symbol && address - symbol.Value < symbol.Size && symbols.GoDeep())
+            {
+                _frames.Clear();
+                symbols.TryResolve(address, default, _files, _frames);
+            }
+        }
+        catch (MalformedFileException)
+        {
+            // Damage costs the unit that has it: its addresses are named by their symbols.
+            _frames.Clear();
+        }
+    }
+
+    internal string TextOf(StringReference name) =>
+        name.Section == StringSection.SymbolNames ? Symbols.NameOf(name.Offset) : Sections.Text(name);
+
+    /// <summary>The unit at an offset of .debug_info, of the last few that were asked for. Call under the lock.</summary>
+    private UnitSymbols LoadUnit(int offset)
+    {
+        var slot = 0;
+        for (var i = 0; i < CachedUnits; i++)
+        {
+            if (_units[i] is { } cached && _unitOffsets[i] == offset)
+            {
+                _lastUse[i] = ++_uses;
+                return cached;
+            }
+
+            if (_lastUse[i] < _lastUse[slot])
+            {
+                slot = i;
+            }
+        }
+
+        var symbols = _units[slot] ?? new UnitSymbols(Sections, _finder.Find);
+        _units[slot] = null;
+        _lastUse[slot] = 0;
+        symbols.Load(offset);
+        (_units[slot], _unitOffsets[slot], _lastUse[slot]) = (symbols, offset, ++_uses);
+        return symbols;
+    }
+}
