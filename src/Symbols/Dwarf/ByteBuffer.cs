@@ -3,17 +3,42 @@ namespace KTrace.Symbols.Dwarf;
 /// <summary>UTF-8 text under construction. Names and paths go from the file's mapping to the output as the bytes that they are.</summary>
 internal sealed class ByteBuffer
 {
+    private const int Enough = 64 << 10;
+
+    private readonly Stream? _sink;
     private byte[] _bytes;
 
     public ByteBuffer(int capacity = 256) => _bytes = new byte[capacity];
+
+    /// <summary>A buffer that <see cref="FlushIfFull"/> empties into a stream.</summary>
+    public ByteBuffer(Stream sink)
+        : this(Enough + 4096) => _sink = sink;
 
     public int Length { get; private set; }
 
     public ReadOnlySpan<byte> Written => new(_bytes, 0, Length);
 
-    public byte[] Array => _bytes;
-
     public void Clear() => Length = 0;
+
+    /// <summary>Between two answers: writes to the sink when there is enough to be worth a system call.</summary>
+    public void FlushIfFull()
+    {
+        if (Length >= Enough)
+        {
+            Flush();
+        }
+    }
+
+    /// <summary>Writes everything to the sink.</summary>
+    public void Flush()
+    {
+        if (_sink is not null && Length > 0)
+        {
+            _sink.Write(_bytes, 0, Length);
+            _sink.Flush();
+            Length = 0;
+        }
+    }
 
     public void Append(byte value)
     {

@@ -1,0 +1,273 @@
+using System.Text;
+using KTrace.Symbols;
+using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
+
+namespace KTrace.Cli.Verbs;
+
+/// <summary>One way of writing down what is at addresses. In a relocatable file an address is an offset into a section.</summary>
+internal abstract class SymAnswers
+{
+    public abstract Symbolizer Symbolizer { get; }
+
+    public bool HasDwarf => Symbolizer.HasDwarf;
+
+    /// <summary>Addresses are offsets into sections.</summary>
+    public abstract bool IsRelocatable { get; }
+
+    public static SymAnswers Create(ElfFile file, string format) =>
+        format == "addr2line" ? new Addr2LineAnswers(file) : new FrameAnswers(file, asJson: format == "json");
+
+    /// <summary>Appends the answers in order; returns how many addresses were found.</summary>
+    public abstract int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into);
+}
+
+/// <summary>Where to look: an address, or in a relocatable file an offset and, when it came from a symbol, its section (else -1).</summary>
+internal readonly record struct SymQuestion(ulong Address, int Section);
+
+/// <summary>The lines of binutils' addr2line.</summary>
+internal sealed class Addr2LineAnswers : SymAnswers
+{
+    private readonly Addr2Line _addr2Line;
+
+    public Addr2LineAnswers(ElfFile file) => _addr2Line = new Addr2Line(file);
+
+    public override Symbolizer Symbolizer => _addr2Line.Symbolizer;
+
+    public override bool IsRelocatable => _addr2Line.IsRelocatable;
+
+    public override int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into)
+    {
+        var addresses = new ulong[questions.Length];
+        for (var i = 0; i < addresses.Length; i++)
+        {
+            addresses[i] = questions[i].Address;
+        }
+
+        return _addr2Line.Append(addresses, into);
+    }
+}
+
+/// <summary>KTrace's own text, and JSON.</summary>
+internal sealed class FrameAnswers : SymAnswers
+{
+    private readonly ResolvedFrame[] _nothing = [new() { File = -1 }];
+    private readonly bool _asJson;
+    private readonly byte[] _module;
+    private readonly BatchResolver _resolver;
+
+    public FrameAnswers(ElfFile file, bool asJson)
+    {
+        _asJson = asJson;
+        IsRelocatable = file.IsRelocatable;
+        var name = IsRelocatable ? ModuleName(file.Path) : null;
+        Symbolizer = IsRelocatable
+            ? new Symbolizer(new RelocatedSections(file, RelocatedSections.OneAfterTheOther(file)), name)
+            : new Symbolizer(file);
+        _module = Encoding.UTF8.GetBytes(name ?? "");
+        _resolver = new BatchResolver(Symbolizer.Sections, Symbolizer.Units, Symbolizer.Symbols, shortPaths: true);
+    }
+
+    public override Symbolizer Symbolizer { get; }
+
+    public override bool IsRelocatable { get; }
+
+    public override int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into)
+    {
+        var places = new ulong[questions.Length];
+        for (var i = 0; i < places.Length; i++)
+        {
+            places[i] = IsRelocatable ? Place(questions[i]) : questions[i].Address;
+        }
+
+        var result = _resolver.Resolve(places, Symbolizer.IsCode);
+        var found = 0;
+        for (var i = 0; i < places.Length; i++)
+        {
+            var frames = result.Frames(i);
+            var isFound = !frames.IsEmpty || Symbolizer.Symbols.TryFindNearest(places[i], out int _);
+            if (frames.IsEmpty)
+            {
+                frames = _nothing;
+            }
+
+            if (_asJson)
+            {
+                AppendJson(questions[i].Address, places[i], i, frames, result, into);
+            }
+            else
+            {
+                AppendText(questions[i].Address, places[i], i, frames, result, into);
+            }
+
+            found += isFound ? 1 : 0;
+            into.FlushIfFull();
+        }
+
+        return found;
+    }
+
+    /// <summary>e1000e of …/e1000e.ko; the kernel writes module names with underscores.</summary>
+    private static string ModuleName(string path)
+    {
+        var name = Path.GetFileName(path);
+        return name[..(name.IndexOf('.') is var dot && dot > 0 ? dot : name.Length)].Replace('-', '_');
+    }
+
+    // An offset alone means the first section of code that is long enough.
+    private ulong Place(SymQuestion question)
+    {
+        var sections = Symbolizer.Symbols.Sections;
+        if (question.Section >= 0)
+        {
+            return Symbolizer.Symbols.AddressOf(sections[question.Section]) + question.Address;
+        }
+
+        foreach (var section in sections)
+        {
+            if (section.IsAllocated && section.IsExecutable && question.Address < section.Size)
+            {
+                return Symbolizer.Symbols.AddressOf(section) + question.Address;
+            }
+        }
+
+        return ulong.MaxValue;
+    }
+
+    private void AppendText(ulong address, ulong place, int index, ReadOnlySpan<ResolvedFrame> frames, BatchResult result, ByteBuffer into)
+    {
+        for (var i = 0; i < frames.Length; i++)
+        {
+            ref readonly var frame = ref frames[i];
+            if (i == 0)
+            {
+                into.Append("0x"u8);
+                into.AppendHex(address, 16);
+            }
+            else
+            {
+                into.Append("                  "u8);
+            }
+
+            into.Append("  "u8);
+            AppendName(place, in frame, into, out var offset, out var isNamed);
+            if (isNamed && !frame.IsInline)
+            {
+                into.Append("+0x"u8);
+                into.AppendHex(offset);
+            }
+
+            if (_module.Length > 0)
+            {
+                into.Append(" ["u8);
+                into.Append(_module);
+                into.Append((byte)']');
+            }
+
+            if (frame.File >= 0)
+            {
+                into.Append("  "u8);
+                into.Append(result.Path(index, frame.File));
+                into.Append((byte)':');
+                if (frame.Line > 0)
+                {
+                    into.AppendDecimal((uint)frame.Line);
+                }
+                else
+                {
+                    into.Append((byte)'?');
+                }
+            }
+
+            into.Append(frame.IsInline ? "  (inlined)\n"u8 : "\n"u8);
+        }
+    }
+
+    private void AppendJson(ulong address, ulong place, int index, ReadOnlySpan<ResolvedFrame> frames, BatchResult result, ByteBuffer into)
+    {
+        into.Append("{\"address\":\"0x"u8);
+        into.AppendHex(address);
+        into.Append("\",\"frames\":["u8);
+        var name = new ByteBuffer();
+        for (var i = 0; i < frames.Length; i++)
+        {
+            ref readonly var frame = ref frames[i];
+            name.Clear();
+            AppendName(place, in frame, name, out var offset, out var isNamed);
+            into.Append(i > 0 ? ",{\"function\":"u8 : "{\"function\":"u8);
+            if (isNamed)
+            {
+                AppendJsonString(name.Written, into);
+                into.Append(",\"offset\":\"0x"u8);
+                into.AppendHex(offset);
+                into.Append((byte)'"');
+            }
+            else
+            {
+                into.Append("null"u8);
+            }
+
+            if (_module.Length > 0)
+            {
+                into.Append(",\"module\":"u8);
+                AppendJsonString(_module, into);
+            }
+
+            if (frame.File >= 0)
+            {
+                into.Append(",\"file\":"u8);
+                AppendJsonString(result.Path(index, frame.File), into);
+                into.Append(",\"line\":"u8);
+                into.AppendDecimal((uint)frame.Line);
+            }
+
+            into.Append(frame.IsInline ? ",\"inline\":true}"u8 : "}"u8);
+        }
+
+        into.Append("]}\n"u8);
+    }
+
+    private void AppendName(ulong place, in ResolvedFrame frame, ByteBuffer into, out ulong offset, out bool isNamed)
+    {
+        StringReference name;
+        (name, offset) = frame.IsInline ? (frame.Name, place - Math.Min(place, frame.Low)) : Symbolizer.NameFunction(place, in frame);
+        isNamed = !name.IsNone;
+        if (!isNamed)
+        {
+            into.Append("??"u8);
+        }
+        else if (name.Section == StringSection.SymbolNames)
+        {
+            into.Append(Symbolizer.Symbols.NameBytes(name.Offset));
+        }
+        else
+        {
+            into.Append(Symbolizer.Sections.Bytes(name));
+        }
+    }
+
+    private static void AppendJsonString(ReadOnlySpan<byte> text, ByteBuffer into)
+    {
+        into.Append((byte)'"');
+        foreach (var b in text)
+        {
+            if (b is (byte)'"' or (byte)'\\')
+            {
+                into.Append((byte)'\\');
+                into.Append(b);
+            }
+            else if (b < 0x20)
+            {
+                into.Append("\\u00"u8);
+                into.AppendHex(b, 2);
+            }
+            else
+            {
+                into.Append(b);
+            }
+        }
+
+        into.Append((byte)'"');
+    }
+}

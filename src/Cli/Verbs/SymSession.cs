@@ -1,0 +1,293 @@
+using System.Text;
+using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
+
+namespace KTrace.Cli.Verbs;
+
+/// <summary>Questions come as text, from the command line or from a stream; answers go out in the same order.</summary>
+internal sealed class SymSession
+{
+    // Long enough for a writer that is still writing, too short for a person or a program that waits for an answer.
+    private const int PauseMilliseconds = 2;
+    private const int MaximumBatch = 1 << 18;
+
+    private readonly SymAnswers _answers;
+    private readonly ByteBuffer _output;
+    private readonly TextWriter _errors;
+    private readonly GrowingArray<SymQuestion> _questions = new(64);
+    private bool _allFound = true;
+
+    public SymSession(SymAnswers answers, Stream output, TextWriter errors)
+    {
+        _answers = answers;
+        _output = new ByteBuffer(output);
+        _errors = errors;
+    }
+
+    /// <summary>Answers the arguments of the command line. The exit status: 0 or 1.</summary>
+    public int Answer(IReadOnlyList<string> questions)
+    {
+        foreach (var question in questions)
+        {
+            Add(Encoding.UTF8.GetBytes(question));
+        }
+
+        Flush();
+        return _allFound ? 0 : 1;
+    }
+
+    /// <summary>Reads lines until the end of input and answers whenever it pauses. The exit status: 0 or 1.</summary>
+    public int AnswerAll(Stream input)
+    {
+        var reader = new PausingReader(input);
+        var line = new ByteBuffer();
+        while (reader.Read(PauseMilliseconds, out var chunk))
+        {
+            if (chunk.IsEmpty)
+            {
+                // The input pauses: somebody may be waiting.
+                Flush();
+                continue;
+            }
+
+            while (chunk.IndexOf((byte)'\n') is var end and >= 0)
+            {
+                if (line.Length > 0)
+                {
+                    line.Append(chunk[..end]);
+                    Add(line.Written);
+                    line.Clear();
+                }
+                else
+                {
+                    Add(chunk[..end]);
+                }
+
+                chunk = chunk[(end + 1)..];
+                if (_questions.Count >= MaximumBatch)
+                {
+                    Flush();
+                }
+            }
+
+            line.Append(chunk);
+        }
+
+        if (line.Length > 0)
+        {
+            Add(line.Written);
+        }
+
+        Flush();
+        return _allFound ? 0 : 1;
+    }
+
+    private void Flush()
+    {
+        if (_questions.Count > 0)
+        {
+            var found = _answers.Append(new ReadOnlySpan<SymQuestion>(_questions.Items, 0, _questions.Count), _output);
+            _allFound &= found == _questions.Count;
+            _questions.Clear();
+        }
+
+        _output.Flush();
+    }
+
+    private void Add(ReadOnlySpan<byte> text)
+    {
+        text = text.Trim(" \t\r"u8);
+        if (TryParseHex(text, out var address))
+        {
+            _questions.Add(new SymQuestion(address, -1));
+        }
+        else if (!text.IsEmpty)
+        {
+            AddSymbol(Encoding.UTF8.GetString(text));
+        }
+    }
+
+    private static bool TryParseHex(ReadOnlySpan<byte> text, out ulong value)
+    {
+        value = 0;
+        if (text.StartsWith("0x"u8) || text.StartsWith("0X"u8))
+        {
+            text = text[2..];
+        }
+
+        if (text.IsEmpty || text.Length > 16)
+        {
+            return false;
+        }
+
+        foreach (var b in text)
+        {
+            var digit = b switch
+            {
+                >= (byte)'0' and <= (byte)'9' => b - '0',
+                >= (byte)'a' and <= (byte)'f' => b - 'a' + 10,
+                >= (byte)'A' and <= (byte)'F' => b - 'A' + 10,
+                _ => -1,
+            };
+            if (digit < 0)
+            {
+                return false;
+            }
+
+            value = (value << 4) | (uint)digit;
+        }
+
+        return true;
+    }
+
+    // name, name+0x10, name+0x10/0x80, and what an oops puts around them: "? name+0x10/0x80 [module]".
+    private void AddSymbol(string text)
+    {
+        var name = text.StartsWith("? ", StringComparison.Ordinal) ? text[2..] : text;
+        if (name.IndexOf(" [", StringComparison.Ordinal) is var module and > 0)
+        {
+            name = name[..module];
+        }
+
+        ulong offset = 0;
+        ulong? size = null;
+        var plus = name.LastIndexOf('+');
+        if (plus > 0)
+        {
+            var numbers = name[(plus + 1)..];
+            var slash = numbers.IndexOf('/');
+            if (slash > 0 && TryParseHex(Encoding.UTF8.GetBytes(numbers[(slash + 1)..]), out var length))
+            {
+                size = length;
+                numbers = numbers[..slash];
+            }
+
+            if (!TryParseHex(Encoding.UTF8.GetBytes(numbers), out offset))
+            {
+                Unknown($"{text}: neither a hexadecimal address nor a symbol with an offset");
+                return;
+            }
+
+            name = name[..plus];
+        }
+
+        var matches = _answers.Symbolizer.Symbols.Find(name);
+        var functions = matches.Where(m => m.Symbol.IsFunction).ToList();
+        IReadOnlyList<SymbolMatch> usable = functions.Count > 0 ? functions : matches;
+        if (usable.Count > 1 && size is not null && usable.Where(m => m.Symbol.Size == size).ToList() is { Count: > 0 } fitting)
+        {
+            usable = fitting;
+        }
+
+        if (usable.Count == 0)
+        {
+            var near = _answers.Symbolizer.Symbols.Suggest(name);
+            Unknown($"{name}: no such symbol" + (near.Count > 0 ? "; near: " + string.Join(", ", near) : ""));
+        }
+        else if (usable.Select(m => m.Symbol.Value).Distinct().Count() > 1)
+        {
+            Unknown($"{name}: {usable.Count} symbols have this name; say which: "
+                + string.Join(", ", usable.Select(m => m.SourceFile is null ? $"0x{m.Symbol.Value:x}" : $"{m.SourceFile}:{m.Symbol.Name}")));
+        }
+        else
+        {
+            var symbol = usable[0].Symbol;
+            var symbols = _answers.Symbolizer.Symbols;
+            var isOffset = _answers.IsRelocatable && symbol.SectionIndex < symbols.Sections.Length;
+            var start = isOffset ? symbols.AddressOf(symbols.Sections[symbol.SectionIndex]) : 0;
+            _questions.Add(new SymQuestion(symbol.Value - start + offset, isOffset ? symbol.SectionIndex : -1));
+        }
+    }
+
+    private void Unknown(string message)
+    {
+        // In order: what was asked before is answered before.
+        Flush();
+        _errors.WriteLine("ktrace sym: " + message);
+        _output.Append("??\n"u8);
+        _output.Flush();
+        _allFound = false;
+    }
+}
+
+/// <summary>Reads a stream on a thread of its own, so that the reader can tell a pause from the end.</summary>
+internal sealed class PausingReader
+{
+    private const int ChunkSize = 256 << 10;
+    private const int MaximumChunks = 16;
+
+    private readonly Queue<byte[]> _chunks = new();
+    private bool _ended;
+    private bool _pauseTold = true;
+    private Exception? _failure;
+
+    public PausingReader(Stream input) =>
+        new Thread(() => Fill(input)) { IsBackground = true, Name = "standard input" }.Start();
+
+    /// <summary>False at the end. An empty chunk says, once, that nothing came for that long; otherwise waits for as long as it takes.</summary>
+    public bool Read(int pauseMilliseconds, out ReadOnlySpan<byte> chunk)
+    {
+        chunk = default;
+        lock (_chunks)
+        {
+            while (_chunks.Count == 0)
+            {
+                if (_ended)
+                {
+                    return _failure is null ? false : throw new IOException("standard input: " + _failure.Message, _failure);
+                }
+
+                if (_pauseTold)
+                {
+                    Monitor.Wait(_chunks);
+                }
+                else if (!Monitor.Wait(_chunks, pauseMilliseconds) && _chunks.Count == 0 && !_ended)
+                {
+                    _pauseTold = true;
+                    return true;
+                }
+            }
+
+            chunk = _chunks.Dequeue();
+            _pauseTold = false;
+            Monitor.PulseAll(_chunks);
+            return true;
+        }
+    }
+
+    private void Fill(Stream input)
+    {
+        try
+        {
+            var buffer = new byte[ChunkSize];
+            int count;
+            while ((count = input.Read(buffer, 0, buffer.Length)) > 0)
+            {
+                var chunk = new byte[count];
+                Buffer.BlockCopy(buffer, 0, chunk, 0, count);
+                lock (_chunks)
+                {
+                    while (_chunks.Count >= MaximumChunks)
+                    {
+                        Monitor.Wait(_chunks);
+                    }
+
+                    _chunks.Enqueue(chunk);
+                    Monitor.PulseAll(_chunks);
+                }
+            }
+        }
+        catch (IOException e)
+        {
+            _failure = e;
+        }
+        finally
+        {
+            lock (_chunks)
+            {
+                _ended = true;
+                Monitor.PulseAll(_chunks);
+            }
+        }
+    }
+}

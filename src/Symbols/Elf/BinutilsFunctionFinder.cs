@@ -1,0 +1,145 @@
+// Which symbol binutils 2.40 (bfd, "find the function to a particular section and offset, for error reporting") names an address after, when
+// DWARF has no function there. Its answers depend on the questions before: it keeps the last symbol with a size cut down to the next symbol that
+// it happened to see, and answers from that. `ktrace sym --format addr2line` promises the same lines, so the memory is modelled too.
+namespace KTrace.Symbols.Elf;
+
+/// <summary>Questions must come in the order in which addr2line would ask them. Not thread-safe.</summary>
+internal sealed class BinutilsFunctionFinder
+{
+    private const byte VisibilityHidden = 2;
+
+    private readonly ElfSymbolTable _table;
+    private readonly Candidate[]?[] _bySection;
+    private int _lastSection = -1;
+    private Candidate _function;
+    private bool _hasFunction;
+    private ulong _size;
+    private ulong _offset;
+
+    private struct Candidate
+    {
+        public ulong Value;
+        public ulong Size;
+        public int Symbol;
+
+        /// <summary>The STT_FILE symbol that names its source file; 0 when there is none, as for global symbols.</summary>
+        public int File;
+        public byte Type;
+    }
+
+    public BinutilsFunctionFinder(ElfSymbolTable table)
+    {
+        _table = table;
+        _bySection = new Candidate[table.Sections.Length][];
+    }
+
+    /// <param name="section">Index of the section.</param>
+    /// <param name="offset">Bytes from its start.</param>
+    /// <param name="symbol">The symbol's index.</param>
+    /// <param name="file">Index of the STT_FILE symbol that names its file, or 0.</param>
+    public bool TryFind(int section, ulong offset, out int symbol, out int file)
+    {
+        if (_lastSection != section || !_hasFunction || offset < _function.Value || offset >= _function.Value + _size)
+        {
+            Search(section, offset);
+        }
+
+        (symbol, file) = _hasFunction ? (_function.Symbol, _function.File) : (0, 0);
+        return _hasFunction;
+    }
+
+    private void Search(int section, ulong offset)
+    {
+        _lastSection = section;
+        _hasFunction = false;
+        _size = 0;
+        _offset = 0;
+        foreach (ref readonly var candidate in new ReadOnlySpan<Candidate>(_bySection[section] ??= CandidatesOf(section)))
+        {
+            if (candidate.Value <= offset && candidate.Value >= _offset && Fits(in candidate, offset))
+            {
+                _function = candidate;
+                _hasFunction = true;
+                _size = candidate.Size;
+                _offset = candidate.Value;
+            }
+            else if (candidate.Value > offset && candidate.Value > _offset && candidate.Value < _offset + _size)
+            {
+                _size = candidate.Value - _offset;
+            }
+        }
+    }
+
+    private bool Fits(in Candidate candidate, ulong offset)
+    {
+        if (candidate.Value > _offset)
+        {
+            return true;
+        }
+
+        if (_offset + _size <= offset)
+        {
+            return candidate.Size > _size;
+        }
+
+        if (candidate.Value + candidate.Size <= offset)
+        {
+            return false;
+        }
+
+        var (isFunction, wasFunction) = (IsFunction(candidate.Type), IsFunction(_function.Type));
+        if (isFunction != wasFunction)
+        {
+            return isFunction;
+        }
+
+        var (isTyped, wasTyped) = (candidate.Type != ElfSymbol.TypeNone, _function.Type != ElfSymbol.TypeNone);
+        return isTyped != wasTyped ? isTyped : candidate.Size < _size;
+    }
+
+    private Candidate[] CandidatesOf(int section)
+    {
+        var found = new Dwarf.GrowingArray<Candidate>(256);
+        var start = _table.AddressOf(_table.Sections[section]);
+        var file = 0;
+        var (symbolSeen, fileAfterSymbol) = (false, false);
+        for (var i = 1; i < _table.Count; i++)
+        {
+            var raw = _table.At(i);
+            if (raw.Type == ElfSymbol.TypeFile)
+            {
+                file = i;
+                fileAfterSymbol |= symbolSeen;
+                continue;
+            }
+
+            symbolSeen = true;
+            // FUNC, NOTYPE and what an operating system defines; not OBJECT, SECTION, TLS, RELC and SRELC.
+            if (raw.Section != section || raw.Type is ElfSymbol.TypeObject or ElfSymbol.TypeSection or 5 or 6 or 8 or 9)
+            {
+                continue;
+            }
+
+            var isLocal = raw.Binding == ElfSymbol.BindingLocal;
+            if (raw.Size == 0 && isLocal && raw.Type == ElfSymbol.TypeNone && (raw.Other & 3) == VisibilityHidden)
+            {
+                continue;
+            }
+
+            found.Add(new Candidate
+            {
+                Value = raw.Value - start,
+                Size = raw.Size == 0 ? 1 : raw.Size,
+                Symbol = i,
+                File = isLocal || !fileAfterSymbol ? file : 0,
+                Type = raw.Type,
+            });
+        }
+
+        var result = new Candidate[found.Count];
+        Array.Copy(found.Items, result, result.Length);
+        return result;
+    }
+
+    private static bool IsFunction(byte type) => type is ElfSymbol.TypeFunction or 10;
+}
