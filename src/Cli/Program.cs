@@ -1,13 +1,33 @@
 using System.CommandLine;
 using KTrace.Cli;
 using KTrace.Cli.Verbs;
+using Microsoft.Win32.SafeHandles;
 
-// Only the verb that was asked for is built: a symbol question should not pay for the options of a boot.
-var verb = args.Length > 0 ? VerbTable.Find(args[0]) : null;
-var root = new RootCommand("KTrace: boot a Linux kernel in QEMU, ask how it got to a function, keep the answer, compare it with another run.");
-foreach (var create in verb is null ? VerbTable.All.Select(v => v.Create) : [verb.Create])
+// A symbol question is asked thousands of times by scripts and editors: it goes its own way, without the command-line library's start-up.
+if (args is ["sym", ..])
 {
-    root.Subcommands.Add(create());
+    using var input = new FileStream(new SafeFileHandle(0, ownsHandle: false), FileAccess.Read, bufferSize: 0);
+    using var output = new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+    return SymVerb.Run(args[1..], input, output, Console.Error);
 }
 
-return await CommandRunner.RunAsync(root, args);
+var dashes = Array.IndexOf(args, "--");
+var own = dashes < 0 ? args : args[..dashes];
+var behindDashes = dashes < 0 ? [] : args[(dashes + 1)..];
+
+// Only the verb that was asked for is built.
+var verb = own.Length > 0 ? VerbTable.Find(own[0]) : null;
+var root = new RootCommand(
+    """
+    KTrace: boot a Linux kernel in QEMU, ask how it got to a function, keep the answer, compare it with another run.
+
+    Begin with:
+      ktrace demo                            the whole story on a stock kernel
+      ktrace demo --recorded                 the same from a recorded trace, with nothing to install
+    """);
+foreach (var entry in verb is null ? VerbTable.All : [verb])
+{
+    root.Subcommands.Add(entry.Create(behindDashes));
+}
+
+return await CommandRunner.RunAsync(root, own.Length == 0 ? ["--help"] : own);

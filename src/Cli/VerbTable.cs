@@ -6,12 +6,20 @@ namespace KTrace.Cli;
 /// <summary>Every verb, in the order in which help lists them.</summary>
 internal static class VerbTable
 {
-    public sealed record Entry(string Name, Func<Command> Create);
+    /// <param name="Create">Makes the verb; what stood behind <c>--</c> on the command line is QEMU's and not ours to parse.</param>
+    public sealed record Entry(string Name, Func<IReadOnlyList<string>, Command> Create);
 
     public static IReadOnlyList<Entry> All { get; } =
     [
-        new("show", ShowVerb.Create),
-        new("diff", DiffVerb.Create),
+        new("demo", _ => DemoVerb.Create()),
+        new("record", RecordVerb.Create),
+        new("show", _ => ShowVerb.Create()),
+        new("diff", _ => DiffVerb.Create()),
+        new("replay", _ => ReplayVerb.Create()),
+        new("sym", _ => SymVerb.Create()),
+        new("kernel", _ => KernelVerb.Create()),
+        new("initramfs", _ => InitramfsVerb.Create()),
+        new("doctor", _ => DoctorVerb.Create()),
     ];
 
     public static Entry? Find(string name) => All.FirstOrDefault(v => v.Name == name);

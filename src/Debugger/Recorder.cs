@@ -18,8 +18,6 @@ public interface IRecordingProgress
 {
     void Hit(TraceRecord.Hit hit);
 
-    void Console(string line);
-
     /// <summary>A module came, a tracepoint was armed, something is missing.</summary>
     void Note(string text, bool isWarning);
 }
@@ -41,6 +39,8 @@ public sealed record RecordingResult(RecordingEnd End, long Hits, double Seconds
 /// <summary>Lets an identified target run, and writes a record for every hit until there is a reason to stop.</summary>
 public sealed class Recorder
 {
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
+
     private readonly KernelTarget _target;
     private readonly IReadOnlyList<Tracepoint> _tracepoints;
     private readonly ModuleTracker _modules;
@@ -48,10 +48,11 @@ public sealed class Recorder
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
     private readonly TraceWriter _writer;
-    private readonly ChannelReader<string> _console;
+    private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
     private readonly RecorderLimits _limits;
     private readonly IRecordingProgress? _progress;
     private readonly RegisterDescription _pc;
+    private readonly ConsoleMatcher? _until;
     private readonly RspCommand[] _skip = new RspCommand[2];
     private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
     private TraceClock? _clock;
@@ -60,11 +61,11 @@ public sealed class Recorder
     private double _lastHit;
     private RecordingEnd? _end;
 
-    /// <param name="console">Lines of the guest's serial console, as they come.</param>
+    /// <param name="console">Bytes of the guest's serial console, as they come; completes when there will be no more.</param>
     /// <param name="writer">Its header is already written.</param>
     public Recorder(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ModuleFiles modules, TraceWriter writer,
-        ChannelReader<string> console, RecorderLimits limits, IRecordingProgress? progress)
+        ChannelReader<ReadOnlyMemory<byte>> console, RecorderLimits limits, IRecordingProgress? progress)
     {
         _target = target;
         _tracepoints = tracepoints;
@@ -76,15 +77,17 @@ public sealed class Recorder
         _console = console;
         _limits = limits;
         _progress = progress;
+        _until = limits.Until is null ? null : new ConsoleMatcher(limits.Until);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
     /// <summary>
     /// Arms the tracepoints and records. The end record is written in every case, errors included, except when the trace itself cannot be written.
     /// </summary>
+    /// <param name="guestEnd">Why the machine ended, in words, asked when it has; null: powered off.</param>
     /// <exception cref="RspException">The stub broke while the guest ran.</exception>
     /// <exception cref="TraceWriteException">The disk is full, or the like.</exception>
-    public async Task<RecordingResult> RunAsync(CancellationToken cancellationToken)
+    public async Task<RecordingResult> RunAsync(Func<string?>? guestEnd, CancellationToken cancellationToken)
     {
         var elapsed = Stopwatch.StartNew();
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -109,8 +112,13 @@ public sealed class Recorder
             throw;
         }
 
+        if (_end == RecordingEnd.GuestEnded)
+        {
+            await DrainLastConsoleAsync();
+        }
+
         DrainConsole();
-        WriteEnd(Reason(_end!.Value), elapsed);
+        WriteEnd(_end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(_end!.Value), elapsed);
         return new RecordingResult(_end.Value, _hits, elapsed.Elapsed.TotalSeconds);
     }
 
@@ -262,14 +270,30 @@ public sealed class Recorder
 
     private void DrainConsole()
     {
-        while (_console.TryRead(out var line))
+        while (_console.TryRead(out var bytes))
         {
-            _writer.Write(new TraceRecord.Console(_clock, line));
-            _progress?.Console(line);
-            if (_limits.Until is { } until && line.Contains(until, StringComparison.Ordinal))
+            _writer.WriteConsole(bytes.Span, _clock);
+            if (_until is not null && _until.Feed(bytes.Span))
             {
                 _end ??= RecordingEnd.ConsoleText;
             }
+        }
+    }
+
+    /// <summary>The guest has ended; what it said last may still be on its way.</summary>
+    private async Task DrainLastConsoleAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            while (await _console.WaitToReadAsync(patience.Token))
+            {
+                DrainConsole();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Nobody closed the console: what came is written.
         }
     }
 

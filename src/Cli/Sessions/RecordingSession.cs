@@ -1,0 +1,206 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Threading.Channels;
+using KTrace.Boot;
+using KTrace.Boot.Kernels;
+using KTrace.Boot.Qemu;
+using KTrace.Boot.Scenarios;
+using KTrace.Debugger;
+using KTrace.Rsp;
+using KTrace.Symbols.Kernel;
+using KTrace.Tracing;
+
+namespace KTrace.Cli.Sessions;
+
+/// <summary>How a recording went.</summary>
+/// <param name="File">The trace.</param>
+/// <param name="UntilSeen">False when --until was given and the text never came.</param>
+internal sealed record RecordingOutcome(string File, RecordingResult Result, bool UntilSeen);
+
+/// <summary>
+/// One recorded boot: prepares a scenario, starts QEMU, identifies the kernel, records, and ends QEMU in every case. Boot and Debugger meet here.
+/// </summary>
+internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
+{
+    /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
+    public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
+    {
+        var prepared = await PreparedBoot.PrepareAsync(Pinned(scenario), store, null, status, cancellationToken);
+        var image = OpenKernel(prepared);
+        using var modules = new ModuleFiles(ModulePlaces(prepared));
+        var tracepoints = new TracepointResolver(image, modules).Resolve(prepared.Scenario.Tracepoints);
+        foreach (var tracepoint in tracepoints.Where(t => t.Note is not null))
+        {
+            status.Note(tracepoint.Note!, false);
+        }
+
+        var header = await HeaderAsync(prepared, image, cancellationToken);
+        await using var qemu = await QemuProcess.StartAsync(prepared.CommandLine, cancellationToken: cancellationToken);
+        status.Booting(qemu);
+        try
+        {
+            return await RecordAsync(prepared.Scenario, qemu, image, modules, tracepoints, header, output, cancellationToken);
+        }
+        catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
+        {
+            throw await QemuEndedAsync(qemu, e);
+        }
+    }
+
+    private async Task<RecordingOutcome> RecordAsync(
+        Scenario boot, QemuProcess qemu, KernelImage image, ModuleFiles modules, IReadOnlyList<Tracepoint> tracepoints,
+        TraceRecord.Header header, string output, CancellationToken cancellationToken)
+    {
+        var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
+        _ = PumpAsync(qemu.Console.Output, console.Writer);
+        var limits = new RecorderLimits(boot.MaxHits, boot.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, boot.Until);
+        using var comeUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        if (limits.Timeout is { } patience)
+        {
+            comeUp.CancelAfter(patience);
+        }
+
+        KernelTarget target;
+        try
+        {
+            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new RspClientOptions(), status, comeUp.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new TargetException(
+                string.Create(CultureInfo.InvariantCulture, $"the kernel did not come up within {boot.Timeout:0.#} s; last on the console: {qemu.Console.LastLine}"),
+                "give it more time with --timeout, or look at the console of the same boot: " + boot.Name);
+        }
+
+        await using (target)
+        {
+            using var writer = new TraceWriter(output);
+            var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
+            writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+            var recorder = new Recorder(target, tracepoints, modules, writer, console.Reader, limits, status);
+            var result = await recorder.RunAsync(() => EndInWords(qemu), cancellationToken);
+            return new RecordingOutcome(output, result, boot.Until is null || result.End == RecordingEnd.ConsoleText);
+        }
+    }
+
+    /// <summary>jiffies_64 starts at INITIAL_JIFFIES, 300 seconds before its lower half wraps: early in boot its value tells HZ.</summary>
+    private static async Task<int?> JiffiesPerSecondAsync(KernelTarget target, CancellationToken cancellationToken)
+    {
+        if (!target.Map.Image.TryFindSymbol("jiffies_64", out var symbol))
+        {
+            return null;
+        }
+
+        var initial = new byte[8];
+        if (!target.Map.Image.TryRead(symbol.Value, initial)
+            && !await target.Memory.TryReadAsync(target.Map.ToRunTime(symbol.Value), initial, cancellationToken))
+        {
+            return null;
+        }
+
+        var before = (1L << 32) - (long)BitConverter.ToUInt64(initial);
+        return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
+    }
+
+    private static string? EndInWords(QemuProcess qemu) => qemu.ShutdownReason switch
+    {
+        null or "guest-shutdown" => null,
+        "guest-reset" => "guest rebooted (a reset or a triple fault)",
+        "guest-panic" => "guest panicked",
+        var other => "QEMU ended: " + other,
+    };
+
+    private static async Task<BootException> QemuEndedAsync(QemuProcess qemu, RspException cause)
+    {
+        var ended = await Task.WhenAny(qemu.Exited, Task.Delay(TimeSpan.FromSeconds(2))) == qemu.Exited;
+        if (!ended)
+        {
+            return new BootException("QEMU's gdb stub closed the connection: " + cause.Message, inner: cause);
+        }
+
+        var errors = (await qemu.ReadErrorsAsync()).Trim();
+        return new BootException(
+            string.Create(CultureInfo.InvariantCulture, $"QEMU ended with exit code {await qemu.Exited} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}"), inner: cause);
+    }
+
+    private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
+    {
+        await foreach (var piece in pieces.ReadAllAsync())
+        {
+            bytes.TryWrite(piece.Bytes);
+        }
+
+        bytes.TryComplete();
+    }
+
+    /// <summary>"stock" means another kernel next month: the trace says which one it was.</summary>
+    private Scenario Pinned(Scenario unpinned) => unpinned.Kernel is { Image: null, Tree: null } choice && store.Find(choice.Release ?? KernelStore.Stock) is { } found
+        ? unpinned with { Kernel = choice with { Release = found.Release } }
+        : unpinned;
+
+    private static KernelImage OpenKernel(PreparedBoot prepared)
+    {
+        var path = prepared.Kernel?.Vmlinux ?? prepared.Scenario.Kernel?.Vmlinux
+            ?? throw new BootException("there is no vmlinux with debug information for this kernel", "give it with --vmlinux, or fetch a kernel that has one: ktrace kernel fetch");
+        if (!File.Exists(path))
+        {
+            throw new BootException($"{path}: there is no such vmlinux", "give the kernel's ELF file with --vmlinux");
+        }
+
+        var image = KernelImage.Open(path);
+        if (!image.HasDwarf)
+        {
+            throw new BootException($"{path} has no debug information (DWARF)", "use the vmlinux of the kernel's -dbg package, or of a build with CONFIG_DEBUG_INFO");
+        }
+
+        if (prepared.Kernel is { } kernel && BootImage.Release(kernel.Image) is { } boots && image.Release is { } release && boots != release)
+        {
+            throw new BootException($"{kernel.Image} is {boots}, but {path} is {release}: they are not of one build", "give the vmlinux that belongs to the kernel: --vmlinux");
+        }
+
+        return image;
+    }
+
+    private static IEnumerable<string> ModulePlaces(PreparedBoot prepared) =>
+        ((string?[])[prepared.Kernel?.ModulesDirectory, prepared.Kernel?.DebugModulesDirectory, prepared.Scenario.Kernel?.Modules, prepared.Scenario.Kernel?.DebugModules])
+        .OfType<string>().Distinct();
+
+    private async Task<TraceRecord.Header> HeaderAsync(PreparedBoot prepared, KernelImage image, CancellationToken cancellationToken)
+    {
+        var boot = new Dictionary<string, object?> { ["scenario"] = Plain(prepared.Scenario.ToJson()) };
+        if (prepared.Kernel is { } kernel)
+        {
+            boot["kernel"] = new Dictionary<string, object?> { ["file"] = Path.GetFileName(kernel.Image), ["sha256"] = await PreparedBoot.HashAsync(kernel.Image, cancellationToken) };
+        }
+
+        if (prepared.InitramfsPath is { } initramfs)
+        {
+            boot["initramfs"] = new Dictionary<string, object?> { ["file"] = Path.GetFileName(initramfs), ["sha256"] = await PreparedBoot.HashAsync(initramfs, cancellationToken) };
+        }
+
+        boot["qemu"] = new Dictionary<string, object?>
+        {
+            ["version"] = await QemuVersion.ReadAsync(prepared.CommandLine.Program, cancellationToken),
+            ["command"] = prepared.CommandLine.ToShell().Replace(store.CacheDirectory, "$XDG_CACHE_HOME/ktrace", StringComparison.Ordinal),
+        };
+        return new TraceRecord.Header
+        {
+            Tool = ToolVersion.Text,
+            Arch = image.Architecture.Name,
+            Kernel = new TraceKernel(image.Release, image.BuildId.IsEmpty ? null : Convert.ToHexStringLower(image.BuildId.AsSpan()), image.Banner),
+            Boot = TraceBoot.From(boot),
+        };
+    }
+
+    /// <summary>JSON as the dictionaries that a trace header is made of.</summary>
+    private static object? Plain(JsonElement element) => element.ValueKind switch
+    {
+        JsonValueKind.Object => element.EnumerateObject().ToDictionary(p => p.Name, p => Plain(p.Value)),
+        JsonValueKind.Array => element.EnumerateArray().Select(Plain).ToList(),
+        JsonValueKind.String => element.GetString(),
+        JsonValueKind.Number => element.TryGetInt64(out var whole) ? whole : element.GetDouble(),
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => null,
+    };
+}

@@ -1,0 +1,64 @@
+using System.Diagnostics;
+using System.Globalization;
+using KTrace.Boot;
+using KTrace.Boot.Qemu;
+using KTrace.Debugger;
+using KTrace.Tracing;
+using KTrace.Tui.Views;
+
+namespace KTrace.Cli.Sessions;
+
+/// <summary>What a person sees while a boot is prepared and recorded: one line on stderr, and the notes that stay.</summary>
+internal sealed class RecordingStatus : IBootProgress, ITargetProgress, IRecordingProgress, IDisposable
+{
+    private readonly StatusLine _line = new();
+    private readonly Stopwatch _elapsed = new();
+    private QemuProcess? _qemu;
+    private Timer? _tick;
+    private long _hits;
+
+    public void Report(BootProgress progress)
+    {
+        var amount = progress.Total is > 0 and { } total
+            ? string.Create(CultureInfo.InvariantCulture, $"  {Bar((double)progress.Done / total)} {progress.Done / 1e6:0} of {total / 1e6:0} MB")
+            : progress.Done > 0 ? string.Create(CultureInfo.InvariantCulture, $"  {progress.Done / 1e6:0} MB") : "";
+        _line.Show(TerminalText.Sanitize(progress.Message) + amount, now: progress.Done == progress.Total);
+    }
+
+    /// <summary>QEMU runs: from now on the line moves by itself.</summary>
+    public void Booting(QemuProcess qemu)
+    {
+        _qemu = qemu;
+        _elapsed.Restart();
+        _tick = new Timer(_ => Refresh(), null, 0, 200);
+    }
+
+    public void Identified(ulong slide) =>
+        _line.Say(slide == 0 ? "kernel identified by its build id, no KASLR" : $"kernel identified by its build id, KASLR slide 0x{slide:x}");
+
+    public void Hit(TraceRecord.Hit hit) => Interlocked.Exchange(ref _hits, hit.Sequence);
+
+    public void Note(string text, bool isWarning) => _line.Say(TerminalText.Sanitize(isWarning ? "warning: " + text : text));
+
+    public void Say(string text) => _line.Say(text);
+
+    public void Dispose()
+    {
+        _tick?.Dispose();
+        _line.Dispose();
+    }
+
+    private void Refresh()
+    {
+        var hits = Interlocked.Read(ref _hits);
+        _line.Show(string.Create(
+            CultureInfo.InvariantCulture, $"{hits} hit{(hits == 1 ? "" : "s")}  {_elapsed.Elapsed.TotalSeconds:0.0} s  {TerminalText.Sanitize(_qemu?.Console.LastLine ?? "")}"));
+    }
+
+    private static string Bar(double fraction)
+    {
+        const int cells = 20;
+        var full = (int)Math.Clamp(Math.Round(fraction * cells), 0, cells);
+        return "[" + new string('#', full) + new string('.', cells - full) + "]";
+    }
+}
