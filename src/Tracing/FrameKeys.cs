@@ -30,5 +30,18 @@ internal sealed class FrameKeys
         return keys;
     }
 
+    /// <summary>
+    /// A path as a string to compare and to sort by: two characters per frame. (Its functions' names would do the same, but they can be
+    /// long, and a hostile file repeats them.)
+    /// </summary>
+    public string TextOf(CallPath path) => string.Create(path.Frames.Length * 2, Of(path), static (text, keys) =>
+    {
+        for (int i = 0; i < keys.Length; i++)
+        {
+            text[2 * i] = (char)(keys[i] >> 16);
+            text[(2 * i) + 1] = (char)keys[i];
+        }
+    });
+
     private static (string Function, string? Module, bool IsInline) Key(TraceFrame frame) => (frame.Function, frame.Module, frame.IsInline);
 }

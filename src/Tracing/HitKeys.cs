@@ -12,7 +12,7 @@ internal sealed class HitKeys
         (Dictionary<int, string> namesA, Dictionary<int, string> namesB) = MatchTracepoints(a, tracepointsA, b, tracepointsB);
         var paths = a.Concat(b).Select(hit => hit.Path).Distinct().ToList();
         var frames = new FrameKeys(paths.SelectMany(path => path.Frames));
-        var texts = paths.ToDictionary(path => path, path => Text(frames.Of(path)));
+        var texts = paths.ToDictionary(path => path, path => frames.TextOf(path));
         string[] keysA = Keys(a, namesA, texts);
         string[] keysB = Keys(b, namesB, texts);
         A = Numbers(keysA, keysB);
@@ -81,16 +81,6 @@ internal sealed class HitKeys
 
         return result;
     }
-
-    /// <summary>Two characters per frame, which compare as the frames' numbers do: names can be long, and a hostile file repeats them.</summary>
-    private static string Text(int[] frames) => string.Create(frames.Length * 2, frames, static (text, keys) =>
-    {
-        for (int i = 0; i < keys.Length; i++)
-        {
-            text[2 * i] = (char)(keys[i] >> 16);
-            text[(2 * i) + 1] = (char)keys[i];
-        }
-    });
 
     private static int[] Numbers(string[] keys, string[] others)
     {

@@ -1,7 +1,8 @@
 // The one sequence comparison: Myers' O(ND) algorithm (DiffPlex' Differ, linear space) over small integers that stand for hits or frames.
 // Two boots of a kernel with several CPUs can differ in very many places, and O(ND) is then quadratic. What bounds it here:
 // equal ends are cut off; elements that the other side does not have at all cannot match and are left out (both are exact, as GNU diff does);
-// and what is still large is cut at elements that are unique on both sides (patience diff), or, failing that, into blocks of equal share.
+// and when the rest has more than MostDifferences it is cut at elements that are unique on both sides (patience diff), or, failing that, into
+// blocks of equal share: the alignment is then a correct one, but perhaps not the longest.
 using System.Globalization;
 using DiffPlex;
 using DiffPlex.Model;
@@ -11,8 +12,11 @@ namespace KTrace.Tracing;
 /// <summary>Aligns two sequences: which element of one is which element of the other, in order.</summary>
 internal static class SequenceAlignment
 {
-    // 2 × this is the longest input for Myers, at worst (2 × this)² / 2 steps: below a second.
-    private const int Block = 6_000;
+    // Up to here the answer is exact, whatever the length: Myers takes about length + differences² steps.
+    private const int MostDifferences = 3_000;
+
+    // Both sides of a block together have twice as many elements at most.
+    private const int Block = 3_000;
 
     /// <summary>Pairs of positions, growing in both sequences. The same two sequences the other way round give the same pairs (the numbers must be the same).</summary>
     /// <param name="a">Equal numbers mean equal elements.</param>
@@ -117,7 +121,7 @@ internal static class SequenceAlignment
     private static List<(int A, int B)> Cuts(int[] a, int[] b)
     {
         var cuts = new List<(int A, int B)>();
-        if (a.Length + b.Length <= 2 * Block)
+        if (a.Length + b.Length <= 2 * Block || !HasMoreDifferences(a, b))
         {
             return cuts;
         }
@@ -147,6 +151,35 @@ internal static class SequenceAlignment
         }
 
         return cuts;
+    }
+
+    /// <summary>Myers' greedy search without its bookkeeping: do insertions and removals together exceed <see cref="MostDifferences"/>?</summary>
+    private static bool HasMoreDifferences(int[] a, int[] b)
+    {
+        int[] furthest = new int[(2 * MostDifferences) + 3];
+        const int Middle = MostDifferences + 1;
+        for (int differences = 0; differences <= MostDifferences; differences++)
+        {
+            for (int diagonal = -differences; diagonal <= differences; diagonal += 2)
+            {
+                bool down = diagonal == -differences
+                    || (diagonal != differences && furthest[Middle + diagonal - 1] < furthest[Middle + diagonal + 1]);
+                int x = down ? furthest[Middle + diagonal + 1] : furthest[Middle + diagonal - 1] + 1;
+                int y = x - diagonal;
+                if (x <= a.Length && y <= b.Length)
+                {
+                    x += a.AsSpan(x).CommonPrefixLength(b.AsSpan(y));
+                }
+
+                furthest[Middle + diagonal] = x;
+                if (x >= a.Length && x - diagonal >= b.Length)
+                {
+                    return false;
+                }
+            }
+        }
+
+        return true;
     }
 
     /// <summary>Elements that are unique on both sides, as the longest run that grows on both sides (patience).</summary>

@@ -6,7 +6,7 @@ namespace KTrace.Tracing;
 /// <param name="Hits">All hits of the file.</param>
 /// <param name="Seconds">Wall-clock seconds of the recording, or null when it was not closed.</param>
 /// <param name="Tracepoints">Each tracepoint and its hits, in the order of their ids.</param>
-/// <param name="Paths">Different call paths.</param>
+/// <param name="Paths">Different call paths, as a comparison tells them apart: by function names.</param>
 public sealed record TraceStatistics(
     long Hits, double? Seconds, ImmutableArray<(TraceTracepoint Tracepoint, long Hits)> Tracepoints, int Paths)
 {
@@ -17,10 +17,12 @@ public sealed record TraceStatistics(
     public static TraceStatistics Of(Trace trace)
     {
         var counts = trace.Hits.CountBy(hit => hit.Tracepoint).ToDictionary();
+        List<CallPath> paths = [.. trace.Hits.Select(hit => hit.Path).Distinct()];
+        var frames = new FrameKeys(paths.SelectMany(path => path.Frames));
         return new TraceStatistics(
             trace.Hits.Count,
             trace.End?.Seconds,
             [.. trace.Tracepoints.All.Select(tracepoint => (tracepoint, (long)counts.GetValueOrDefault(tracepoint.Id)))],
-            trace.Hits.Select(hit => hit.Path).Distinct().Count());
+            paths.Select(frames.TextOf).Distinct().Count());
     }
 }
