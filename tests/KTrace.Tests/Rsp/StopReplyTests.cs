@@ -1,0 +1,102 @@
+using System.Text;
+using KTrace.Rsp;
+
+namespace KTrace.Tests.Rsp;
+
+public sealed class StopReplyTests
+{
+    public static TheoryData<string, string> Replies => new()
+    {
+        { "S05", "stopped 5 - signal" },
+        { "T05thread:01;", "stopped 5 1 signal" },
+        { "T05thread:p01.02;", "stopped 5 p1.2 signal" },
+        { "T02thread:p1.-1;", "stopped 2 p1.-1 signal" },
+        { "T05thread:p01.01;watch:ffff888000014981;", "stopped 5 p1.1 watch Write ffff888000014981" },
+        { "T05thread:01;rwatch:ffff888000014981;", "stopped 5 1 watch Read ffff888000014981" },
+        { "T05awatch:10;thread:01;", "stopped 5 1 watch Access 10" },
+        { "T05swbreak:;thread:p1.1;core:0;", "stopped 5 p1.1 breakpoint soft" },
+        { "T05thread:p1.1;hwbreak:;", "stopped 5 p1.1 breakpoint hard" },
+        { "T0506:0*,;07:90e5ffffff7f0000;10:5051e6f7ff7f0000;thread:p1.1;core:1;", "stopped 5 p1.1 signal" },
+        { "T05replaylog:begin;", "stopped 5 - replaylog begin" },
+        { "T05library:;thread:1;", "stopped 5 1 event library" },
+        { "T05fork:p2.2;thread:p1.1;", "stopped 5 p1.1 event fork" },
+        { "T05something-new:1,2;thread:1", "stopped 5 1 signal" },
+        { "W00", "exited 0" },
+        { "W2a;process:1", "exited 42" },
+        { "X09", "terminated 9" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Replies))]
+    public void Each_form_is_read(string reply, string expected) => Assert.Equal(expected, Describe(StopReply.Parse(Encoding.ASCII.GetBytes(reply))));
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("T")]
+    [InlineData("T5")]
+    [InlineData("S055")]
+    [InlineData("Txxthread:1;")]
+    [InlineData("T05thread;")]
+    [InlineData("T05thread:zz;")]
+    [InlineData("T05watch:;")]
+    [InlineData("T05watch:11223344556677889;")]
+    [InlineData("W00rest")]
+    [InlineData("OK")]
+    public void What_is_no_stop_reply_is_a_protocol_error(string reply) =>
+        Assert.Equal(RspErrorKind.Protocol, Assert.Throws<RspException>(() => StopReply.Parse(Encoding.ASCII.GetBytes(reply))).Kind);
+
+    [Fact]
+    public void An_error_shows_control_characters_and_is_bounded()
+    {
+        var message = Assert.Throws<RspException>(() => StopReply.Parse(Encoding.Latin1.GetBytes("T\x1b[2J" + new string('x', 5000)))).Message;
+        Assert.Contains("T\\x1b[2J", message, StringComparison.Ordinal);
+        Assert.Contains("5005 bytes", message, StringComparison.Ordinal);
+        Assert.InRange(message.Length, 0, 200);
+    }
+
+    [Fact]
+    public void Mutated_replies_are_read_or_are_protocol_errors()
+    {
+        var random = new Random(5);
+        var seeds = Replies.Select(row => Encoding.ASCII.GetBytes((string)row[0])).ToArray();
+        for (var round = 0; round < 5_000; round++)
+        {
+            var bytes = Mutation.Of(random, seeds[random.Next(seeds.Length)]);
+            try
+            {
+                StopReply.Parse(bytes);
+            }
+            catch (RspException e) when (e.Kind == RspErrorKind.Protocol)
+            {
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("-1", null, -1L)]
+    [InlineData("0", null, 0L)]
+    [InlineData("1f", null, 31L)]
+    [InlineData("p1.2", 1L, 2L)]
+    [InlineData("p2", 2L, -1L)]
+    [InlineData("p-1.-1", -1L, -1L)]
+    public void Thread_ids_are_read(string text, long? process, long thread)
+    {
+        Assert.True(ThreadId.TryParse(Encoding.ASCII.GetBytes(text), out var id));
+        Assert.Equal(new ThreadId(process, thread), id);
+    }
+
+    private static string Describe(StopReply reply) => reply switch
+    {
+        StopReply.Stopped stopped => $"stopped {stopped.Signal} {stopped.Thread?.ToString() ?? "-"} " + stopped.Reason switch
+        {
+            StopReason.Watchpoint watch => $"watch {watch.Kind} {watch.Address:x}",
+            StopReason.Breakpoint breakpoint => breakpoint.Hardware ? "breakpoint hard" : "breakpoint soft",
+            StopReason.ReplayLog log => $"replaylog {log.Edge}",
+            StopReason.Event other => $"event {other.Name}",
+            _ => "signal",
+        },
+        StopReply.Exited exited => $"exited {exited.Code}",
+        StopReply.Terminated terminated => $"terminated {terminated.Signal}",
+        _ => "",
+    };
+}
