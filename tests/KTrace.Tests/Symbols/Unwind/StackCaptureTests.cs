@@ -91,6 +91,18 @@ public class StackCaptureTests
     }
 
     [Fact]
+    public void The_kernel_prints_the_same_call_trace()
+    {
+        // sysrq-l: stopped at show_trace_log_lvl, continued, and the guest's console read afterwards.
+        var capture = Load("the-kernels-own-call-trace");
+        var table = StockUnwind.Table(capture.Modules);
+        var frames = StackUnwinder.Unwind(capture.Registers, capture, table).Frames;
+
+        Assert.Equal(10, capture.Console.Length);
+        Assert.Equal(capture.Console, frames.Skip(1).Select(f => StockUnwind.Describe(f, table).Split(' ')[1]));
+    }
+
+    [Fact]
     public void Callee_saved_registers_are_restored_through_an_interrupt()
     {
         // do_idle keeps what native_safe_halt was interrupted with; CFI of every frame between restores it.
