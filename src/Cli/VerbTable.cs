@@ -11,7 +11,7 @@ internal static class VerbTable
 
     public static IReadOnlyList<Entry> All { get; } =
     [
-        // demo
+        new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
         new("show", _ => ShowVerb.Create()),
         new("diff", _ => DiffVerb.Create()),

@@ -418,6 +418,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         TraceClock? clock = null;
         TraceEnd? end = null;
         ImmutableArray<ulong> pcs = [];
+        ImmutableArray<TraceArgument> arguments = [];
         ImmutableArray<TraceRegister> registers = [];
         while (json.NextProperty())
         {
@@ -454,6 +455,11 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
             }
+            else if (json.Is("args"u8))
+            {
+                json.StartArray("args");
+                arguments = HitParts.Arguments(ref json);
+            }
             else if (json.Is("end"u8))
             {
                 end = HitParts.End(ref json);
@@ -475,6 +481,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
                 ?? throw json.Fail($"path {pathId} is not there"),
             Pcs = pcs,
             Registers = registers,
+            Arguments = arguments,
             PathEnd = end ?? throw json.Fail("a hit without end"),
         };
         Check(hit, ref json);

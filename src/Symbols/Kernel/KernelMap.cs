@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Symbols.Kernel;
@@ -85,6 +86,21 @@ public sealed class KernelMap
 
         _frames[address] = frames;
         return frames;
+    }
+
+    /// <summary>Parameters of the function that begins at a run-time address; null when DWARF has none, or is damaged there.</summary>
+    public FunctionSignature? SignatureAt(ulong entry)
+    {
+        var module = _modules.FirstOrDefault(m => m.Text.Any(range => range.Contains(entry)));
+        var symbolizer = module is null ? Image.Symbolizer : module.Symbolizer;
+        try
+        {
+            return symbolizer is null ? null : new FunctionSignatures(symbolizer.Sections, symbolizer.Units).TryFind(module is null ? ToLinkTime(entry) : entry);
+        }
+        catch (MalformedFileException)
+        {
+            return null;
+        }
     }
 
     private IReadOnlyList<Frame> Look(ulong address)
