@@ -104,7 +104,8 @@ public sealed class CpioArchiveTests
         archive.AddHardLink("one/same", "one/file");
         archive.AddSymbolicLink("two", "one/file");
         File.WriteAllBytes(folder.File("a.cpio"), Bytes(archive));
-        Assert.Equal("one\none/file\none/same\ntwo\n", Run(folder.Path, "busybox", "cpio", "-t", "-F", "a.cpio"));
+        // busybox lists a hard-linked file once, with the name that has the data.
+        Assert.Equal("one\none/same\ntwo\n", Run(folder.Path, "busybox", "cpio", "-t", "-F", "a.cpio"));
         Run(folder.Path, "busybox", "cpio", "-i", "-F", "a.cpio");
         Assert.Equal("contents\n", File.ReadAllText(folder.File("one/file")));
         Assert.Equal("contents\n", File.ReadAllText(folder.File("one/same")));
@@ -119,7 +120,7 @@ public sealed class CpioArchiveTests
         File.CreateSymbolicLink(folder.File("in/link"), "sub/file");
         Run(folder.Path, "sh", "-c", "cd in && find . | sort | busybox cpio -o -H newc > ../a.cpio");
         var (entries, parts) = InitramfsFile.List(folder.File("a.cpio"));
-        Assert.Equal([".", "./link", "./sub", "./sub/file"], entries.Select(entry => entry.Name.Length == 0 ? "." : entry.Name));
+        Assert.Equal([".", "link", "sub", "sub/file"], entries.Select(entry => entry.Name));
         Assert.Equal("sub/file", entries[1].LinkTarget);
         Assert.Equal("none", Assert.Single(parts).Compression);
     }

@@ -1,3 +1,6 @@
+// File modes and unix sockets: like the program, its tests run on Linux only.
+[assembly: System.Runtime.Versioning.SupportedOSPlatform("linux")]
+
 namespace KTrace.Tests.Boot;
 
 /// <summary>A folder that goes away with the test.</summary>
