@@ -11,12 +11,12 @@ internal static class VerbTable
 
     public static IReadOnlyList<Entry> All { get; } =
     [
-        new("demo", _ => DemoVerb.Create()),
+        // demo
         new("record", RecordVerb.Create),
         new("show", _ => ShowVerb.Create()),
         new("diff", _ => DiffVerb.Create()),
         new("replay", _ => ReplayVerb.Create()),
-        new("sym", _ => SymVerb.Create()),
+        // sym
         new("kernel", _ => KernelVerb.Create()),
         new("initramfs", _ => InitramfsVerb.Create()),
         new("doctor", _ => DoctorVerb.Create()),

@@ -119,8 +119,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         var errors = (await qemu.ReadErrorsAsync()).Trim();
-        return new BootException(
-            string.Create(CultureInfo.InvariantCulture, $"QEMU ended with exit code {await qemu.Exited} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}"), inner: cause);
+        var code = (await qemu.Exited).ToString(CultureInfo.InvariantCulture);
+        return new BootException($"QEMU ended with exit code {code} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}", inner: cause);
     }
 
     private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)

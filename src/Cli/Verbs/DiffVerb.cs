@@ -45,6 +45,13 @@ internal static class DiffVerb
         return command;
     }
 
+    /// <summary>Compares two whole traces as the verb does, and prints the answer.</summary>
+    internal static int Compare(string a, string b)
+    {
+        var configuration = new InvocationConfiguration();
+        return ShowVerb.Guard(configuration, () => Diff(HitReference.Parse(a), HitReference.Parse(b), HitFilter.All, json: false, configuration));
+    }
+
     private static int Diff(HitReference a, HitReference b, HitFilter filter, bool json, InvocationConfiguration configuration)
     {
         if (a.Hit is null != b.Hit is null)

@@ -62,8 +62,11 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
             yield return line;
         }
 
-        TextLine end = new TextLine().PadTo(1 + numbers + Gap).Add(hit.PathEnd.Describe(hit.Task), TextRole.Reason);
-        yield return end;
+        foreach (TextLine line in new TextLine().PadTo(1 + numbers + Gap).Wrap(hit.PathEnd.Describe(hit.Task), TextRole.Reason, width))
+        {
+            yield return line;
+        }
+
         if (_options.Registers && !hit.Registers.IsDefaultOrEmpty)
         {
             yield return new TextLine();

@@ -13,14 +13,18 @@ public sealed class PathDiffView(PathDiff diff, CallPath a, CallPath b) : View
 
     // A common stretch keeps this many lines next to what differs.
     private const int Context = 3;
+    // What a narrow terminal keeps for the source, where functions are longer than it can show.
+    private const int SourceColumn = 30;
     private const string Divider = " | ";
 
     public override IEnumerable<TextLine> Lines(int? width) =>
-        width is >= SideBySide ? TwoColumns(width.Value) : Unified();
+        width is >= SideBySide ? TwoColumns(width.Value) : Unified(width);
 
-    private IEnumerable<TextLine> Unified()
+    private IEnumerable<TextLine> Unified(int? width)
     {
         int numbers = FrameText.Number(Math.Max(a.Frames.Length, b.Frames.Length)).Length;
+        int nameStart = 2 + (2 * (numbers + 1)) + 1;
+        int names = a.Frames.Concat(b.Frames).Select(frame => FrameText.Name(frame).Width).DefaultIfEmpty().Max();
         for (int s = 0; s < diff.Segments.Length; s++)
         {
             PathDiff.Segment segment = diff.Segments[s];
@@ -51,10 +55,17 @@ public sealed class PathDiffView(PathDiff diff, CallPath a, CallPath b) : View
         {
             TextLine line = new TextLine().Add(sign + " ", role ?? TextRole.Plain)
                 .Add(numberA is { } i ? FrameText.Number(i) : "", TextRole.Number).PadTo(2 + numbers + 1)
-                .Add(numberB is { } j ? FrameText.Number(j) : "", TextRole.Number).PadTo(2 + (2 * (numbers + 1)) + 1);
+                .Add(numberB is { } j ? FrameText.Number(j) : "", TextRole.Number).PadTo(nameStart);
             TraceFrame frame = path.Frames[(numberA ?? numberB)!.Value];
             line.Add(FrameText.Name(frame, role));
-            return frame.File is null ? line : line.Add("  " + HitTable.Place(frame), TextRole.Source);
+            if (frame.File is null)
+            {
+                return line;
+            }
+
+            int start = width is { } cells ? Math.Max(line.Width + 2, Math.Min(nameStart + names + 2, cells - SourceColumn)) : nameStart + names + 2;
+            string place = HitTable.Place(frame);
+            return line.PadTo(start).Add(width is null ? place : TerminalText.KeepEnd(place, width.Value - start), TextRole.Source);
         }
     }
 

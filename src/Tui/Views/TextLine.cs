@@ -84,6 +84,51 @@ public sealed class TextLine
         return fitted;
     }
 
+    /// <summary>
+    /// A sentence after this line, continued below its beginning where it does not fit: at blanks, and within words that are longer than a line.
+    /// </summary>
+    /// <param name="text">The sentence.</param>
+    /// <param name="role">What it is.</param>
+    /// <param name="width">Cells of the terminal, or null for a pipe.</param>
+    public IEnumerable<TextLine> Wrap(string text, TextRole role, int? width)
+    {
+        int indent = Width;
+        TextLine line = this;
+        const int Narrowest = 10;
+        if (width is not { } cells || cells - indent < Narrowest)
+        {
+            yield return line.Add(text, role);
+            yield break;
+        }
+
+        bool first = true;
+        foreach (string word in TerminalText.Sanitize(text).Split(' '))
+        {
+            string rest = word;
+            if (!first && line.Width + 1 + TerminalText.Width(rest) > cells)
+            {
+                yield return line;
+                line = new TextLine().PadTo(indent);
+                first = true;
+            }
+
+            line.AddSafe(first ? "" : " ", role);
+            while (TerminalText.Width(rest) > cells - line.Width)
+            {
+                string part = TerminalText.KeepStart(rest, cells - line.Width + 1)[..^1];
+                line.AddSafe(part, role);
+                yield return line;
+                line = new TextLine().PadTo(indent);
+                rest = rest[part.Length..];
+            }
+
+            line.AddSafe(rest, role);
+            first = false;
+        }
+
+        yield return line;
+    }
+
     /// <summary>The text alone, without blanks at its end.</summary>
     public override string ToString()
     {

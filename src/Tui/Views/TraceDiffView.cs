@@ -8,7 +8,7 @@ public sealed class TraceDiffView(TraceDiff diff, Trace a, Trace b) : View
 {
     public override IEnumerable<TextLine> Lines(int? width)
     {
-        int labels = Math.Max(TerminalText.Width(a.File), TerminalText.Width(b.File));
+        int labels = Math.Max(new TextLine().Add(a.File).Width, new TextLine().Add(b.File).Width);
         yield return Title("A", a, diff.HitsA, labels, TextRole.Removed);
         yield return Title("B", b, diff.HitsB, labels, TextRole.Added);
         yield return Summary();

@@ -41,18 +41,25 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
 
         foreach (TraceRecord remark in trace.Remarks)
         {
-            yield return remark switch
+            IEnumerable<TextLine> lines = remark switch
             {
-                TraceRecord.Warning warning => Line("warning", warning.Text, TextRole.Warning),
-                TraceRecord.Note note => Line("note", note.Text),
-                _ => new TextLine(),
+                TraceRecord.Warning warning => Line("warning", "").Wrap(warning.Text, TextRole.Warning, width),
+                TraceRecord.Note note => Line("note", "").Wrap(note.Text, TextRole.Plain, width),
+                _ => [],
             };
+            foreach (TextLine line in lines)
+            {
+                yield return line;
+            }
         }
 
         yield return Line("end", trace.End?.Reason ?? "none");
         if (trace.Incomplete is { } incomplete)
         {
-            yield return Line("incomplete", incomplete, TextRole.Warning);
+            foreach (TextLine line in Line("incomplete", "").Wrap(incomplete, TextRole.Warning, width))
+            {
+                yield return line;
+            }
         }
     }
 

@@ -35,6 +35,7 @@ internal sealed class StackCapture : IMemoryReader
 
         GdbFrames = [.. json.GetProperty("gdb").EnumerateArray().Select(f => (Hex(f[0]), f[1].GetString()))];
         Expected = json.TryGetProperty("expected", out var expected) ? [.. expected.EnumerateArray().Select(e => e.GetString()!)] : [];
+        Console = json.TryGetProperty("console", out var console) ? [.. console.EnumerateArray().Select(e => e.GetString()!)] : [];
         ExpectedStop = json.TryGetProperty("stop", out var stop) ? stop.GetString()! : "";
     }
 
@@ -56,6 +57,9 @@ internal sealed class StackCapture : IMemoryReader
     public string[] Expected { get; }
 
     public string ExpectedStop { get; }
+
+    /// <summary>"function+0xoffset" of the call trace that the kernel printed from there, without its guesses ("?").</summary>
+    public string[] Console { get; }
 
     public static StackCapture Parse(string json)
     {
