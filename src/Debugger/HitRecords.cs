@@ -11,7 +11,7 @@ internal sealed class HitRecords(KernelMap map)
     private const int MaximumKept = 1 << 16;
 
     private readonly Dictionary<(ulong Address, UnwindRule Rule), ImmutableArray<TraceFrame>> _frames = [];
-    private readonly Dictionary<ImmutableArray<ulong>, CallPath> _paths = new(new AddressesComparer());
+    private readonly Dictionary<ImmutableArray<ulong>, (CallPath Path, ImmutableArray<ulong> TailPcs)> _paths = new(new AddressesComparer());
 
     /// <summary>Code was loaded or freed: addresses may mean something else now.</summary>
     public void ForgetNames()
@@ -29,6 +29,7 @@ internal sealed class HitRecords(KernelMap map)
         }
 
         var addresses = pcs.MoveToImmutable();
+        var (path, tailPcs) = PathOf(addresses, capture.Stack);
         return new TraceRecord.Hit
         {
             Sequence = sequence,
@@ -36,14 +37,15 @@ internal sealed class HitRecords(KernelMap map)
             Cpu = capture.Cpu,
             Task = capture.Task is { } task ? new TraceTask(task.Pid, task.Comm) : null,
             Clock = clock,
-            Path = PathOf(addresses, capture.Stack),
+            Path = path,
             Pcs = addresses,
+            TailPcs = tailPcs,
             Registers = RegistersOf(capture.Registers),
             PathEnd = TraceEnd.From(capture.Stack.Stop, capture.Cpu, SyscallOf(capture.Stack.Stop)),
         };
     }
 
-    private CallPath PathOf(ImmutableArray<ulong> addresses, UnwindResult stack)
+    private (CallPath Path, ImmutableArray<ulong> TailPcs) PathOf(ImmutableArray<ulong> addresses, UnwindResult stack)
     {
         if (_paths.TryGetValue(addresses, out var path))
         {
@@ -51,12 +53,21 @@ internal sealed class HitRecords(KernelMap map)
         }
 
         var frames = ImmutableArray.CreateBuilder<TraceFrame>();
+        var tailPcs = ImmutableArray.CreateBuilder<ulong>();
+        UnwoundFrame? callee = null;
         foreach (var frame in stack.Frames)
         {
+            foreach (var tailCall in callee is null ? [] : map.TailCallsBetween(callee, frame))
+            {
+                frames.AddRange(tailCall.Frames.Select(f => TraceFrame.From(f, null)));
+                tailPcs.Add(tailCall.ProgramCounter);
+            }
+
             frames.AddRange(FramesOf(frame));
+            callee = frame;
         }
 
-        path = new CallPath(frames.ToImmutable());
+        path = (new CallPath(frames.ToImmutable()), tailPcs.ToImmutable());
         if (_paths.Count >= MaximumKept)
         {
             _paths.Clear();

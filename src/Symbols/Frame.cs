@@ -9,7 +9,11 @@ namespace KTrace.Symbols;
 /// <param name="Module">The module's name (<c>e1000e</c>), or null for the kernel itself.</param>
 /// <param name="Source">File and line, or null where no line table covers the address.</param>
 /// <param name="IsInline">The function was inlined into the next frame of the list.</param>
-public sealed record Frame(string Function, ulong Offset, string? Module, SourceLine? Source, bool IsInline);
+/// <param name="IsTailCall">
+/// The function left by a jump to the one before it in the list: it has no stack frame any more, and was found by what its caller called
+/// (<see cref="Kernel.KernelMap.TailCallsBetween"/>).
+/// </param>
+public sealed record Frame(string Function, ulong Offset, string? Module, SourceLine? Source, bool IsInline, bool IsTailCall = false);
 
 /// <summary>A place in the source.</summary>
 /// <param name="File">As the line table has it, relative to the compilation directory where the producer wrote it so (<c>kernel/irq/chip.c</c>).</param>

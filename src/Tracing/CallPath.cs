@@ -3,7 +3,8 @@ using System.Collections.Immutable;
 namespace KTrace.Tracing;
 
 /// <summary>
-/// The frames of a hit, innermost first. Each physical frame comes after the functions that were inlined into it. Immutable and
+/// The frames of a hit, innermost first. Each physical frame, and each that left by a tail call, comes after the functions that were inlined
+/// into it. Immutable and
 /// compared by content; its hash is computed once, so that a recorder that keeps its paths makes the writer's look-up cheap.
 /// </summary>
 public sealed class CallPath : IEquatable<CallPath>
@@ -15,33 +16,28 @@ public sealed class CallPath : IEquatable<CallPath>
         Frames = frames.IsDefault ? [] : frames;
         var hash = new HashCode();
         int physical = 0;
+        int tailCalls = 0;
         foreach (TraceFrame frame in Frames)
         {
             hash.Add(frame);
-            physical += frame.IsInline ? 0 : 1;
+            physical += frame.IsInline || frame.IsTailCall ? 0 : 1;
+            tailCalls += frame.IsTailCall ? 1 : 0;
         }
 
         _hash = hash.ToHashCode();
         PhysicalCount = physical;
+        TailCallCount = tailCalls;
     }
 
     public static CallPath Empty { get; } = new([]);
 
     public ImmutableArray<TraceFrame> Frames { get; }
 
-    /// <summary>Number of frames that are not inline: one return address each.</summary>
+    /// <summary>Number of frames with a stack frame, neither inline nor left by a tail call: one pc each.</summary>
     public int PhysicalCount { get; }
 
-    /// <summary>For each frame the index of its address in <see cref="TraceRecord.Hit.Pcs"/>: an inline frame shares its caller's.</summary>
-    public IEnumerable<(TraceFrame Frame, int PcIndex)> WithPcIndexes()
-    {
-        int index = 0;
-        foreach (TraceFrame frame in Frames)
-        {
-            yield return (frame, index);
-            index += frame.IsInline ? 0 : 1;
-        }
-    }
+    /// <summary>Number of frames that were left by a tail call.</summary>
+    public int TailCallCount { get; }
 
     public bool Equals(CallPath? other) => ReferenceEquals(this, other)
         || (other is not null && _hash == other._hash && Frames.AsSpan().SequenceEqual(other.Frames.AsSpan()));

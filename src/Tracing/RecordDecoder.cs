@@ -298,7 +298,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         string? function = null, module = null, source = null;
         ulong offset = 0;
         int? line = null;
-        bool inline = false;
+        bool inline = false, tailCall = false;
         UnwindRule? rule = null;
         while (json.NextProperty())
         {
@@ -330,6 +330,10 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 inline = json.Boolean("inline");
             }
+            else if (json.Is("tail_call"u8))
+            {
+                tailCall = json.Boolean("tail_call");
+            }
             else if (json.Is("rule"u8))
             {
                 int index = RuleWords.IndexOf(json.String("rule", RuleWords));
@@ -347,7 +351,13 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             throw json.Fail($"a name of more than {TraceFormat.MaxNameLength} characters");
         }
 
-        var frame = new TraceFrame(function ?? throw json.Fail("a frame without function"), offset, module, source, line, inline, rule);
+        if (inline && tailCall)
+        {
+            throw json.Fail("a frame that is inline and left by a tail call");
+        }
+
+        var frame = new TraceFrame(
+            function ?? throw json.Fail("a frame without function"), offset, module, source, line, inline, rule, tailCall);
         int frameId = id ?? throw json.Fail("a frame without id");
         return _frames.TryAdd(frameId, frame)
             ? new DecodedLine(null, FrameId: frameId)
@@ -417,7 +427,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         TraceTask? task = null;
         TraceClock? clock = null;
         TraceEnd? end = null;
-        ImmutableArray<ulong> pcs = [];
+        ImmutableArray<ulong> pcs = [], tailPcs = [];
         ImmutableArray<TraceArgument> arguments = [];
         ImmutableArray<TraceRegister> registers = [];
         while (json.NextProperty())
@@ -451,6 +461,11 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
                 json.StartArray("pcs");
                 pcs = HitParts.HexValues(ref json, "a pc", TraceFormat.MaxPathFrames);
             }
+            else if (json.Is("tail_pcs"u8) && keepRegisters)
+            {
+                json.StartArray("tail_pcs");
+                tailPcs = HitParts.HexValues(ref json, "a pc", TraceFormat.MaxPathFrames);
+            }
             else if (json.Is("registers"u8) && keepRegisters)
             {
                 registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
@@ -480,6 +495,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             Path = _paths.GetValueOrDefault(pathId ?? throw json.Fail("a hit without path"))
                 ?? throw json.Fail($"path {pathId} is not there"),
             Pcs = pcs,
+            TailPcs = tailPcs,
             Registers = registers,
             Arguments = arguments,
             PathEnd = end ?? throw json.Fail("a hit without end"),
@@ -503,7 +519,12 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
 
         if (hit.Pcs.Length > 0 && hit.Pcs.Length != hit.Path.PhysicalCount)
         {
-            throw json.Fail($"{hit.Pcs.Length} pcs for {hit.Path.PhysicalCount} frames that are not inline");
+            throw json.Fail($"{hit.Pcs.Length} pcs for {hit.Path.PhysicalCount} frames that are neither inline nor tail calls");
+        }
+
+        if (hit.TailPcs.Length > 0 && hit.TailPcs.Length != hit.Path.TailCallCount)
+        {
+            throw json.Fail($"{hit.TailPcs.Length} tail_pcs for {hit.Path.TailCallCount} tail calls");
         }
     }
 

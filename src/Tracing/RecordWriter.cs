@@ -109,6 +109,11 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteBoolean("inline"u8, true);
         }
 
+        if (frame.IsTailCall)
+        {
+            _json.WriteBoolean("tail_call"u8, true);
+        }
+
         if (frame.Rule is { } rule)
         {
             _json.WriteString("rule"u8, Word(rule));
@@ -151,6 +156,13 @@ internal sealed class RecordWriter : IDisposable
         {
             _json.WriteStartArray("pcs"u8);
             HexValues(hit.Pcs);
+            _json.WriteEndArray();
+        }
+
+        if (!hit.TailPcs.IsDefaultOrEmpty)
+        {
+            _json.WriteStartArray("tail_pcs"u8);
+            HexValues(hit.TailPcs);
             _json.WriteEndArray();
         }
 

@@ -13,9 +13,13 @@ namespace KTrace.Tracing;
 /// <param name="File">Source file as the line table has it, or null.</param>
 /// <param name="Line">1-based; null where no line is known.</param>
 /// <param name="IsInline">The function was inlined into the next frame of the path.</param>
-/// <param name="Rule">What found the frame; null for inline frames and where it is not known.</param>
+/// <param name="Rule">What found the frame; null for inline frames, for tail calls and where it is not known.</param>
+/// <param name="IsTailCall">
+/// The function left by a jump (a tail call) and has no stack frame: its address is in <see cref="TraceRecord.Hit.TailPcs"/>. Functions that were
+/// inlined around the jump stand before it, as for any frame.
+/// </param>
 public sealed record TraceFrame(
-    string Function, ulong Offset, string? Module, string? File, int? Line, bool IsInline, UnwindRule? Rule = null)
+    string Function, ulong Offset, string? Module, string? File, int? Line, bool IsInline, UnwindRule? Rule = null, bool IsTailCall = false)
 {
     // Hits look their frames up in the writer's table; the same few thousand frames come again and again.
     private int _hash;
@@ -27,7 +31,8 @@ public sealed record TraceFrame(
         frame.Source?.File,
         frame.Source is { Line: > 0 } source ? source.Line : null,
         frame.IsInline,
-        rule);
+        rule,
+        frame.IsTailCall);
 
     public bool Equals(TraceFrame? other) => ReferenceEquals(this, other)
         || (other is not null
@@ -35,6 +40,7 @@ public sealed record TraceFrame(
             && Offset == other.Offset
             && Line == other.Line
             && IsInline == other.IsInline
+            && IsTailCall == other.IsTailCall
             && Rule == other.Rule
             && Function == other.Function
             && Module == other.Module
@@ -44,7 +50,7 @@ public sealed record TraceFrame(
     {
         if (_hash == 0)
         {
-            int hash = HashCode.Combine(Function, Offset, Module, File, Line, IsInline, Rule);
+            int hash = HashCode.Combine(Function, Offset, Module, File, Line, IsInline, Rule, IsTailCall);
             _hash = hash == 0 ? 1 : hash;
         }
 

@@ -70,6 +70,12 @@ public abstract record TraceRecord
         /// <summary>One address per physical frame, innermost first: the pc of the hit, then return addresses. Empty when not recorded.</summary>
         public ImmutableArray<ulong> Pcs { get; init; } = [];
 
+        /// <summary>
+        /// One address per frame that was left by a tail call, in the path's order: the one behind its jump. Empty when not recorded, or when there
+        /// is no such frame.
+        /// </summary>
+        public ImmutableArray<ulong> TailPcs { get; init; } = [];
+
         /// <summary>General registers in the architecture's order. Empty when not recorded.</summary>
         public ImmutableArray<TraceRegister> Registers { get; init; } = [];
 
@@ -78,6 +84,31 @@ public abstract record TraceRecord
 
         /// <summary>Why the path ends.</summary>
         public required TraceEnd PathEnd { get; init; }
+
+        /// <summary>
+        /// The path with the address of each frame, as backtraces are printed: on the first of the functions that share it, null on the others (those
+        /// that it was inlined into) and where none was recorded.
+        /// </summary>
+        public IEnumerable<(TraceFrame Frame, ulong? Address)> FramesWithAddresses()
+        {
+            (int pc, int tailPc) = (0, 0);
+            for (int first = 0; first < Path.Frames.Length;)
+            {
+                int last = first;
+                while (last < Path.Frames.Length - 1 && Path.Frames[last].IsInline)
+                {
+                    last++;
+                }
+
+                (ImmutableArray<ulong> from, int index) = Path.Frames[last].IsTailCall ? (TailPcs, tailPc++) : (Pcs, pc++);
+                for (int i = first; i <= last; i++)
+                {
+                    yield return (Path.Frames[i], i == first && index < from.Length ? from[index] : null);
+                }
+
+                first = last + 1;
+            }
+        }
     }
 
     /// <summary>One line of the guest's console, without its line feed.</summary>

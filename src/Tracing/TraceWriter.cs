@@ -163,6 +163,12 @@ public sealed class TraceWriter : IDisposable
             throw new ArgumentException(
                 $"{hit.Pcs.Length} addresses for {hit.Path.PhysicalCount} physical frames in hit {hit.Sequence}", nameof(hit));
         }
+
+        if (!hit.TailPcs.IsDefaultOrEmpty && hit.TailPcs.Length != hit.Path.TailCallCount)
+        {
+            throw new ArgumentException(
+                $"{hit.TailPcs.Length} addresses for {hit.Path.TailCallCount} tail calls in hit {hit.Sequence}", nameof(hit));
+        }
     }
 
     private void WriteRecord(TraceRecord record)

@@ -14,12 +14,15 @@ public sealed class KernelMap
     private const int MaximumCached = 1 << 16;
 
     private readonly Dictionary<ulong, IReadOnlyList<Frame>> _frames = [];
+    private readonly Dictionary<(ulong Callee, ulong Caller), ImmutableArray<TailCallFrame>> _tailCalls = [];
+    private readonly KernelCalls _calls;
     private ImmutableArray<KernelModule> _modules = [];
 
     public KernelMap(KernelImage image, ulong slide)
     {
         Image = image;
         Slide = slide;
+        _calls = new KernelCalls(this);
         Unwind = new UnwindTable(image.Architecture, [image.ForUnwinding(slide)]);
     }
 
@@ -66,6 +69,8 @@ public sealed class KernelMap
         _modules = kept.ToImmutable();
         Unwind = table.With(module.ForUnwinding(Image.Release));
         _frames.Clear();
+        _tailCalls.Clear();
+        _calls.Forget();
         return gone.ToImmutable();
     }
 
@@ -91,7 +96,7 @@ public sealed class KernelMap
     /// <summary>Parameters of the function that begins at a run-time address; null when DWARF has none, or is damaged there.</summary>
     public FunctionSignature? SignatureAt(ulong entry)
     {
-        var module = _modules.FirstOrDefault(m => m.Text.Any(range => range.Contains(entry)));
+        var module = ModuleAt(entry);
         var symbolizer = module is null ? Image.Symbolizer : module.Symbolizer;
         try
         {
@@ -103,16 +108,65 @@ public sealed class KernelMap
         }
     }
 
-    private IReadOnlyList<Frame> Look(ulong address)
+    /// <summary>
+    /// The functions that ran between two neighbours on the stack and left no stack frame, as each ended with a jump to the next (a tail call),
+    /// innermost first. Only those that must have run: where several ways lead from the call to the callee, what they do not share is left out.
+    /// Empty for a frame that was interrupted, and where DWARF does not tell.
+    /// </summary>
+    /// <param name="callee">The inner of the two.</param>
+    /// <param name="caller">The frame that it returns to.</param>
+    public ImmutableArray<TailCallFrame> TailCallsBetween(UnwoundFrame callee, UnwoundFrame caller)
+    {
+        if (!caller.IsCall)
+        {
+            return [];
+        }
+
+        var key = (callee.LookupAddress, caller.ProgramCounter);
+        if (_tailCalls.TryGetValue(key, out var frames))
+        {
+            return frames;
+        }
+
+        frames = [.. _calls.Between(caller.ProgramCounter, callee.LookupAddress).Reverse().Select(ToFrame)];
+        if (_tailCalls.Count >= MaximumCached)
+        {
+            _tailCalls.Clear();
+        }
+
+        _tailCalls[key] = frames;
+        return frames;
+    }
+
+    internal KernelModule? ModuleAt(ulong address)
     {
         foreach (var module in _modules)
         {
-            if (module.Text.Any(range => range.Contains(address)))
+            foreach (var range in module.Text)
             {
-                return module.Symbolizer?.Symbolize(address) is { Count: > 0 } inModule
-                    ? inModule
-                    : [new Frame($"0x{address:x}", address - module.TextBase, module.Name, null, false)];
+                if (range.Contains(address))
+                {
+                    return module;
+                }
             }
+        }
+
+        return null;
+    }
+
+    private TailCallFrame ToFrame(TailCall call)
+    {
+        var names = Symbolize(call.LookupAddress);
+        return new TailCallFrame(call.ReturnAddress, [.. names.SkipLast(1), names[^1] with { IsTailCall = true }]);
+    }
+
+    private IReadOnlyList<Frame> Look(ulong address)
+    {
+        if (ModuleAt(address) is { } module)
+        {
+            return module.Symbolizer?.Symbolize(address) is { Count: > 0 } inModule
+                ? inModule
+                : [new Frame($"0x{address:x}", address - module.TextBase, module.Name, null, false)];
         }
 
         return Image.Symbolizer.Symbolize(ToLinkTime(address)) is { Count: > 0 } inKernel
@@ -122,3 +176,8 @@ public sealed class KernelMap
 
     private ulong Truncate(ulong address) => Image.Architecture.WordSize == 4 ? (uint)address : address;
 }
+
+/// <summary>A function that has no stack frame of its own, as it ended with a jump.</summary>
+/// <param name="ProgramCounter">The address behind the jump, as if it were a call that will return.</param>
+/// <param name="Frames">As of any address: what was inlined around the jump, innermost first, then the function, which is marked.</param>
+public sealed record TailCallFrame(ulong ProgramCounter, ImmutableArray<Frame> Frames);

@@ -136,6 +136,11 @@ public static class DiffJson
                 json.WriteBoolean("inline", true);
             }
 
+            if (frame.IsTailCall)
+            {
+                json.WriteBoolean("tail_call", true);
+            }
+
             json.WriteEndObject();
         }
 

@@ -1,5 +1,5 @@
 // Call paths as gdb's `bt` prints them, for people and scripts that know that form (gdb 13.1: print_frame in gdb/stack.c).
-// gdb gives an address to the first line of each physical frame, and none to the functions around it that were inlined there; none to frame 0
+// gdb gives an address to the first line of each physical frame (and of each that was left by a tail call: behind its jump), and none to the functions around it that were inlined there; none to frame 0
 // either, as a tracepoint stops at the beginning of a line. Arguments are not known yet: the parentheses are empty.
 // Where gdb goes on into user space as if it were kernel stack, this says why the path ends.
 using System.Globalization;
@@ -20,12 +20,9 @@ public static class GdbExport
             CultureInfo.InvariantCulture, $"=== hit {hit.Sequence}: {tracepoints.Name(hit.Tracepoint)}, cpu {hit.Cpu}{task}");
         string addressFormat = Symbols.Arch.Architecture.ForName(header.Arch)?.WordSize == 4 ? "x8" : "x16";
         int number = 0;
-        int lastPc = -1;
-        foreach ((TraceFrame frame, int pcIndex) in hit.Path.WithPcIndexes())
+        foreach ((TraceFrame frame, ulong? pc) in hit.FramesWithAddresses())
         {
-            string address = number > 0 && pcIndex != lastPc && pcIndex < hit.Pcs.Length
-                ? $"0x{hit.Pcs[pcIndex].ToString(addressFormat, CultureInfo.InvariantCulture)} in "
-                : "";
+            string address = number > 0 && pc is { } value ? $"0x{value.ToString(addressFormat, CultureInfo.InvariantCulture)} in " : "";
             string place = frame switch
             {
                 { File: { } file, Line: { } line } => string.Create(CultureInfo.InvariantCulture, $" at {file}:{line}"),
@@ -33,7 +30,6 @@ public static class GdbExport
                 _ => "",
             };
             yield return string.Create(CultureInfo.InvariantCulture, $"#{number,-3}{address}{frame.Function} (){place}");
-            lastPc = pcIndex;
             number++;
         }
 

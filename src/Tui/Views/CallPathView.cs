@@ -31,8 +31,8 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
             }
         }
 
-        (TextLine Name, int PcIndex, TraceFrame Frame)[] frames =
-            [.. hit.Path.WithPcIndexes().Select(entry => (Name(entry.Frame), entry.PcIndex, entry.Frame))];
+        (TextLine Name, ulong? Pc, TraceFrame Frame)[] frames =
+            [.. hit.FramesWithAddresses().Select(entry => (Name(entry.Frame), entry.Address, entry.Frame))];
         int numbers = FrameText.Number(Math.Max(frames.Length - 1, 0)).Length;
         int nameStart = 1 + numbers + Gap + (_options.Addresses ? AddressWidth() + Gap : 0) + (_options.Rules ? 5 + Gap : 0);
         int names = frames.Length == 0 ? 0 : frames.Max(frame => frame.Name.Width);
@@ -43,15 +43,14 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
             names = Math.Min(names, Math.Max(0, cells - nameStart - Gap - SourceMinimum));
         }
 
-        int lastPc = -1;
         for (int i = 0; i < frames.Length; i++)
         {
-            (TextLine name, int pcIndex, TraceFrame frame) = frames[i];
+            (TextLine name, ulong? pc, TraceFrame frame) = frames[i];
             string number = FrameText.Number(i);
             TextLine line = new TextLine().PadTo(1 + numbers - number.Length).Add(number, TextRole.Number).PadTo(1 + numbers + Gap);
             if (_options.Addresses)
             {
-                line.Add(pcIndex != lastPc && pcIndex < hit.Pcs.Length ? Address(hit.Pcs[pcIndex]) : "", TextRole.Number)
+                line.Add(pc is { } value ? Address(value) : "", TextRole.Number)
                     .PadTo(1 + numbers + Gap + AddressWidth() + Gap);
             }
 
@@ -68,7 +67,6 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
                     width is null ? HitTable.Place(frame) : TerminalText.KeepEnd(HitTable.Place(frame), width.Value - start), TextRole.Source);
             }
 
-            lastPc = pcIndex;
             yield return line;
         }
 

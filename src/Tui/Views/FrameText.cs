@@ -7,7 +7,7 @@ namespace KTrace.Tui.Views;
 /// <summary>How every view writes a frame: <c>request_irq [e1000e] (inline)</c>.</summary>
 internal static class FrameText
 {
-    /// <summary>Function, module and inline mark.</summary>
+    /// <summary>Function, module and the mark of a frame that is inline or was left by a tail call.</summary>
     public static TextLine Name(TraceFrame? frame, TextRole? role = null)
     {
         var line = new TextLine();
@@ -22,7 +22,12 @@ internal static class FrameText
             line.Add($" [{module}]", role ?? TextRole.Module);
         }
 
-        return frame.IsInline ? line.Add(" (inline)", role ?? TextRole.Inline) : line;
+        return frame switch
+        {
+            { IsInline: true } => line.Add(" (inline)", role ?? TextRole.Inline),
+            { IsTailCall: true } => line.Add(" (tail call)", role ?? TextRole.Inline),
+            _ => line,
+        };
     }
 
     public static string Number(int index) => string.Create(CultureInfo.InvariantCulture, $"#{index}");

@@ -1,0 +1,206 @@
+// Who called whom across the kernel and its modules. A module calls the kernel by name: its debug file has a declaration, and the kernel's loader
+// resolved it (kernel/module/main.c: simplify_symbols) to a global symbol of the kernel or of another module. A static call's trampoline
+// (__SCT__name) is such a symbol and no function that DWARF describes, so where it leads stays unknown.
+using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
+
+namespace KTrace.Symbols.Kernel;
+
+/// <summary>Calls at run-time addresses, for one thread at a time.</summary>
+internal sealed class KernelCalls(KernelMap map)
+{
+    private const int MaximumCached = 1 << 16;
+
+    private readonly CallSites _kernel = new(map.Image.Symbolizer);
+    private readonly Dictionary<Symbolizer, CallSites> _modules = [];
+    private readonly Dictionary<(ElfSymbolTable, string), ulong?> _names = [];
+    private readonly Dictionary<ulong, ulong?> _called = [];
+    private readonly Dictionary<(ulong Called, ulong Entered), IReadOnlyList<TailCall>> _chains = [];
+
+    /// <summary>Code was loaded or freed.</summary>
+    public void Forget()
+    {
+        _modules.Clear();
+        _names.Clear();
+        _called.Clear();
+        _chains.Clear();
+    }
+
+    /// <summary>The tail calls between a call and the function that runs because of it, the caller's side first. Empty when none is certain.</summary>
+    /// <param name="returnAddress">Behind the call.</param>
+    /// <param name="address">Somewhere in the function that runs.</param>
+    public IReadOnlyList<TailCall> Between(ulong returnAddress, ulong address)
+    {
+        if (!_called.TryGetValue(returnAddress, out var called))
+        {
+            Bound(_called)[returnAddress] = called = CalledBefore(returnAddress);
+        }
+
+        if (called is not { } start || EntryOf(address) is not { } entered || entered == start)
+        {
+            return [];
+        }
+
+        if (!_chains.TryGetValue((start, entered), out var chain))
+        {
+            Bound(_chains)[(start, entered)] = chain = TailCallChains.Find(start, entered, TailCallsOf);
+        }
+
+        return chain;
+    }
+
+    private ulong? CalledBefore(ulong returnAddress)
+    {
+        var part = At(returnAddress - 1);
+        if (part.Calls is null || !part.Calls.TryFindFunction(part.ToObject(returnAddress - 1), out var caller))
+        {
+            return null;
+        }
+
+        var wanted = part.ToObject(returnAddress);
+        ulong? called = null;
+        foreach (var site in part.Calls.Of(in caller).Sites)
+        {
+            if (site.ReturnAddress == wanted && !site.IsTailCall)
+            {
+                var target = Resolve(in part, in site);
+                if (target is null || (called is not null && called != target))
+                {
+                    return null;
+                }
+
+                called = target;
+            }
+        }
+
+        return called;
+    }
+
+    private IReadOnlyList<TailCall>? TailCallsOf(ulong function)
+    {
+        var part = At(function);
+        if (part.Calls is null || !part.Calls.TryFindFunction(part.ToObject(function), out var found) || part.ToRunTime(found.Start) != function)
+        {
+            return null;
+        }
+
+        var calls = part.Calls.Of(in found);
+        if (!calls.HasAllTailCalls)
+        {
+            return null;
+        }
+
+        var jumps = new List<TailCall>();
+        foreach (var site in calls.Sites)
+        {
+            if (!site.IsTailCall)
+            {
+                continue;
+            }
+
+            if (Resolve(in part, in site) is not { } target)
+            {
+                return null;
+            }
+
+            var jump = new TailCall(function, part.ToRunTime(site.ReturnAddress), part.ToRunTime(site.LookupAddress), target);
+            if (!jumps.Contains(jump))
+            {
+                jumps.Add(jump);
+            }
+        }
+
+        return jumps;
+    }
+
+    private ulong? EntryOf(ulong address)
+    {
+        var part = At(address);
+        if (part.Calls is not null && part.Calls.TryFindFunction(part.ToObject(address), out var function))
+        {
+            return part.ToRunTime(function.Start);
+        }
+
+        return part.Symbols is not null && part.Symbols.TryFindNearest(part.ToObject(address), out ElfSymbol symbol) ? part.ToRunTime(symbol.Value) : null;
+    }
+
+    private ulong? Resolve(in Part part, in CallSite site) => part.Calls!.TargetOf(in site) switch
+    {
+        null => null,
+        { Name: { } name } => FindGlobal(part.Symbols!, name),
+        { Address: var address } => part.ToRunTime(address),
+    };
+
+    private ulong? FindGlobal(ElfSymbolTable own, string name)
+    {
+        if (_names.TryGetValue((own, name), out var known))
+        {
+            return known;
+        }
+
+        var found = GlobalIn(own, name);
+        if (found is null && own != map.Image.Symbols)
+        {
+            found = GlobalIn(map.Image.Symbols, name);
+            foreach (var module in map.Modules)
+            {
+                found ??= module.Symbols is null ? null : GlobalIn(module.Symbols, name);
+            }
+        }
+
+        return Bound(_names)[(own, name)] = found;
+    }
+
+    private ulong? GlobalIn(ElfSymbolTable symbols, string name)
+    {
+        foreach (var match in symbols.Find(name))
+        {
+            if (match.Symbol.Binding != ElfSymbol.BindingLocal)
+            {
+                return symbols == map.Image.Symbols ? map.ToRunTime(match.Symbol.Value) : match.Symbol.Value;
+            }
+        }
+
+        return null;
+    }
+
+    private Part At(ulong address)
+    {
+        if (map.ModuleAt(address) is not { } module)
+        {
+            return new Part(_kernel, map.Image.Symbols, map);
+        }
+
+        if (module.Symbolizer is not { } symbolizer)
+        {
+            return new Part(null, module.Symbols, null);
+        }
+
+        if (!_modules.TryGetValue(symbolizer, out var calls))
+        {
+            _modules.Add(symbolizer, calls = new CallSites(symbolizer));
+        }
+
+        return new Part(calls, module.Symbols, null);
+    }
+
+    // Names of call sites repeat endlessly; the bound only guards against a guest that walks through everything.
+    private static Dictionary<TKey, TValue> Bound<TKey, TValue>(Dictionary<TKey, TValue> cache)
+        where TKey : notnull
+    {
+        if (cache.Count >= MaximumCached)
+        {
+            cache.Clear();
+        }
+
+        return cache;
+    }
+
+    /// <summary>The kernel, or one module. Modules have their run-time addresses already.</summary>
+    private readonly record struct Part(CallSites? Calls, ElfSymbolTable? Symbols, KernelMap? Slid)
+    {
+        public ulong ToObject(ulong runTime) => Slid?.ToLinkTime(runTime) ?? runTime;
+
+        public ulong ToRunTime(ulong inObject) => Slid?.ToRunTime(inObject) ?? inObject;
+    }
+}
