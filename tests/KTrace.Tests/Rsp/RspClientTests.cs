@@ -30,6 +30,7 @@ public sealed class RspClientTests
         await using var stub = FakeStub.Speaking("PacketSize=1000;QStartNoAckMode+;qXfer:features:read+;QCatchSyscalls+");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         Assert.Equal("gdbserver", client.Profile.Name);
+        Assert.Equal(["vCont?", "Hg0", "qXfer:features:read:target.xml:0,ffb"], stub.Requests.Skip(3).Take(3));
         var seen = stub.Seen;
         Assert.Equal([FakeStub.ClientHello, "+", "QStartNoAckMode", "+"], seen.Take(4));
         Assert.DoesNotContain("+", seen.Skip(4));
