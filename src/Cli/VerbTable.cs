@@ -11,12 +11,13 @@ internal static class VerbTable
 
     public static IReadOnlyList<Entry> All { get; } =
     [
-        // demo
+        new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
         new("show", _ => ShowVerb.Create()),
         new("diff", _ => DiffVerb.Create()),
         new("replay", _ => ReplayVerb.Create()),
-        // sym
+        // Answered in Program.cs before the command line is parsed; here for the list of verbs.
+        new("sym", _ => new Command("sym", "Name addresses: function, file and line, inlined calls first (ktrace sym --help).")),
         new("kernel", _ => KernelVerb.Create()),
         new("initramfs", _ => InitramfsVerb.Create()),
         new("doctor", _ => DoctorVerb.Create()),

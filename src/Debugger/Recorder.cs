@@ -47,6 +47,7 @@ public sealed class Recorder
     private readonly BreakpointTable _breakpoints;
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
+    private readonly ArgumentReader _arguments;
     private readonly TraceWriter _writer;
     private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
     private readonly RecorderLimits _limits;
@@ -73,6 +74,7 @@ public sealed class Recorder
         _breakpoints = new BreakpointTable(target.Client, target.Map);
         _capture = new HitCapture(target.Client, target.Map);
         _records = new HitRecords(target.Map);
+        _arguments = new ArgumentReader(target.Map, target.Memory);
         _writer = writer;
         _console = console;
         _limits = limits;
@@ -196,6 +198,7 @@ public sealed class Recorder
         }
 
         var here = _breakpoints.At(pc);
+        var arguments = here.Count > 0 ? await _arguments.ReadAsync(here[0], capture.Registers, cancellationToken) : [];
         if (_limits.MaximumHits is not { } maximum || _hits + here.Count < maximum)
         {
             await LeaveAsync(stop, capture, cancellationToken);
@@ -205,7 +208,7 @@ public sealed class Recorder
         {
             _lastHit = elapsed.Elapsed.TotalSeconds;
             _firstHit = _hits == 0 ? _lastHit : _firstHit;
-            var hit = _records.Create(++_hits, tracepoint, capture, _clock);
+            var hit = _records.Create(++_hits, tracepoint, capture, _clock) with { Arguments = arguments };
             _writer.Write(hit);
             _progress?.Hit(hit);
             if (_hits == _limits.MaximumHits)
@@ -249,6 +252,7 @@ public sealed class Recorder
         await _breakpoints.DisarmWithinAsync(module, cancellationToken);
         _target.Map.Load(module);
         _records.ForgetNames();
+        _arguments.Forget();
         _writer.Write(new TraceRecord.Module(module.Name, module.TextBase, loaded.BuildId.IsEmpty ? null : Convert.ToHexStringLower(loaded.BuildId.AsSpan()), module.File is null ? null : Path.GetFileName(module.File)));
         foreach (var warning in loaded.Warnings)
         {

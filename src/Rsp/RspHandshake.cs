@@ -17,9 +17,9 @@ internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Desc
             ?? StubFeatures.Minimal;
         exchange.Features = features;
         connection.Outgoing.MaxPayload = features.PacketSize - 1;
+        var outcome = new RspOutcome[1];
         if (features.NoAckMode)
         {
-            var outcome = new RspOutcome[1];
             await exchange.SendAsync(new RspCommand[] { new StartNoAckMode() }, outcome, cancellationToken).ConfigureAwait(false);
             connection.NoAckMode = outcome[0].IsOk;
         }
@@ -28,6 +28,12 @@ internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Desc
         connection.Profile = options.Profile ?? StubProfile.Detect(features, isQemu);
         var actions = await exchange.TryQueryAsync(new QueryVContActions(), cancellationToken).ConfigureAwait(false);
         exchange.Features = features with { VContActions = actions ?? [] };
+        if (connection.Profile.DescriptionNeedsThread)
+        {
+            var any = new SelectThread(features.Multiprocess ? new ThreadId(0, 0) : ThreadId.Any);
+            await exchange.SendAsync(new RspCommand[] { any }, outcome, cancellationToken).ConfigureAwait(false);
+        }
+
         var description = features.TargetXml
             ? await TargetDescription.LoadAsync((file, token) => ReadFileAsync(exchange, file, token), cancellationToken).ConfigureAwait(false)
             : null;

@@ -64,22 +64,35 @@ public abstract record StopReply
     /// <summary>Null when the payload is no stop reply.</summary>
     internal static StopReply? TryParse(ReadOnlySpan<byte> payload)
     {
-        if (payload.Length < 3)
+        if (payload.Length >= 2 && (payload[0] is (byte)'W' or (byte)'X'))
+        {
+            return ParseEnd(payload);
+        }
+
+        if (payload.Length < 3 || HexText.ParseByte(payload.Slice(1, 2)) is not (>= 0 and var signal))
         {
             return null;
         }
 
-        var number = HexText.ParseByte(payload.Slice(1, 2));
-        var rest = payload[3..];
         return payload[0] switch
         {
-            _ when number < 0 => null,
-            (byte)'S' when rest.IsEmpty => new Stopped(number, null, StopReason.Signal.Only),
-            (byte)'T' => ParsePairs(number, rest),
-            (byte)'W' when rest.IsEmpty || rest.StartsWith(";process:"u8) => new Exited(number),
-            (byte)'X' when rest.IsEmpty || rest.StartsWith(";process:"u8) => new Terminated(number),
+            (byte)'S' when payload.Length == 3 => new Stopped(signal, null, StopReason.Signal.Only),
+            (byte)'T' => ParsePairs(signal, payload[3..]),
             _ => null,
         };
+    }
+
+    /// <summary>Two digits, says the specification; gdbserver 13.1 writes `W0;process:…`, and exit codes may need up to eight.</summary>
+    private static StopReply? ParseEnd(ReadOnlySpan<byte> payload)
+    {
+        var end = payload.IndexOf((byte)';');
+        var digits = end < 0 ? payload[1..] : payload[1..end];
+        if (digits.Length > 8 || !HexText.TryParse(digits, out var number) || (end >= 0 && !payload[end..].StartsWith(";process:"u8)))
+        {
+            return null;
+        }
+
+        return payload[0] == 'W' ? new Exited((int)number) : new Terminated((int)number);
     }
 
     private static Stopped? ParsePairs(int signal, ReadOnlySpan<byte> pairs)

@@ -54,6 +54,12 @@ public sealed record StubProfile
     /// <summary>Stepping masks are adjustable by Qqemu.sstep, and memory may be physical by Qqemu.PhyMemMode.</summary>
     public bool QemuExtensions { get; init; }
 
+    /// <summary>
+    /// target.xml may be asked for only after `Hg` chose a thread. gdbserver 13.1: without one it fails an assertion in
+    /// tdesc_get_features_xml and ends. The handshake sends `Hg` to it, as gdb does to all.
+    /// </summary>
+    public bool DescriptionNeedsThread { get; init; }
+
     public static StubProfile Qemu { get; } = new()
     {
         Name = "QEMU",
@@ -71,7 +77,7 @@ public sealed record StubProfile
         QemuExtensions = true,
     };
 
-    public static StubProfile Gdbserver { get; } = new() { Name = "gdbserver" };
+    public static StubProfile Gdbserver { get; } = new() { Name = "gdbserver", DescriptionNeedsThread = true };
 
     /// <summary>A stub of which nothing is known: acknowledged packet by packet, trusted in nothing.</summary>
     public static StubProfile Unknown { get; } = new() { Name = "unknown stub", InterruptReplyIsUnreliable = true };

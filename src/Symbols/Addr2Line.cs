@@ -14,6 +14,7 @@ internal sealed class Addr2Line
     private readonly ElfSymbolTable _symbols;
     private readonly BatchResolver _resolver;
     private readonly BinutilsFunctionFinder _finder;
+    private readonly BinutilsUnitHistory _history;
     private readonly ElfSection[] _allocated;
     private readonly bool _is64;
     private VariableIndex? _variables;
@@ -24,6 +25,7 @@ internal sealed class Addr2Line
         _symbols = _symbolizer.Symbols;
         _resolver = new BatchResolver(_symbolizer.Sections, _symbolizer.Units, _symbols, shortPaths: false);
         _finder = new BinutilsFunctionFinder(_symbols);
+        _history = new BinutilsUnitHistory(_symbolizer.Units);
         _is64 = file.Is64Bit;
         IsRelocatable = file.IsRelocatable;
         _allocated = [.. file.Sections.Where(s => s.IsAllocated)];
@@ -100,13 +102,20 @@ internal sealed class Addr2Line
         {
             // An address that is a data symbol's is looked up among variables, and nowhere else in DWARF.
             frames = default;
-            if (Variables.TryFind(place, _symbols.NameOf(_symbols.At(symbol).NameOffset), out var path, out var line))
+            var isVariable = Variables.TryFind(place, _symbols.NameOf(_symbols.At(symbol).NameOffset), out var path, out var line, out var unit);
+            _history.AskForVariable(unit);
+            if (isVariable)
             {
                 AppendFunctionSymbol(in question, into, out _);
                 into.Append(path);
                 AppendLine(line, 0, into);
                 return true;
             }
+        }
+
+        else if (!_history.Ask(result.Unit(index), result.IsByLinesOnly(index), !frames.IsEmpty))
+        {
+            frames = default;
         }
 
         if (frames.IsEmpty)

@@ -428,6 +428,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         TraceClock? clock = null;
         TraceEnd? end = null;
         ImmutableArray<ulong> pcs = [], tailPcs = [];
+        ImmutableArray<TraceArgument> arguments = [];
         ImmutableArray<TraceRegister> registers = [];
         while (json.NextProperty())
         {
@@ -469,6 +470,11 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
             }
+            else if (json.Is("args"u8))
+            {
+                json.StartArray("args");
+                arguments = HitParts.Arguments(ref json);
+            }
             else if (json.Is("end"u8))
             {
                 end = HitParts.End(ref json);
@@ -491,6 +497,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             Pcs = pcs,
             TailPcs = tailPcs,
             Registers = registers,
+            Arguments = arguments,
             PathEnd = end ?? throw json.Fail("a hit without end"),
         };
         Check(hit, ref json);

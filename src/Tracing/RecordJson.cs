@@ -96,6 +96,15 @@ internal ref struct RecordJson
 
     public void StartObject(string what) => Next(JsonTokenType.StartObject, what + " is an object");
 
+    /// <summary>The element under the cursor must be an object.</summary>
+    public readonly void ElementObject(string what)
+    {
+        if (_json.TokenType != JsonTokenType.StartObject)
+        {
+            throw Fail(what + " is an object");
+        }
+    }
+
     public void StartArray(string what) => Next(JsonTokenType.StartArray, what + " is an array");
 
     /// <param name="last">A value that came before; it is given out again when the text is the same.</param>

@@ -178,6 +178,7 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteEndObject();
         }
 
+        Arguments(hit.Arguments);
         Fields(hit.PathEnd);
         EndLine();
     }
@@ -277,6 +278,28 @@ internal sealed class RecordWriter : IDisposable
 
         Optional("detail"u8, end.Detail);
         _json.WriteEndObject();
+    }
+
+    private void Arguments(ImmutableArray<TraceArgument> arguments)
+    {
+        if (arguments.IsDefaultOrEmpty)
+        {
+            return;
+        }
+
+        _json.WriteStartArray("args"u8);
+        foreach (TraceArgument argument in arguments)
+        {
+            _json.WriteStartObject();
+            _json.WriteString("name"u8, argument.Name);
+            Optional("type"u8, argument.Type);
+            Hex("value"u8, argument.Value);
+            Optional("text"u8, argument.Text);
+            _json.WriteString("from"u8, argument.Provenance);
+            _json.WriteEndObject();
+        }
+
+        _json.WriteEndArray();
     }
 
     private void Begin(ReadOnlySpan<byte> type)

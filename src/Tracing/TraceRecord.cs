@@ -79,6 +79,9 @@ public abstract record TraceRecord
         /// <summary>General registers in the architecture's order. Empty when not recorded.</summary>
         public ImmutableArray<TraceRegister> Registers { get; init; } = [];
 
+        /// <summary>Arguments of the innermost function, as far as they are known. Empty when none is.</summary>
+        public ImmutableArray<TraceArgument> Arguments { get; init; } = [];
+
         /// <summary>Why the path ends.</summary>
         public required TraceEnd PathEnd { get; init; }
 
@@ -181,5 +184,12 @@ public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null
             : null;
     }
 }
+
+/// <summary>One argument of a function.</summary>
+/// <param name="Type">In C's words, or null.</param>
+/// <param name="Value">The raw value, or null where it is not known.</param>
+/// <param name="Text">What it means to a person: quoted text without its quotes, a symbol, a decimal number; or null.</param>
+/// <param name="Provenance">How it is known: <c>register</c>, <c>memory</c>, <c>entry value</c>, <c>constant</c>, <c>optimized out</c>; an open set.</param>
+public sealed record TraceArgument(string Name, string? Type, ulong? Value, string? Text, string Provenance = "register");
 
 public readonly record struct TraceRegister(string Name, ulong Value);

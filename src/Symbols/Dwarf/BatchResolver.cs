@@ -7,16 +7,18 @@ namespace KTrace.Symbols.Dwarf;
 /// <summary>What a batch found: for each address the run of frames that stands for it.</summary>
 internal sealed class BatchResult
 {
-    private readonly GrowingArray<ResolvedFrame>[] _frames;
-    private readonly SourceFiles[] _files;
+    private GrowingArray<ResolvedFrame>[] _frames = [];
+    private SourceFiles[] _files = [];
     private readonly int[] _first;
     private readonly byte[] _worker;
     private readonly ushort[] _count;
+    private readonly int[] _unit;
+    private readonly HashSet<int> _byLinesOnly = [];
 
-    public BatchResult(int addresses, int workers)
+    public BatchResult(int addresses)
     {
-        _frames = new GrowingArray<ResolvedFrame>[workers];
-        _files = new SourceFiles[workers];
+        _unit = new int[addresses];
+        Array.Fill(_unit, -1);
         _first = new int[addresses];
         _worker = new byte[addresses];
         _count = new ushort[addresses];
@@ -26,10 +28,27 @@ internal sealed class BatchResult
     public ReadOnlySpan<ResolvedFrame> Frames(int index) =>
         _count[index] == 0 ? default : new ReadOnlySpan<ResolvedFrame>(_frames[_worker[index]].Items, _first[index], _count[index]);
 
+    /// <summary>The unit that claims the address, by the offset of its header; -1 when none does.</summary>
+    public int Unit(int index) => _unit[index];
+
+    /// <summary>The unit does not claim the address itself (.debug_aranges, DW_AT_ranges), but its line table covers it.</summary>
+    public bool IsByLinesOnly(int index) => _byLinesOnly.Contains(index);
+
     /// <summary>The path of a frame's file as UTF-8.</summary>
     public ReadOnlySpan<byte> Path(int index, int file) => _files[_worker[index]].Path(file);
 
+    internal void SetWorkers(int count) => (_frames, _files) = (new GrowingArray<ResolvedFrame>[count], new SourceFiles[count]);
+
     internal void SetWorker(int worker, GrowingArray<ResolvedFrame> frames, SourceFiles files) => (_frames[worker], _files[worker]) = (frames, files);
+
+    internal void SetUnit(int index, int unit, bool byLinesOnly)
+    {
+        _unit[index] = unit;
+        if (byLinesOnly)
+        {
+            _byLinesOnly.Add(index);
+        }
+    }
 
     internal void Copy(int from, int to) => (_first[to], _worker[to], _count[to]) = (_first[from], _worker[from], _count[from]);
 
@@ -83,19 +102,22 @@ internal sealed class BatchResolver
         }
 
         AddressSort.Sort(sorted, order, count);
+        var result = new BatchResult(count);
         var byUnit = new ulong[count];
         var positions = new int[count];
         var found = 0;
         for (var i = 0; i < count; i++)
         {
             var unit = _index.Find(sorted[i], withLines: false);
-            if (unit < 0 && isCode(sorted[i]))
+            var byLines = unit < 0 && isCode(sorted[i]);
+            if (byLines)
             {
                 unit = _index.Find(sorted[i], withLines: true);
             }
 
             if (unit >= 0)
             {
+                result.SetUnit(order[i], unit, byLines);
                 byUnit[found] = (uint)unit;
                 positions[found++] = i;
             }
@@ -119,7 +141,7 @@ internal sealed class BatchResolver
         var units = batch.Starts.Count;
         batch.Starts.Add(found);
         var workers = units < UnitsForThreads ? 1 : Math.Min(Environment.ProcessorCount, MaximumWorkers);
-        var result = new BatchResult(count, workers);
+        result.SetWorkers(workers);
         var threads = new Thread[workers - 1];
         for (var worker = 1; worker < workers; worker++)
         {

@@ -58,9 +58,11 @@ internal static class DwAt
     public const ushort DeclFile = 0x3a;
     public const ushort DeclLine = 0x3b;
     public const ushort Declaration = 0x3c;
+    public const ushort Encoding = 0x3e;
     public const ushort External = 0x3f;
     public const ushort Specification = 0x47;
     public const ushort Type = 0x49;
+    public const ushort EntryPc = 0x52;
     public const ushort Ranges = 0x55;
     public const ushort CallFile = 0x58;
     public const ushort CallLine = 0x59;

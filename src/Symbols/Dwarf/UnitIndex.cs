@@ -200,8 +200,9 @@ internal sealed class UnitIndex
 
             for (var i = 0; i < found.Count; i++)
             {
-                // What the first levels know needs no second entry.
-                if (_levels[0].Find(found[i].Low) != offset && _levels[1].Find(found[i].Low) != offset)
+                // What the first levels know needs no second entry. Where they list single functions (GCC does for functions with a section attribute)
+                // a sequence covers the padding between them as well.
+                if (!_levels[0].Covers(found[i], offset) && !_levels[1].Covers(found[i], offset))
                 {
                     into.Add(new UnitRange { Low = found[i].Low, High = found[i].High, Unit = offset });
                 }
@@ -256,6 +257,20 @@ internal sealed class UnitIndex
 
         public int Find(ulong address)
         {
+            var best = -1;
+            for (var i = LastAtOrBelow(address); i >= 0 && _highestSoFar[i] > address; i--)
+            {
+                if (_highs[i] > address && (best < 0 || _units[i] < best))
+                {
+                    best = _units[i];
+                }
+            }
+
+            return best;
+        }
+
+        private int LastAtOrBelow(ulong address)
+        {
             var (low, high) = (-1, _lows.Length);
             while (high - low > 1)
             {
@@ -270,16 +285,21 @@ internal sealed class UnitIndex
                 }
             }
 
-            var best = -1;
-            for (var i = low; i >= 0 && _highestSoFar[i] > address; i--)
+            return low;
+        }
+
+        /// <summary>One range of the unit holds all of <paramref name="range"/>.</summary>
+        public bool Covers(AddressRange range, int unit)
+        {
+            for (var i = LastAtOrBelow(range.Low); i >= 0 && _highestSoFar[i] >= range.High; i--)
             {
-                if (_highs[i] > address && (best < 0 || _units[i] < best))
+                if (_units[i] == unit && _highs[i] >= range.High)
                 {
-                    best = _units[i];
+                    return true;
                 }
             }
 
-            return best;
+            return false;
         }
 
         public int[] Units()

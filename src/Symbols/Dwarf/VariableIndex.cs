@@ -60,9 +60,9 @@ internal sealed class VariableIndex
     }
 
     /// <summary>The declaration of a variable at exactly that address whose name is part of the symbol's name (a static local is <c>name.123</c> there).</summary>
-    public bool TryFind(ulong address, string symbolName, out string path, out int line)
+    public bool TryFind(ulong address, string symbolName, out string path, out int line, out int unitOffset)
     {
-        (path, line) = ("", 0);
+        (path, line, unitOffset) = ("", 0, -1);
         var at = Array.BinarySearch(_addresses, address);
         while (at > 0 && _addresses[at - 1] == address)
         {
@@ -83,7 +83,7 @@ internal sealed class VariableIndex
                 {
                     var header = new LineProgramHeader();
                     header.Load(unit);
-                    (path, line) = (header.Path(declaration.File, shortForm: false), declaration.Line);
+                    (path, line, unitOffset) = (header.Path(declaration.File, shortForm: false), declaration.Line, variable.Unit);
                     return true;
                 }
             }

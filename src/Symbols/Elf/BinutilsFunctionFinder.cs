@@ -1,6 +1,7 @@
 // Which symbol binutils 2.40 (bfd, "find the function to a particular section and offset, for error reporting") names an address after, when
-// DWARF has no function there. Its answers depend on the questions before: it keeps the last symbol with a size cut down to the next symbol that
-// it happened to see, and answers from that. `ktrace sym --format addr2line` promises the same lines, so the memory is modelled too.
+// DWARF has no function there: the nearest symbol at or below it, of several at one address the largest. Its answers depend on the questions
+// before: as long as the address lies in the symbol that it found last, it does not search again, though a label may be nearer.
+// `ktrace sym --format addr2line` promises the same lines, so that memory is modelled too. (Later versions choose differently.)
 namespace KTrace.Symbols.Elf;
 
 /// <summary>Questions must come in the order in which addr2line would ask them. Not thread-safe.</summary>
@@ -13,8 +14,6 @@ internal sealed class BinutilsFunctionFinder
     private int _lastSection = -1;
     private Candidate _function;
     private bool _hasFunction;
-    private ulong _size;
-    private ulong _offset;
 
     private struct Candidate
     {
@@ -39,7 +38,7 @@ internal sealed class BinutilsFunctionFinder
     /// <param name="file">Index of the STT_FILE symbol that names its file, or 0.</param>
     public bool TryFind(int section, ulong offset, out int symbol, out int file)
     {
-        if (_lastSection != section || !_hasFunction || offset < _function.Value || offset >= _function.Value + _size)
+        if (_lastSection != section || !_hasFunction || offset < _function.Value || offset >= _function.Value + _function.Size)
         {
             Search(section, offset);
         }
@@ -52,49 +51,16 @@ internal sealed class BinutilsFunctionFinder
     {
         _lastSection = section;
         _hasFunction = false;
-        _size = 0;
-        _offset = 0;
+        _function = default;
         foreach (ref readonly var candidate in new ReadOnlySpan<Candidate>(_bySection[section] ??= CandidatesOf(section)))
         {
-            if (candidate.Value <= offset && candidate.Value >= _offset && Fits(in candidate, offset))
+            if (candidate.Value <= offset
+                && (candidate.Value > _function.Value || (candidate.Value == _function.Value && candidate.Size > _function.Size)))
             {
                 _function = candidate;
                 _hasFunction = true;
-                _size = candidate.Size;
-                _offset = candidate.Value;
-            }
-            else if (candidate.Value > offset && candidate.Value > _offset && candidate.Value < _offset + _size)
-            {
-                _size = candidate.Value - _offset;
             }
         }
-    }
-
-    private bool Fits(in Candidate candidate, ulong offset)
-    {
-        if (candidate.Value > _offset)
-        {
-            return true;
-        }
-
-        if (_offset + _size <= offset)
-        {
-            return candidate.Size > _size;
-        }
-
-        if (candidate.Value + candidate.Size <= offset)
-        {
-            return false;
-        }
-
-        var (isFunction, wasFunction) = (IsFunction(candidate.Type), IsFunction(_function.Type));
-        if (isFunction != wasFunction)
-        {
-            return isFunction;
-        }
-
-        var (isTyped, wasTyped) = (candidate.Type != ElfSymbol.TypeNone, _function.Type != ElfSymbol.TypeNone);
-        return isTyped != wasTyped ? isTyped : candidate.Size < _size;
     }
 
     private Candidate[] CandidatesOf(int section)
@@ -140,6 +106,4 @@ internal sealed class BinutilsFunctionFinder
         Array.Copy(found.Items, result, result.Length);
         return result;
     }
-
-    private static bool IsFunction(byte type) => type is ElfSymbol.TypeFunction or 10;
 }

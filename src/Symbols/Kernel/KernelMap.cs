@@ -93,6 +93,21 @@ public sealed class KernelMap
         return frames;
     }
 
+    /// <summary>Parameters of the function that begins at a run-time address; null when DWARF has none, or is damaged there.</summary>
+    public FunctionSignature? SignatureAt(ulong entry)
+    {
+        var module = ModuleAt(entry);
+        var symbolizer = module is null ? Image.Symbolizer : module.Symbolizer;
+        try
+        {
+            return symbolizer is null ? null : new FunctionSignatures(symbolizer.Sections, symbolizer.Units).TryFind(module is null ? ToLinkTime(entry) : entry);
+        }
+        catch (MalformedFileException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>
     /// The functions that ran between two neighbours on the stack and left no stack frame, as each ended with a jump to the next (a tail call),
     /// innermost first. Only those that must have run: where several ways lead from the call to the callee, what they do not share is left out.

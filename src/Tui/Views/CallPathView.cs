@@ -23,6 +23,14 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
     public override IEnumerable<TextLine> Lines(int? width)
     {
         yield return Title();
+        if (hit.Arguments.Length > 0)
+        {
+            foreach (TextLine line in new TextLine().PadTo(2).Wrap(string.Join(", ", hit.Arguments.Select(ArgumentText.Of)), TextRole.Plain, width))
+            {
+                yield return line;
+            }
+        }
+
         (TextLine Name, ulong? Pc, TraceFrame Frame)[] frames =
             [.. hit.FramesWithAddresses().Select(entry => (Name(entry.Frame), entry.Address, entry.Frame))];
         int numbers = FrameText.Number(Math.Max(frames.Length - 1, 0)).Length;

@@ -13,6 +13,9 @@ public sealed class HitTable(Trace trace) : View
     private const int SourceMinimum = 20;
     private const int WhereMinimum = 24;
 
+    // Many hits share few paths, and looking for what says most in a path is what costs.
+    private readonly Dictionary<CallPath, (Cell Where, Cell Source)> _landmarks = [];
+
     private enum Column
     {
         Hit,
@@ -169,7 +172,13 @@ public sealed class HitTable(Trace trace) : View
 
     private Cell[] Row(TraceRecord.Hit hit)
     {
-        TraceFrame? frame = CallPathLandmark.Find(hit.Path);
+        if (!_landmarks.TryGetValue(hit.Path, out (Cell Where, Cell Source) landmark))
+        {
+            TraceFrame? frame = CallPathLandmark.Find(hit.Path);
+            landmark = (new Cell(FrameText.Name(frame)), new Cell(Place(frame), TextRole.Source));
+            _landmarks.Add(hit.Path, landmark);
+        }
+
         string end = hit.PathEnd.Syscall is { } syscall
             ? syscall.Name ?? string.Create(CultureInfo.InvariantCulture, $"syscall {syscall.Number}")
             : hit.PathEnd.Reason;
@@ -182,8 +191,8 @@ public sealed class HitTable(Trace trace) : View
             new Cell(hit.Task?.Comm ?? "-", TextRole.Plain),
             hit.Task is { } task ? new Cell(task.Pid) : new Cell("-", TextRole.Plain),
             new Cell(Time(hit.Clock, trace.Header), TextRole.Plain),
-            new Cell(FrameText.Name(frame)),
-            new Cell(Place(frame), TextRole.Source),
+            landmark.Where,
+            landmark.Source,
             new Cell(end, TextRole.Reason),
         ];
     }

@@ -30,6 +30,7 @@ public sealed class RspClientTests
         await using var stub = FakeStub.Speaking("PacketSize=1000;QStartNoAckMode+;qXfer:features:read+;QCatchSyscalls+");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         Assert.Equal("gdbserver", client.Profile.Name);
+        Assert.Equal(["vCont?", "Hg0", "qXfer:features:read:target.xml:0,ffb"], stub.Requests.Skip(3).Take(3));
         var seen = stub.Seen;
         Assert.Equal([FakeStub.ClientHello, "+", "QStartNoAckMode", "+"], seen.Take(4));
         Assert.DoesNotContain("+", seen.Skip(4));
@@ -38,7 +39,7 @@ public sealed class RspClientTests
     [Fact]
     public async Task A_stub_without_anything_still_gives_memory_and_resumes_the_old_way()
     {
-        await using var stub = new FakeStub().On("?", "S05").On("m10,2", "abcd").On("s", "S05").On("c", "S05");
+        await using var stub = new FakeStub().On("?", "S05").On("Hc3", "OK").On("m10,2", "abcd").On("s", "S05").On("c", "S05");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         Assert.Equal(StubProfile.Unknown, client.Profile);
         Assert.Null(client.Description);
@@ -82,7 +83,7 @@ public sealed class RspClientTests
         await using var stub = FakeStub.Qemu().On("m0,1", "00").On("m1,1", "00");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         await client.SendBatchAsync(new RspCommand[] { new ReadMemory(0, new byte[1]), new ReadMemory(1, new byte[1]), client.ContinueCommand }, new RspOutcome[3]);
-        await stub.SendAsync("T05thread:p01.01;");
+        await stub.SendAsync("vCont;c", "T05thread:p01.01;");
         await client.WaitForStopAsync();
         await client.SendAsync(new ReadMemory(0, new byte[1]));
         Assert.Equal(["+", "m0,1", "m1,1", "vCont;c", "+", "m0,1"], stub.Seen.TakeLast(6));
@@ -94,9 +95,9 @@ public sealed class RspClientTests
         await using var stub = FakeStub.Speaking("PacketSize=1000").On("m0,1", "00").On("m1,1", "00");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         await client.SendBatchAsync(new RspCommand[] { new ReadMemory(0, new byte[1]), new ReadMemory(1, new byte[1]), client.ContinueCommand }, new RspOutcome[3]);
-        await stub.SendAsync("T05thread:p01.01;");
+        await stub.SendAsync("vCont;c", "T05thread:p01.01;");
         await client.WaitForStopAsync();
-        Assert.Equal(["m0,1", "+", "m1,1", "+", "vCont;c"], stub.Seen.SkipLast(1).TakeLast(5));
+        Assert.Equal(["m0,1", "+", "m1,1", "+", "vCont;c"], stub.Seen.SkipWhile(text => text != "m0,1").Take(5));
     }
 
     [Fact]
@@ -233,13 +234,12 @@ public sealed class RspClientTests
         await using var stub = FakeStub.Qemu();
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         await client.ContinueAsync();
-        var before = stub.Seen.Count;
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.ReadMemoryAsync(0, new byte[1]).AsTask())).Kind);
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.ContinueAsync().AsTask())).Kind);
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.MonitorAsync("x").AsTask())).Kind);
-        await stub.SendAsync("T05thread:p01.01;");
+        await stub.SendAsync("vCont;c", "T05thread:p01.01;");
         await client.WaitForStopAsync();
-        Assert.DoesNotContain(stub.Seen.Skip(before), text => text != "+");
+        Assert.Equal(["?", "+", "vCont;c"], stub.Seen.TakeLast(3));
     }
 
     [Fact]

@@ -144,7 +144,7 @@ public sealed class RspClientTroubleTests
         await using var stub = FakeStub.Qemu();
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         await client.ContinueAsync();
-        await stub.SendRawAsync("+$T05thr"u8.ToArray());
+        await stub.SendRawAsync("vCont;c", "$T05thr"u8.ToArray());
         for (var i = 0; i < 3; i++)
         {
             using var cancel = new CancellationTokenSource(30);
@@ -152,7 +152,7 @@ public sealed class RspClientTroubleTests
             Assert.Equal(RspState.Running, client.State);
         }
 
-        await stub.SendRawAsync(FakeStub.Frame("T05thread:p01.02;")[7..]);
+        await stub.SendRawAsync("vCont;c", FakeStub.Frame("T05thread:p01.02;")[7..]);
         Assert.Equal(new ThreadId(1, 2), ((StopReply.Stopped)await client.WaitForStopAsync()).Thread);
     }
 
@@ -167,7 +167,7 @@ public sealed class RspClientTroubleTests
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.SendBatchAsync(batch, outcomes, cancel.Token).AsTask());
         Assert.Equal([RspStatus.Ok, RspStatus.None, RspStatus.None], outcomes.Select(o => o.Status));
         Assert.Equal(RspState.Running, client.State);
-        await stub.SendAsync("2233", "T05thread:p01.01;");
+        await stub.SendAsync("vCont;c", "2233", "T05thread:p01.01;");
         Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
     }
 
@@ -187,7 +187,7 @@ public sealed class RspClientTroubleTests
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.ReadMemoryAsync(0x20, new byte[2], cancel.Token).AsTask());
         }
 
-        await stub.SendAsync("1111");
+        await stub.SendAsync("m10,2", "1111");
         var memory = new byte[2];
         await client.ReadMemoryAsync(0x20, memory);
         Assert.Equal([0x22, 0x22], memory);
@@ -196,7 +196,7 @@ public sealed class RspClientTroubleTests
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => client.MonitorAsync("x", cancel.Token).AsTask());
         }
 
-        await stub.SendAsync("O62", "OK");
+        await stub.SendAsync("qRcmd,78", "O62", "OK");
         await client.ReadMemoryAsync(0x20, memory);
         Assert.Equal(RspState.Stopped, client.State);
     }
@@ -208,7 +208,7 @@ public sealed class RspClientTroubleTests
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         var first = client.ReadMemoryAsync(0x10, new byte[2]).AsTask();
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.ReadMemoryAsync(0x10, new byte[2]).AsTask())).Kind);
-        await stub.SendAsync("0011");
+        await stub.SendAsync("m10,2", "0011");
         Assert.True((await first).IsComplete);
     }
 
@@ -282,9 +282,8 @@ public sealed class RspClientTroubleTests
     public async Task The_stop_of_a_target_that_ran_when_the_client_came_does_not_disturb_the_handshake()
     {
         await using var stub = FakeStub.Qemu();
-        stub.OnRaw("hello", []);
         var connecting = RspClient.ConnectAsync(stub.Endpoint, s_options).AsTask();
-        await stub.SendAsync("T02thread:01;");
+        await stub.SendAsync(null, "T02thread:01;");
         await using var client = await connecting;
         Assert.Equal(RspState.Stopped, client.State);
         Assert.InRange(client.StrayStopReplies, 0, 1);

@@ -23,7 +23,10 @@ public sealed class StopReplyTests
         { "T05something-new:1,2;thread:1", "stopped 5 1 signal" },
         { "W00", "exited 0" },
         { "W2a;process:1", "exited 42" },
+        { "W0;process:647c", "exited 0" },
+        { "Wffffffff", "exited -1" },
         { "X09", "terminated 9" },
+        { "X9;process:1", "terminated 9" },
     };
 
     [Theory]
@@ -41,6 +44,9 @@ public sealed class StopReplyTests
     [InlineData("T05watch:;")]
     [InlineData("T05watch:11223344556677889;")]
     [InlineData("W00rest")]
+    [InlineData("W")]
+    [InlineData("W123456789")]
+    [InlineData("W00;thread:1")]
     [InlineData("OK")]
     public void What_is_no_stop_reply_is_a_protocol_error(string reply) =>
         Assert.Equal(RspErrorKind.Protocol, Assert.Throws<RspException>(() => StopReply.Parse(Encoding.ASCII.GetBytes(reply))).Kind);

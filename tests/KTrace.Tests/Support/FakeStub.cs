@@ -18,6 +18,7 @@ internal sealed class FakeStub : IAsyncDisposable
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly Dictionary<string, Queue<Answer>> _script = [];
     private readonly List<string> _seen = [];
+    private readonly HashSet<string> _answered = [];
     private readonly List<byte> _held = [];
     private readonly Task _serving;
     private readonly TaskCompletionSource<Socket> _accepted = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -102,12 +103,19 @@ internal sealed class FakeStub : IAsyncDisposable
     /// <summary>Keeps all answers back until this request has come.</summary>
     public void HoldUntil(string request) => _holdUntil = request;
 
-    public async Task SendAsync(params string[] payloads) =>
-        await (await _accepted.Task).SendAsync(payloads.SelectMany(Frame).ToArray());
+    /// <summary>Sends packets of its own accord, once this request (null: any connection) was answered.</summary>
+    public async Task SendAsync(string? after, params string[] payloads) => await SendRawAsync(after, payloads.SelectMany(Frame).ToArray());
 
-    public async Task SendRawAsync(byte[] bytes) => await (await _accepted.Task).SendAsync(bytes);
+    public async Task SendRawAsync(string? after, byte[] bytes)
+    {
+        var peer = await _accepted.Task;
+        while (after is not null && !IsAnswered(after))
+        {
+            await Task.Delay(1);
+        }
 
-    public async Task CloseAsync() => (await _accepted.Task).Dispose();
+        await peer.SendAsync(bytes);
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -172,6 +180,14 @@ internal sealed class FakeStub : IAsyncDisposable
         }
     }
 
+    private bool IsAnswered(string request)
+    {
+        lock (_answered)
+        {
+            return _answered.Contains(request);
+        }
+    }
+
     private void Note(string text)
     {
         lock (_seen)
@@ -215,7 +231,7 @@ internal sealed class FakeStub : IAsyncDisposable
         {
             _held.AddRange(answer.Bytes);
         }
-        else if (known && !request.StartsWith("vCont;", StringComparison.Ordinal))
+        else if (known && (Otherwise is not null || !request.StartsWith("vCont;", StringComparison.Ordinal)))
         {
             _held.AddRange((Otherwise?.Invoke(request) ?? [""]).SelectMany(Frame));
         }
@@ -224,6 +240,11 @@ internal sealed class FakeStub : IAsyncDisposable
         {
             await peer.SendAsync(_held.ToArray());
             _held.Clear();
+        }
+
+        lock (_answered)
+        {
+            _answered.Add(request);
         }
 
         if (answer?.Close == true)

@@ -20,7 +20,7 @@ internal static class GoldenFile
     }
 
     /// <summary>The sources, above where the tests were built.</summary>
-    private static string SourceRoot()
+    public static string SourceRoot()
     {
         DirectoryInfo? folder = new(AppContext.BaseDirectory);
         while (folder is not null && !File.Exists(Path.Combine(folder.FullName, "KTrace.sln")))
