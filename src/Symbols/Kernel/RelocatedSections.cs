@@ -77,6 +77,9 @@ public sealed class RelocatedSections : ISectionSource
         return section => addresses[section.Index];
     }
 
+    /// <summary>Where the first section of that name was loaded; 0 when there is none.</summary>
+    public ulong GetSectionAddress(string name) => File.FindSection(name) is { } section ? _addresses[section.Index] : 0;
+
     /// <inheritdoc/>
     public SectionData GetSection(string name)
     {

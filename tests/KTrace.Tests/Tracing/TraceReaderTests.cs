@@ -97,7 +97,7 @@ public class TraceReaderTests
             """{"type":"symbols","id":1,"anything":[[[]]]}""",
             Frame,
             """{"frames":[0],"id":0,"type":"path"}""",
-            """{"type":"hit","seq":1,"args":[{"name":"irq","value":"25"}],"tracepoint":1,"path":0,"end":{"reason":"user","new":1},"prints":{}}""",
+            """{"type":"hit","seq":1,"args":[{"name":"irq","value":"0x19","new":{"a":1}}],"tracepoint":1,"path":0,"end":{"reason":"user","new":1},"prints":{}}""",
             """{"type":"end","hits":1,"reason":"r","seconds":1}""",
             """{"type":"index","after":"the end"}""");
 
