@@ -10,7 +10,8 @@ public sealed class InitramfsTests : IDisposable
     private readonly TemporaryFolder folder = new();
 
     internal static KernelFiles Stock => new(
-        StockKernel.Release, StockKernel.Vmlinuz, StockKernel.Vmlinux, Path.Combine(StockKernel.Root, "lib/modules", StockKernel.Release),
+        StockKernel.Release, StockKernel.Vmlinuz, StockKernel.Vmlinux, Path.Combine(StockKernel.Root, "lib/modules",
+        StockKernel.Release),
         Path.Combine(StockKernel.Root, "usr/lib/debug/lib/modules", StockKernel.Release), null);
 
     public void Dispose() => folder.Dispose();
@@ -18,16 +19,19 @@ public sealed class InitramfsTests : IDisposable
     [Fact]
     public async Task The_same_description_gives_the_same_bytes()
     {
-        var description = new InitramfsDescription { Modules = ["e1000e"], Files = [new(folder.Write("motd", "hello"), "/etc/motd", 0x124)] };
+        var description = new InitramfsDescription { Modules = ["e1000e"],
+            Files = [new(folder.Write("motd", "hello"), "/etc/motd", 0x124)] };
         var one = await Initramfs.BuildAsync(description, Stock, folder.File("1.gz"));
         await Task.Delay(1100);
         var two = await Initramfs.BuildAsync(description, Stock, folder.File("2.gz"));
         Assert.Equal(one.Sha256, two.Sha256);
         Assert.Equal(File.ReadAllBytes(one.Path), File.ReadAllBytes(two.Path));
         Assert.Equal(["e1000e"], one.Modules.ToArray());
-        Assert.Equal(["1.gz", "2.gz", "motd"], Directory.EnumerateFiles(folder.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["1.gz", "2.gz", "motd"], Directory.EnumerateFiles(folder.Path).Select(Path.GetFileName)
+            .Order(StringComparer.Ordinal));
         var entries = InitramfsFile.List(one.Path).Entries.ToDictionary(entry => entry.Name);
-        Assert.Equal((CpioType.CharacterDevice, 5u, 1u), (entries["dev/console"].Type, entries["dev/console"].DeviceMajor, entries["dev/console"].DeviceMinor));
+        Assert.Equal((CpioType.CharacterDevice, 5u, 1u), (entries["dev/console"].Type, entries["dev/console"].DeviceMajor,
+            entries["dev/console"].DeviceMinor));
         Assert.Equal("busybox", entries["bin/sh"].LinkTarget);
         Assert.Equal("-rwxr-xr-x", entries["init"].ModeText);
         Assert.Equal("-r--r--r--", entries["etc/motd"].ModeText);
@@ -39,7 +43,8 @@ public sealed class InitramfsTests : IDisposable
     public async Task Modules_come_with_what_they_need_before_them()
     {
         // '-' and '_' are one character in a name; the file is bcm-phy-ptp.ko.
-        var files = await ModuleIndex.Open(Path.Combine(StockKernel.Root, "lib/modules", StockKernel.Release)).ResolveAsync(["bcm_phy_ptp", "macvtap", "macvtap", "e1000e"]);
+        var files = await ModuleIndex.Open(Path.Combine(StockKernel.Root, "lib/modules", StockKernel.Release)).ResolveAsync(
+            ["bcm_phy_ptp", "macvtap", "macvtap", "e1000e"]);
         var names = files.Select(file => file.Name).ToList();
         Assert.Equal(names.Distinct(), names);
         Assert.True(names.IndexOf("bcm_phy_lib") < names.IndexOf("bcm_phy_ptp"));
@@ -61,7 +66,8 @@ public sealed class InitramfsTests : IDisposable
         var index = ModuleIndex.Open(folder.File("m"));
         Assert.Equal(["a", "b"], (await index.ResolveAsync(["a"])).Select(file => file.Name).Order(StringComparer.Ordinal));
         Assert.Null(index.Find("outside"));
-        Assert.Contains("not in", (await Assert.ThrowsAsync<BootException>(() => index.ResolveAsync(["not-there"]))).Message, StringComparison.Ordinal);
+        Assert.Contains("not in", (await Assert.ThrowsAsync<BootException>(() => index.ResolveAsync(["not-there"]))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -105,10 +111,12 @@ public sealed class InitramfsTests : IDisposable
     [Fact]
     public async Task A_busybox_that_needs_a_dynamic_linker_is_refused_with_the_packages_name()
     {
-        var error = await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(new() { Busybox = "/bin/ls" }, null, folder.File("x")));
+        var error = await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(new() { Busybox = "/bin/ls" }, null,
+            folder.File("x")));
         Assert.Contains("dynamic linker", error.Message, StringComparison.Ordinal);
         Assert.Contains("busybox-static", error.Remedy, StringComparison.Ordinal);
-        error = await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(new() { Busybox = folder.Write("text", "x") }, null, folder.File("x")));
+        error = await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(new() { Busybox = folder.Write("text", "x") },
+            null, folder.File("x")));
         Assert.Contains("not a program", error.Message, StringComparison.Ordinal);
         Assert.False(File.Exists(folder.File("x")));
     }
@@ -122,7 +130,9 @@ public sealed class InitramfsTests : IDisposable
         await RefusesAsync(new() { Steps = ["shel"] }, "shel");
 
         async Task RefusesAsync(InitramfsDescription description, string says) =>
-            Assert.Contains(says, (await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(description, Stock, folder.File("x")))).Message, StringComparison.Ordinal);
+            Assert.Contains(says,
+                (await Assert.ThrowsAsync<BootException>(() => Initramfs.BuildAsync(description, Stock,
+                folder.File("x")))).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -131,6 +141,7 @@ public sealed class InitramfsTests : IDisposable
         var script = InitScript.Generate(["a.ko"], InitScript.Steps.Select(step => step.Name));
         CpioArchiveTests.Run(folder.Path, "busybox", "sh", "-n", folder.Write("init", script));
         CpioArchiveTests.Run(folder.Path, "busybox", "sh", "-n", folder.Write("dhcp", InitScript.DhcpScript));
-        Assert.True(script.IndexOf("insmod /lib/modules/a.ko", StringComparison.Ordinal) < script.IndexOf("ifconfig eth0 up", StringComparison.Ordinal));
+        Assert.True(script.IndexOf("insmod /lib/modules/a.ko", StringComparison.Ordinal) < script.IndexOf("ifconfig eth0 up",
+            StringComparison.Ordinal));
     }
 }
