@@ -6,13 +6,16 @@ internal static class AptMessages
 {
     private static readonly string[] Network =
     [
-        "Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect", "Cannot initiate the connection", "Connection failed",
-        "Connection timed out", "connection timed out", "Network is unreachable", "No route to host", "Connection refused", "Something wicked happened resolving",
+        "Temporary failure resolving", "Could not resolve", "Could not connect", "Unable to connect",
+        "Cannot initiate the connection", "Connection failed",
+        "Connection timed out", "connection timed out", "Network is unreachable", "No route to host", "Connection refused",
+        "Something wicked happened resolving",
         "Failed to fetch",
     ];
 
     /// <summary>The archive could not be reached at all.</summary>
-    public static bool IsNetwork(string errors) => !IsOutdated(errors) && Network.Any(text => errors.Contains(text, StringComparison.Ordinal));
+    public static bool IsNetwork(string errors) => !IsOutdated(errors)
+        && Network.Any(text => errors.Contains(text, StringComparison.Ordinal));
 
     /// <summary>The package lists name files that the archive has replaced: updating them helps.</summary>
     public static bool IsOutdated(string errors) =>
@@ -22,7 +25,8 @@ internal static class AptMessages
     {
         if (IsNetwork(result.Errors))
         {
-            return new BootException($"{message}: the package archive cannot be reached ({FirstNetworkError(result.Errors)})", "check the network connection and the proxy settings")
+            return new BootException($"{message}: the package archive cannot be reached ({FirstNetworkError(result.Errors)})",
+                "check the network connection and the proxy settings")
             {
                 IsNetwork = true,
             };
@@ -41,7 +45,8 @@ internal static class AptMessages
     public static string FirstError(string errors)
     {
         var lines = errors.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        var line = lines.FirstOrDefault(line => line.StartsWith("E: ", StringComparison.Ordinal)) ?? lines.LastOrDefault() ?? "it gave no reason";
+        var line = lines.FirstOrDefault(line => line.StartsWith("E: ", StringComparison.Ordinal)) ?? lines.LastOrDefault()
+            ?? "it gave no reason";
         line = line.StartsWith("E: ", StringComparison.Ordinal) ? line[3..] : line;
         return line.Length > 300 ? line[..300] + "…" : line;
     }

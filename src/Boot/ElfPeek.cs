@@ -1,6 +1,7 @@
-// The little that preparing a boot needs to know of an ELF file (System V gABI, chapters 4 and 5): its class and machine, whether it needs a
-// program interpreter, and the contents of small sections by name. The Symbols room has the real reader; this room stands alone.
-// Little-endian only: every guest that this room can boot is. Offsets and counts are checked against the file's length.
+// The little that preparing a boot needs to know of an ELF file (System V gABI, chapters 4 and 5): its class and machine, whether
+// it needs a program interpreter, and the contents of small sections by name. The Symbols room has the real reader; this room
+// stands alone. Little-endian only: every guest that this room can boot is. Offsets and counts are checked against the file's
+// length.
 using System.Buffers.Binary;
 using System.Text;
 
@@ -24,8 +25,10 @@ internal sealed class ElfPeek
         this.path = path;
         Is64Bit = header[4] == 2;
         Machine = BinaryPrimitives.ReadUInt16LittleEndian(header[18..]);
-        var programOffset = Is64Bit ? BinaryPrimitives.ReadInt64LittleEndian(header[32..]) : BinaryPrimitives.ReadUInt32LittleEndian(header[28..]);
-        sectionOffset = Is64Bit ? BinaryPrimitives.ReadInt64LittleEndian(header[40..]) : BinaryPrimitives.ReadUInt32LittleEndian(header[32..]);
+        var programOffset = Is64Bit ? BinaryPrimitives.ReadInt64LittleEndian(header[32..])
+            : BinaryPrimitives.ReadUInt32LittleEndian(header[28..]);
+        sectionOffset = Is64Bit ? BinaryPrimitives.ReadInt64LittleEndian(header[40..]) : BinaryPrimitives.ReadUInt32LittleEndian(
+            header[32..]);
         var counts = header[(Is64Bit ? 54 : 42)..];
         int programSize = BinaryPrimitives.ReadUInt16LittleEndian(counts);
         int programCount = BinaryPrimitives.ReadUInt16LittleEndian(counts[2..]);
@@ -51,7 +54,8 @@ internal sealed class ElfPeek
 
     public bool HasInterpreter { get; }
 
-    /// <summary>A program that runs without a dynamic linker: it has program headers and no PT_INTERP (static-pie files have PT_DYNAMIC and none either).</summary>
+    /// <summary>A program that runs without a dynamic linker: it has program headers and no PT_INTERP (static-pie files have
+    /// PT_DYNAMIC and none either).</summary>
     public bool IsStatic { get; }
 
     /// <summary>Null if the file cannot be read or is no little-endian ELF file.</summary>
@@ -61,7 +65,8 @@ internal sealed class ElfPeek
         {
             using var file = File.OpenRead(path);
             var header = new byte[64];
-            if (file.ReadAtLeast(header, 52, throwOnEndOfStream: false) < 52 || !header.AsSpan().StartsWith("\x7f"u8) || header[1] != 'E' || header[2] != 'L'
+            if (file.ReadAtLeast(header, 52, throwOnEndOfStream: false) < 52 || !header.AsSpan().StartsWith("\x7f"u8)
+                || header[1] != 'E' || header[2] != 'L'
                 || header[3] != 'F' || header[4] is not (1 or 2) || header[5] != 1)
             {
                 return null;

@@ -3,7 +3,8 @@ using System.Diagnostics;
 
 namespace KTrace.Boot;
 
-/// <summary>What a filter program makes of another stream. Synchronous reads work too. A filter that fails shows as <see cref="InvalidDataException"/> at the end.</summary>
+/// <summary>What a filter program makes of another stream. Synchronous reads work too. A filter that fails shows as <see
+/// cref="InvalidDataException"/> at the end.</summary>
 internal sealed class FilterStream : Stream
 {
     private readonly Process process;

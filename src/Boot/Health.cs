@@ -28,20 +28,22 @@ public static class Health
     private const long ComfortableSpace = 3L << 30;
 
     /// <summary>All checks, in the order in which a demo needs them.</summary>
-    public static async Task<IReadOnlyList<HealthCheck>> CheckAsync(KernelStore store, CancellationToken cancellationToken = default)
+    public static async Task<IReadOnlyList<HealthCheck>> CheckAsync(KernelStore store,
+        CancellationToken cancellationToken = default)
     {
         var checks = new List<HealthCheck>();
         foreach (var program in Programs.All)
         {
             checks.Add(program.Find() is { } path
                 ? new HealthCheck(program.Name, HealthLevel.Fine, path)
-                : new HealthCheck(program.Name, HealthLevel.Missing, $"not here: {program.Purpose}", Programs.InstallCommand([program])));
+                : new HealthCheck(program.Name, HealthLevel.Missing, $"not here: {program.Purpose}",
+                    Programs.InstallCommand([program])));
         }
 
         checks.Add(await CheckQemuAsync(cancellationToken).ConfigureAwait(false));
         checks.Add(CheckKvm());
         checks.Add(CheckCache(store.CacheDirectory));
-        checks.Add(CheckKernels(store));
+        checks.Add(await CheckKernelsAsync(store, cancellationToken).ConfigureAwait(false));
         return checks;
     }
 
@@ -56,9 +58,11 @@ public static class Health
 
         try
         {
-            // A machine without anything to boot, stopped: it proves that QEMU starts, that its sockets work and that its stub answers.
+            // A machine without anything to boot, stopped: it proves that QEMU starts, that its sockets work and that its stub
+            // answers.
             var commandLine = QemuCommandLine.For(new Scenario { Name = "doctor", Memory = 64 }, null, null, ["-boot", "n"]);
-            await using var qemu = await QemuProcess.StartAsync(commandLine, TimeSpan.FromSeconds(20), cancellationToken).ConfigureAwait(false);
+            await using var qemu = await QemuProcess.StartAsync(commandLine, TimeSpan.FromSeconds(20), cancellationToken)
+                .ConfigureAwait(false);
             var features = await GdbGreeting.AskAsync(qemu.GdbSocket, cancellationToken).ConfigureAwait(false);
             return features is null
                 ? new HealthCheck(name, HealthLevel.Missing, $"QEMU {qemu.Version} starts, but its gdb stub does not answer")
@@ -101,19 +105,30 @@ public static class Health
             var free = new DriveInfo(directory).AvailableFreeSpace;
             var finding = string.Create(CultureInfo.InvariantCulture, $"{directory}, {free / (double)(1 << 30):0.0} GiB free");
             return free < ComfortableSpace
-                ? new HealthCheck(name, HealthLevel.Note, $"{finding}: fetching a kernel takes up to {ComfortableSpace >> 30} GiB", "free some space, or set XDG_CACHE_HOME")
+                ? new HealthCheck(name, HealthLevel.Note,
+                    $"{finding}: fetching a kernel takes up to {ComfortableSpace >> 30} GiB",
+                    "free some space, or set XDG_CACHE_HOME")
                 : new HealthCheck(name, HealthLevel.Fine, finding);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
         {
-            return new HealthCheck(name, HealthLevel.Missing, $"{directory}: {e.Message}", "set XDG_CACHE_HOME to a folder that can be written");
+            return new HealthCheck(name, HealthLevel.Missing, $"{directory}: {e.Message}",
+                "set XDG_CACHE_HOME to a folder that can be written");
         }
     }
 
-    private static HealthCheck CheckKernels(KernelStore store)
+    private static async Task<HealthCheck> CheckKernelsAsync(KernelStore store, CancellationToken cancellationToken)
     {
         const string name = "kernels";
-        var usable = store.List().Where(kernel => kernel is { Image: not null, Vmlinux: not null }).Select(kernel => kernel.Release).ToArray();
+        var damaged = await store.FindDamageAsync(cancellationToken).ConfigureAwait(false);
+        if (damaged.Count > 0)
+        {
+            return new HealthCheck(name, HealthLevel.Missing, $"{damaged[0]} is not as it was fetched",
+                $"rm {damaged[0]} and fetch the kernel again");
+        }
+
+        var usable = store.List().Where(kernel => kernel is { Image: not null, Vmlinux: not null })
+            .Select(kernel => kernel.Release).ToArray();
         return usable.Length == 0
             ? new HealthCheck(name, HealthLevel.Missing, "none with its debug symbols", "ktrace kernel fetch")
             : new HealthCheck(name, HealthLevel.Fine, string.Join(", ", usable));

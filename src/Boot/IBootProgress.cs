@@ -1,6 +1,7 @@
 namespace KTrace.Boot;
 
-/// <summary>Where long work says how far it is. Called from any thread, often (a few times a second); it must not block or throw.</summary>
+/// <summary>Where long work says how far it is. Called from any thread, often (a few times a second); it must not block or
+/// throw.</summary>
 public interface IBootProgress
 {
     void Report(BootProgress progress);

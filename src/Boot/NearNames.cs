@@ -18,7 +18,8 @@ internal static class NearNames
             current[0] = i;
             for (var j = 1; j <= b.Length; j++)
             {
-                current[j] = Math.Min(Math.Min(current[j - 1], previous[j]) + 1, previous[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
+                current[j] = Math.Min(Math.Min(current[j - 1], previous[j]) + 1, previous[j - 1]
+                    + (a[i - 1] == b[j - 1] ? 0 : 1));
             }
 
             previous = current;
@@ -29,6 +30,7 @@ internal static class NearNames
 
     /// <summary>The nearest of <paramref name="candidates"/>, or null if none is near.</summary>
     public static string? Nearest(string name, IEnumerable<string> candidates) =>
-        candidates.Select(candidate => (candidate, distance: Distance(name, candidate))).Where(pair => pair.distance <= Math.Max(2, name.Length / 3))
+        candidates.Select(candidate => (candidate, distance: Distance(name, candidate)))
+            .Where(pair => pair.distance <= Math.Max(2, name.Length / 3))
             .OrderBy(pair => pair.distance).Select(pair => pair.candidate).FirstOrDefault();
 }

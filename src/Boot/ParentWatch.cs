@@ -1,9 +1,10 @@
 // A child process that must not outlive ktrace, whatever ends ktrace (kill -9 included), and must not end before.
 //
-// PR_SET_PDEATHSIG would be the obvious way, but it follows the THREAD that forked (prctl(2)): when a thread-pool thread retires, the kernel
-// would kill QEMU in mid-session. So a small shell stands between: it holds the read end of a pipe whose only write end is ktrace's
-// (close-on-exec, so no other child keeps it open), and when the pipe ends, however that came about, it kills the child. The shell has one
-// thread, so for the case that the shell itself is killed, PR_SET_PDEATHSIG from it to the child (util-linux's setpriv) is reliable.
+// PR_SET_PDEATHSIG would be the obvious way, but it follows the THREAD that forked (prctl(2)): when a thread-pool thread retires,
+// the kernel would kill QEMU in mid-session. So a small shell stands between: it holds the read end of a pipe whose only write
+// end is ktrace's (close-on-exec, so no other child keeps it open), and when the pipe ends, however that came about, it kills the
+// child. The shell has one thread, so for the case that the shell itself is killed, PR_SET_PDEATHSIG from it to the child
+// (util-linux's setpriv) is reliable.
 //
 // setsid(1) puts all of it in a session of its own: the terminal's Ctrl-C, Ctrl-Z and hang-up reach ktrace alone.
 namespace KTrace.Boot;

@@ -12,14 +12,17 @@ namespace KTrace.Boot;
 /// <param name="InitramfsPath">The file that QEMU gets, or null.</param>
 /// <param name="InitramfsModules">The modules that its /init loads, in order; empty for a finished file.</param>
 public sealed record PreparedBoot(
-    Scenario Scenario, KernelFiles? Kernel, string? InitramfsPath, ImmutableArray<string> InitramfsModules, QemuCommandLine CommandLine)
+    Scenario Scenario, KernelFiles? Kernel, string? InitramfsPath, ImmutableArray<string> InitramfsModules,
+        QemuCommandLine CommandLine)
 {
-    /// <summary>Finds the kernel, builds the initramfs into the cache (a file named by its hash, so that a replay finds the very same), makes QEMU's arguments.
+    /// <summary>Finds the kernel, builds the initramfs into the cache (a file named by its hash, so that a replay finds the very
+    /// same), makes QEMU's arguments.
     /// Fetches nothing: a kernel that is not here is a <see cref="BootException"/> whose remedy is the fetch.</summary>
     /// <param name="extra">Further QEMU arguments.</param>
     /// <exception cref="BootException">Something that the scenario names is missing or unusable.</exception>
     public static async Task<PreparedBoot> PrepareAsync(
-        Scenario scenario, KernelStore store, IEnumerable<string>? extra = null, IBootProgress? progress = null, CancellationToken cancellationToken = default)
+        Scenario scenario, KernelStore store, IEnumerable<string>? extra = null, IBootProgress? progress = null,
+            CancellationToken cancellationToken = default)
     {
         var kernel = scenario.Kernel is null ? null : store.Resolve(scenario.Kernel);
         string? initramfs = null;
@@ -30,10 +33,12 @@ public sealed record PreparedBoot(
         }
         else if (scenario.Initramfs?.Build is { } description)
         {
-            (initramfs, modules) = await BuildAsync(description, kernel, store, progress, cancellationToken).ConfigureAwait(false);
+            (initramfs, modules) = await BuildAsync(description, kernel, store, progress, cancellationToken)
+                .ConfigureAwait(false);
         }
 
-        return new PreparedBoot(scenario, kernel, initramfs, modules, QemuCommandLine.For(scenario, kernel?.Image, initramfs, extra));
+        return new PreparedBoot(scenario, kernel, initramfs, modules, QemuCommandLine.For(scenario, kernel?.Image, initramfs,
+            extra));
     }
 
     /// <summary>SHA-256 of a file in lower-case hexadecimal: what traces record of kernels and initramfs files.</summary>
@@ -52,7 +57,8 @@ public sealed record PreparedBoot(
     }
 
     private static async Task<(string Path, ImmutableArray<string> Modules)> BuildAsync(
-        InitramfsDescription description, KernelFiles? kernel, KernelStore store, IBootProgress? progress, CancellationToken cancellationToken)
+        InitramfsDescription description, KernelFiles? kernel, KernelStore store, IBootProgress? progress,
+            CancellationToken cancellationToken)
     {
         var folder = Path.Combine(store.CacheDirectory, "initramfs");
         var building = Path.Combine(folder, $"building-{Environment.ProcessId}-{Guid.NewGuid():n}");

@@ -1,4 +1,5 @@
-// The programs of the system that ktrace needs, and how they come onto the machine: with apt, on Debian and what descends from it.
+// The programs of the system that ktrace needs, and how they come onto the machine: with apt, on Debian and what descends from
+// it.
 namespace KTrace.Boot;
 
 /// <summary>What a program is needed for.</summary>
@@ -20,7 +21,8 @@ public enum ProgramUse
 /// <param name="Purpose">What ktrace does with it, for a person.</param>
 public sealed record ExternalProgram(string Name, string Package, ProgramUse Use, string Purpose)
 {
-    /// <summary>Where it is, or null if it is missing (or, for busybox, is not the static build that an initramfs needs).</summary>
+    /// <summary>Where it is, or null if it is missing (or, for busybox, is not the static build that an initramfs
+    /// needs).</summary>
     public string? Find()
     {
         if (Name != "busybox")
@@ -49,17 +51,21 @@ public static class Programs
         new("dpkg-deb", "dpkg", ProgramUse.Fetch, "unpacks kernel packages"),
     ];
 
-    /// <summary>Those of <see cref="All"/> that are needed for any of <paramref name="uses"/> (all of them, if none is given) and are not there.</summary>
+    /// <summary>Those of <see cref="All"/> that are needed for any of <paramref name="uses"/> (all of them, if none is given)
+    /// and are not there.</summary>
     public static IReadOnlyList<ExternalProgram> Missing(params ProgramUse[] uses) =>
         [.. All.Where(program => (uses.Length == 0 || uses.Contains(program.Use)) && program.Find() is null)];
 
     /// <summary>The command that installs the packages of <paramref name="programs"/>, as a person would type it.</summary>
     public static string InstallCommand(IEnumerable<ExternalProgram> programs) =>
-        (Environment.IsPrivilegedProcess ? "" : "sudo ") + "apt-get install -y --no-install-recommends " + string.Join(' ', Packages(programs));
+        (Environment.IsPrivilegedProcess ? "" : "sudo ") + "apt-get install -y --no-install-recommends " + string.Join(' ',
+            Packages(programs));
 
     /// <summary>Installs the packages that bring <paramref name="programs"/>: as root, or through sudo.</summary>
-    /// <exception cref="BootException">No apt here; neither root nor sudo (the remedy is the exact command); apt failed. <see cref="BootException.IsNetwork"/> says whether the archive could not be reached.</exception>
-    public static async Task InstallAsync(IReadOnlyList<ExternalProgram> programs, IBootProgress progress, CancellationToken cancellationToken = default)
+    /// <exception cref="BootException">No apt here; neither root nor sudo (the remedy is the exact command); apt failed. <see
+    /// cref="BootException.IsNetwork"/> says whether the archive could not be reached.</exception>
+    public static async Task InstallAsync(IReadOnlyList<ExternalProgram> programs, IBootProgress progress,
+        CancellationToken cancellationToken = default)
     {
         if (programs.Count == 0)
         {
@@ -70,12 +76,14 @@ public static class Programs
         var names = string.Join(", ", programs.Select(program => program.Name));
         if (Tool.Find("apt-get") is not { } apt)
         {
-            throw new BootException($"{names}: not installed, and this system has no apt-get to install it with", "install it with your distribution's package manager");
+            throw new BootException($"{names}: not installed, and this system has no apt-get to install it with",
+                "install it with your distribution's package manager");
         }
 
         if (!Environment.IsPrivilegedProcess && Tool.Find("sudo") is null)
         {
-            throw new BootException($"{names}: not installed, and installing needs root", $"as root: {command.Replace("sudo ", "", StringComparison.Ordinal)}");
+            throw new BootException($"{names}: not installed, and installing needs root",
+                $"as root: {command.Replace("sudo ", "", StringComparison.Ordinal)}");
         }
 
         var packages = Packages(programs);
@@ -87,11 +95,13 @@ public static class Programs
         }
 
         progress.Report(new("install", string.Join(' ', packages)));
-        var result = await RunAptAsync(apt, ["install", "-y", "-q", "--no-install-recommends", .. packages], cancellationToken).ConfigureAwait(false);
+        var result = await RunAptAsync(apt, ["install", "-y", "-q", "--no-install-recommends", .. packages], cancellationToken)
+            .ConfigureAwait(false);
         if (result.ExitCode != 0 && AptMessages.IsOutdated(result.Errors))
         {
             await RunAptAsync(apt, ["update", "-q"], cancellationToken).ConfigureAwait(false);
-            result = await RunAptAsync(apt, ["install", "-y", "-q", "--no-install-recommends", .. packages], cancellationToken).ConfigureAwait(false);
+            result = await RunAptAsync(apt, ["install", "-y", "-q", "--no-install-recommends", .. packages], cancellationToken)
+                .ConfigureAwait(false);
         }
 
         if (result.ExitCode != 0)
@@ -107,23 +117,28 @@ public static class Programs
     }
 
     internal static string? RemedyFor(string program) =>
-        All.FirstOrDefault(candidate => candidate.Name == program || candidate.Name == Path.GetFileName(program)) is { } known ? InstallCommand([known]) : null;
+        All.FirstOrDefault(candidate => candidate.Name == program || candidate.Name == Path.GetFileName(program)) is { } known
+            ? InstallCommand([known]) : null;
 
     private static Task<ToolResult> RunAptAsync(string apt, string[] arguments, CancellationToken cancellationToken)
     {
-        // Not through ParentWatch: sudo may have to ask for a password on the terminal, and a dpkg that is killed half-way leaves repairs to do.
+        // Not through ParentWatch: sudo may have to ask for a password on the terminal, and a dpkg that is killed half-way leaves
+        // repairs to do.
         var environment = new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" };
         return Environment.IsPrivilegedProcess
             ? Tool.RunAsync(apt, arguments, environment: environment, cancellationToken: cancellationToken)
-            : Tool.RunAsync("sudo", ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", apt, .. arguments], cancellationToken: cancellationToken);
+            : Tool.RunAsync("sudo", ["env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", apt, .. arguments],
+                cancellationToken: cancellationToken);
     }
 
-    private static string[] Packages(IEnumerable<ExternalProgram> programs) => [.. programs.Select(program => program.Package).Distinct()];
+    private static string[] Packages(IEnumerable<ExternalProgram> programs) => [.. programs.Select(program => program.Package)
+        .Distinct()];
 
     private static bool HasLists() =>
         Directory.Exists("/var/lib/apt/lists") && Directory.EnumerateFiles("/var/lib/apt/lists", "*_Packages*").Any();
 
     private static async Task<bool> KnowsAsync(string[] packages, CancellationToken cancellationToken) =>
-        (await Tool.RunAsync("apt-cache", ["show", "--no-all-versions", "-q", .. packages], cancellationToken: cancellationToken).ConfigureAwait(false))
+        (await Tool.RunAsync("apt-cache", ["show", "--no-all-versions", "-q", .. packages], cancellationToken: cancellationToken)
+            .ConfigureAwait(false))
             .ExitCode == 0;
 }

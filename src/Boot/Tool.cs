@@ -30,9 +30,11 @@ internal static class Tool
 
     /// <summary>Starts the program with its output redirected, messages in English, and standard input a pipe.</summary>
     /// <exception cref="BootException">There is no such program.</exception>
-    public static Process Start(string program, IEnumerable<string> arguments, string? directory = null, IReadOnlyDictionary<string, string>? environment = null)
+    public static Process Start(string program, IEnumerable<string> arguments, string? directory = null,
+        IReadOnlyDictionary<string, string>? environment = null)
     {
-        var path = Find(program) ?? throw new BootException($"the program {program} is not installed", Programs.RemedyFor(program));
+        var path = Find(program) ?? throw new BootException($"the program {program} is not installed",
+            Programs.RemedyFor(program));
         var start = new ProcessStartInfo(path)
         {
             RedirectStandardInput = true,
@@ -70,7 +72,8 @@ internal static class Tool
     {
         if (diesWithParent)
         {
-            var path = Find(program) ?? throw new BootException($"the program {program} is not installed", Programs.RemedyFor(program));
+            var path = Find(program) ?? throw new BootException($"the program {program} is not installed",
+                Programs.RemedyFor(program));
             arguments = ParentWatch.Arguments(null, path, arguments);
             program = ParentWatch.Program;
         }
@@ -144,7 +147,8 @@ internal static class Tool
         try
         {
             return File.Exists(path)
-                && (File.GetUnixFileMode(path) & (UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != 0;
+                && (File.GetUnixFileMode(path) & (
+                    UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute)) != 0;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

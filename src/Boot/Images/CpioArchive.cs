@@ -1,7 +1,7 @@
-// Writes newc archives that are the same bytes for the same contents: entries sorted by path, inode numbers counted from 1, every time 0,
-// every owner as given (root by default). Device nodes are only headers, so nobody needs to be root.
-// The kernel makes no missing parent folders (init/initramfs.c, do_name), so they are added. Hard links: one inode, and the data with the last
-// name, as GNU cpio writes it and as the kernel, GNU cpio and libarchive read it.
+// Writes newc archives that are the same bytes for the same contents: entries sorted by path, inode numbers counted from 1, every
+// time 0, every owner as given (root by default). Device nodes are only headers, so nobody needs to be root.
+// The kernel makes no missing parent folders (init/initramfs.c, do_name), so they are added. Hard links: one inode, and the data
+// with the last name, as GNU cpio writes it and as the kernel, GNU cpio and libarchive read it.
 using System.Globalization;
 using System.Text;
 
@@ -20,7 +20,8 @@ public sealed class CpioArchive
     /// <summary>Adds a folder, or gives one that is there its mode.</summary>
     /// <param name="path">In the guest; a leading slash is dropped.</param>
     /// <param name="mode">Permissions, such as 0x1ed (0755).</param>
-    /// <exception cref="BootException">The path is not usable, or something else has it already. All the Add methods throw this.</exception>
+    /// <exception cref="BootException">The path is not usable, or something else has it already. All the Add methods throw
+    /// this.</exception>
     public void AddDirectory(string path, uint mode = 0x1ed, uint userId = 0, uint groupId = 0)
     {
         var name = Clean(path);
@@ -33,7 +34,8 @@ public sealed class CpioArchive
     }
 
     public void AddFile(string path, ReadOnlyMemory<byte> contents, uint mode = 0x1a4, uint userId = 0, uint groupId = 0) =>
-        Add(Clean(path), new Item(CpioType.File, mode, userId, groupId) { Length = contents.Length, Open = () => new MemoryStream(contents.ToArray(), writable: false) });
+        Add(Clean(path), new Item(CpioType.File, mode, userId, groupId) { Length = contents.Length,
+            Open = () => new MemoryStream(contents.ToArray(), writable: false) });
 
     /// <summary>Adds a file that is read from disk when the archive is written.</summary>
     public void AddFile(string path, FileInfo source, uint mode, uint userId = 0, uint groupId = 0)
@@ -54,7 +56,8 @@ public sealed class CpioArchive
             throw new BootException($"{path}: a symbolic link cannot point to \"{target}\"");
         }
 
-        Add(Clean(path), new Item(CpioType.SymbolicLink, 0x1ff, userId, groupId) { Length = bytes.Length, Open = () => new MemoryStream(bytes, writable: false) });
+        Add(Clean(path), new Item(CpioType.SymbolicLink, 0x1ff, userId, groupId) { Length = bytes.Length,
+            Open = () => new MemoryStream(bytes, writable: false) });
     }
 
     public void AddCharacterDevice(string path, uint major, uint minor, uint mode = 0x180) =>
@@ -86,7 +89,8 @@ public sealed class CpioArchive
     public void WriteTo(Stream stream)
     {
         var written = 0L;
-        var links = items.Values.GroupBy(item => item).ToDictionary(group => group.Key, group => (Count: group.Count(), Left: group.Count(), Inode: 0u));
+        var links = items.Values.GroupBy(item => item)
+            .ToDictionary(group => group.Key, group => (Count: group.Count(), Left: group.Count(), Inode: 0u));
         var inode = 0u;
         foreach (var (name, item) in items)
         {
@@ -95,7 +99,8 @@ public sealed class CpioArchive
             link.Inode = link.Inode == 0 ? ++inode : link.Inode;
             links[item] = link;
             var length = link.Left == 0 ? item.Length : 0;
-            WriteHeader(name, (uint)item.Type | item.Mode, item, link.Inode, item.Type == CpioType.Directory ? 2 : (uint)link.Count, (uint)length);
+            WriteHeader(name, (uint)item.Type | item.Mode, item, link.Inode, item.Type == CpioType.Directory ? 2
+                : (uint)link.Count, (uint)length);
             if (length > 0)
             {
                 CopyContents(name, item);
@@ -111,7 +116,8 @@ public sealed class CpioArchive
             var bytes = Encoding.UTF8.GetBytes(name + "\0");
             var header = string.Create(
                 CultureInfo.InvariantCulture,
-                $"070701{number:X8}{mode:X8}{item.UserId:X8}{item.GroupId:X8}{linkCount:X8}{0:X8}{length:X8}{0:X8}{0:X8}{item.Major:X8}{item.Minor:X8}{bytes.Length:X8}{0:X8}");
+                $"070701{number:X8}{mode:X8}{item.UserId:X8}{item.GroupId:X8}{linkCount:X8}{0:X8}{length:X8}"
+                + $"{0:X8}{0:X8}{item.Major:X8}{item.Minor:X8}{bytes.Length:X8}{0:X8}");
             stream.Write(Encoding.ASCII.GetBytes(header));
             stream.Write(bytes);
             written += header.Length + bytes.Length;
@@ -157,7 +163,8 @@ public sealed class CpioArchive
     {
         var parts = path.Split('/', StringSplitOptions.RemoveEmptyEntries).Where(part => part != ".").ToArray();
         var name = string.Join('/', parts);
-        if (name.Length == 0 || parts.Contains("..") || name.Contains('\0', StringComparison.Ordinal) || Encoding.UTF8.GetByteCount(name) > NameLimit || name == "TRAILER!!!")
+        if (name.Length == 0 || parts.Contains("..") || name.Contains('\0', StringComparison.Ordinal)
+            || Encoding.UTF8.GetByteCount(name) > NameLimit || name == "TRAILER!!!")
         {
             throw new BootException($"\"{path}\" cannot be the path of a file in the guest");
         }

@@ -1,6 +1,7 @@
-// The "newc" cpio format, the one the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst, init/initramfs.c):
-// a header of 110 ASCII bytes (magic 070701, thirteen 8-digit hexadecimal fields), the name with its NUL, padding to 4, the data, padding to 4;
-// the entry TRAILER!!! ends an archive. 070702 is the same with a sum of the data's bytes in the last field.
+// The "newc" cpio format, the one the kernel unpacks (Documentation/driver-api/early-userspace/buffer-format.rst,
+// init/initramfs.c): a header of 110 ASCII bytes (magic 070701, thirteen 8-digit hexadecimal fields), the name with its NUL,
+// padding to 4, the data, padding to 4; the entry TRAILER!!! ends an archive. 070702 is the same with a sum of the data's bytes
+// in the last field.
 using System.Globalization;
 using System.Text;
 
@@ -26,7 +27,8 @@ public enum CpioType
 /// <param name="LinkCount">More than 1 for a hard link: entries with the same inode (and device) are one file.</param>
 /// <param name="DeviceMajor">For device nodes; 0 otherwise.</param>
 public sealed record CpioEntry(
-    string Name, uint Mode, uint UserId, uint GroupId, uint ModificationTime, uint Size, uint Inode, uint LinkCount, uint DeviceMajor, uint DeviceMinor)
+    string Name, uint Mode, uint UserId, uint GroupId, uint ModificationTime, uint Size, uint Inode, uint LinkCount,
+        uint DeviceMajor, uint DeviceMinor)
 {
     /// <summary>The device that the file lay on when it was packed; with the inode it identifies hard links.</summary>
     public (uint Major, uint Minor) OnDevice { get; init; }
@@ -79,9 +81,12 @@ public sealed record CpioEntry(
     /// <summary>One line like ls -l: mode, links, owner, group, size or device numbers, date, name.</summary>
     public string ToListLine()
     {
-        var size = Type is CpioType.CharacterDevice or CpioType.BlockDevice ? $"{DeviceMajor}, {DeviceMinor}" : Size.ToString(CultureInfo.InvariantCulture);
-        var date = DateTimeOffset.FromUnixTimeSeconds(ModificationTime).ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture);
+        var size = Type is CpioType.CharacterDevice or CpioType.BlockDevice ? $"{DeviceMajor}, {DeviceMinor}"
+            : Size.ToString(CultureInfo.InvariantCulture);
+        var date = DateTimeOffset.FromUnixTimeSeconds(ModificationTime).ToString("yyyy-MM-dd HH:mm",
+            CultureInfo.InvariantCulture);
         var target = LinkTarget is null ? "" : " -> " + LinkTarget;
-        return string.Create(CultureInfo.InvariantCulture, $"{ModeText} {LinkCount,3} {UserId,5} {GroupId,5} {size,10} {date} {Name}{target}");
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{ModeText} {LinkCount,3} {UserId,5} {GroupId,5} {size,10} {date} {Name}{target}");
     }
 }

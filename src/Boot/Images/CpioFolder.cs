@@ -1,8 +1,9 @@
-// An initramfs as a folder, and back. An archive is somebody else's input: nothing may be written outside the folder, so a name that is
-// absolute in spirit ("/etc/x") is taken below the folder, ".." is refused, and nothing is written through a symbolic link, not even one that
-// the archive itself made a moment before. What a folder of an ordinary user cannot hold (device nodes, other owners, set-user-id bits) goes
-// into a text file beside it, FOLDER.cpio-list, in the words of the kernel's usr/gen_init_cpio.c: "nod", "pipe", "sock", and our "own" and
-// "link" (owner and mode of an entry; hard link). Packing the folder reads it again.
+// An initramfs as a folder, and back. An archive is somebody else's input: nothing may be written outside the folder, so a name
+// that is absolute in spirit ("/etc/x") is taken below the folder, ".." is refused, and nothing is written through a symbolic
+// link, not even one that the archive itself made a moment before. What a folder of an ordinary user cannot hold (device nodes,
+// other owners, set-user-id bits) goes into a text file beside it, FOLDER.cpio-list, in the words of the kernel's
+// usr/gen_init_cpio.c: "nod", "pipe", "sock", and our "own" and "link" (owner and mode of an entry; hard link). Packing the
+// folder reads it again.
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
@@ -15,10 +16,12 @@ public static class CpioFolder
     private const string ListSuffix = ".cpio-list";
     private const int ListLimit = 1_000_000;
 
-    /// <summary>Extracts every archive of an initramfs file. Later archives overwrite files of earlier ones, as in the kernel.</summary>
+    /// <summary>Extracts every archive of an initramfs file. Later archives overwrite files of earlier ones, as in the
+    /// kernel.</summary>
     /// <param name="folder">Created if missing; must be empty otherwise.</param>
     /// <returns>The number of entries.</returns>
-    /// <exception cref="BootException">The file is damaged, an entry's path leaves the folder, or the folder cannot be written.</exception>
+    /// <exception cref="BootException">The file is damaged, an entry's path leaves the folder, or the folder cannot be
+    /// written.</exception>
     public static int Extract(string initramfs, string folder, CancellationToken cancellationToken = default)
     {
         var root = Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder));
@@ -41,7 +44,8 @@ public static class CpioFolder
         }
     }
 
-    /// <summary>Makes an archive of a folder. Owners are root and times are 0, except what the list beside the folder says.</summary>
+    /// <summary>Makes an archive of a folder. Owners are root and times are 0, except what the list beside the folder
+    /// says.</summary>
     /// <exception cref="BootException">The folder is missing or cannot be read, or its list is damaged.</exception>
     public static CpioArchive Pack(string folder)
     {
@@ -56,7 +60,8 @@ public static class CpioFolder
             var list = File.Exists(root + ListSuffix) ? ReadList(root + ListSuffix) : [];
             var own = list.Where(line => line[0] == "own").DistinctBy(line => line[1])
                 .ToDictionary(line => line[1], line => (Mode: Octal(line[2]), User: Decimal(line[3]), Group: Decimal(line[4])));
-            var links = list.Where(line => line[0] == "link").DistinctBy(line => line[1]).ToDictionary(line => line[1], line => line[2]);
+            var links = list.Where(line => line[0] == "link").DistinctBy(line => line[1])
+                .ToDictionary(line => line[1], line => line[2]);
             var archive = new CpioArchive();
             var later = new List<string>();
             foreach (var path in Walk(root))
@@ -72,7 +77,8 @@ public static class CpioFolder
                 {
                     archive.AddDirectory(name, mode, user, group);
                 }
-                else if (links.TryGetValue(name, out var existing) && existing != name && !links.ContainsKey(existing) && File.Exists(Path.Combine(root, existing)))
+                else if (links.TryGetValue(name, out var existing) && existing != name && !links.ContainsKey(existing)
+                    && File.Exists(Path.Combine(root, existing)))
                 {
                     later.Add(name);
                 }
@@ -129,7 +135,8 @@ public static class CpioFolder
                 archive.AddBlockDevice(line[1], Decimal(line[6]), Decimal(line[7]), mode);
                 break;
             default:
-                archive.AddSpecial(line[1], line[0] == "pipe" ? CpioType.Fifo : CpioType.Socket, mode, Decimal(line[3]), Decimal(line[4]));
+                archive.AddSpecial(line[1], line[0] == "pipe" ? CpioType.Fifo : CpioType.Socket, mode, Decimal(line[3]),
+                    Decimal(line[4]));
                 break;
         }
     }
@@ -161,12 +168,16 @@ public static class CpioFolder
 
     private static uint Decimal(string text) => uint.Parse(text, CultureInfo.InvariantCulture);
 
-    [DllImport("libc", EntryPoint = "link", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false, ThrowOnUnmappableChar = true)]
-    private static extern int Link([MarshalAs(UnmanagedType.LPUTF8Str)] string existing, [MarshalAs(UnmanagedType.LPUTF8Str)] string name);
+    [DllImport("libc", EntryPoint = "link", SetLastError = true, CharSet = CharSet.Ansi, BestFitMapping = false,
+        ThrowOnUnmappableChar = true)]
+    private static extern int Link([MarshalAs(UnmanagedType.LPUTF8Str)] string existing,
+        [MarshalAs(UnmanagedType.LPUTF8Str)] string name);
 
     private sealed class Extraction(string root)
     {
-        private readonly StringBuilder list = new("# What the folder beside this file cannot hold: kind, path, octal mode, owner, group[, device]. Read by ktrace initramfs repack.\n");
+        private readonly StringBuilder list = new(
+            "# What the folder beside this file cannot hold: kind, path, octal mode, owner, group[, device]. "
+            + "Read by ktrace initramfs repack.\n");
         private readonly Dictionary<(int Archive, uint Inode, (uint, uint) Device), string> linked = [];
         private readonly List<(string Path, UnixFileMode Mode)> folders = [];
 
@@ -210,13 +221,15 @@ public static class CpioFolder
                     TakeFile(entry, data, name, path, mode);
                     break;
                 case CpioType.CharacterDevice or CpioType.BlockDevice:
-                    Add("nod", name, entry, $"\t{(entry.Type == CpioType.BlockDevice ? 'b' : 'c')}\t{entry.DeviceMajor}\t{entry.DeviceMinor}");
+                    Add("nod", name, entry,
+                        $"\t{(entry.Type == CpioType.BlockDevice ? 'b' : 'c')}\t{entry.DeviceMajor}\t{entry.DeviceMinor}");
                     return;
                 case CpioType.Fifo or CpioType.Socket:
                     Add(entry.Type == CpioType.Fifo ? "pipe" : "sock", name, entry, "");
                     return;
                 default:
-                    throw new BootException($"the entry \"{entry.Name}\" has an unknown type (mode {Convert.ToString(entry.Mode, 8)})");
+                    throw new BootException(
+                        $"the entry \"{entry.Name}\" has an unknown type (mode {Convert.ToString(entry.Mode, 8)})");
             }
 
             if (entry.UserId != 0 || entry.GroupId != 0 || (entry.Mode & 0xe00) != 0)
@@ -241,7 +254,8 @@ public static class CpioFolder
         private void TakeFile(CpioEntry entry, CpioReader data, string name, string path, UnixFileMode mode)
         {
             var key = (entry.Archive, entry.Inode, entry.OnDevice);
-            if (entry.LinkCount > 1 && linked.TryGetValue(key, out var first) && File.Exists(Path.Combine(root, first)) && first != name)
+            if (entry.LinkCount > 1 && linked.TryGetValue(key, out var first) && File.Exists(Path.Combine(root, first))
+                && first != name)
             {
                 Remove(path);
                 if (Link(Path.Combine(root, first), path) != 0)
@@ -292,7 +306,8 @@ public static class CpioFolder
                 var there = new FileInfo(path);
                 if (there.LinkTarget is not null)
                 {
-                    throw new BootException($"the entry \"{name}\" would be written through the symbolic link {Path.GetRelativePath(root, path)}");
+                    throw new BootException(
+                        $"the entry \"{name}\" would be written through the symbolic link {Path.GetRelativePath(root, path)}");
                 }
 
                 Directory.CreateDirectory(path);
@@ -315,10 +330,12 @@ public static class CpioFolder
 
         private void Add(string kind, string name, CpioEntry entry, string device)
         {
-            list.Append(CultureInfo.InvariantCulture, $"{kind}\t{Safe(name)}\t{Convert.ToString(entry.Mode & 0xfff, 8)}\t{entry.UserId}\t{entry.GroupId}{device}\n");
+            list.Append(CultureInfo.InvariantCulture,
+                $"{kind}\t{Safe(name)}\t{Convert.ToString(entry.Mode & 0xfff, 8)}\t{entry.UserId}\t{entry.GroupId}{device}\n");
         }
 
-        private static string Safe(string name) => name.Contains('\t', StringComparison.Ordinal) || name.Contains('\n', StringComparison.Ordinal)
+        private static string Safe(string name) => name.Contains('\t', StringComparison.Ordinal)
+            || name.Contains('\n', StringComparison.Ordinal)
             ? throw new BootException($"the entry \"{name}\" has a name that a list cannot hold")
             : name;
     }

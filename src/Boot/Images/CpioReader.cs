@@ -1,7 +1,8 @@
-// Reads newc (070701, 070702) archives from a stream, one after the other as the kernel does (init/initramfs.c, unpack_to_rootfs): between
-// archives any number of NUL bytes. Each header starts on a multiple of 4 in the stream.
-// What real producers do differently: GNU cpio gives hard links' data with the last name, dracut and others write owners, times and "." entries;
-// the kernel's gen_init_cpio writes a trailer without padding. A missing trailer at the end of the file is accepted, as the kernel accepts it.
+// Reads newc (070701, 070702) archives from a stream, one after the other as the kernel does (init/initramfs.c,
+// unpack_to_rootfs): between archives any number of NUL bytes. Each header starts on a multiple of 4 in the stream.
+// What real producers do differently: GNU cpio gives hard links' data with the last name, dracut and others write owners, times
+// and "." entries; the kernel's gen_init_cpio writes a trailer without padding. A missing trailer at the end of the file is
+// accepted, as the kernel accepts it.
 using System.Buffers.Text;
 using System.Text;
 
@@ -34,7 +35,8 @@ public sealed class CpioReader
     /// <summary>Bytes of the stream used so far.</summary>
     public long Position => position;
 
-    /// <summary>Bytes that followed the last archive and are neither zero nor a cpio header: the start of a compressed archive. Empty until <see cref="Next"/> has returned null.</summary>
+    /// <summary>Bytes that followed the last archive and are neither zero nor a cpio header: the start of a compressed archive.
+    /// Empty until <see cref="Next"/> has returned null.</summary>
     public ReadOnlyMemory<byte> Rest { get; private set; }
 
     /// <summary>The next entry, or null at the end of the stream or of what is cpio. Data that was not read is skipped.</summary>
@@ -88,7 +90,8 @@ public sealed class CpioReader
         }
     }
 
-    /// <summary>Reads data of the entry that <see cref="Next"/> returned; 0 at its end. A symbolic link's data has been read already.</summary>
+    /// <summary>Reads data of the entry that <see cref="Next"/> returned; 0 at its end. A symbolic link's data has been read
+    /// already.</summary>
     public int Read(Span<byte> buffer)
     {
         var take = (int)Math.Min(buffer.Length, dataLeft);
@@ -131,7 +134,9 @@ public sealed class CpioReader
         if (read < 6 || !header.AsSpan().StartsWith("07070"u8) || header[5] is not ((byte)'1' or (byte)'2'))
         {
             position = start;
-            throw Broken(header.AsSpan().StartsWith("070707"u8) ? "an archive of the old cpio format (070707); the kernel reads only newc (cpio -H newc)" : "no cpio header here");
+            throw Broken(header.AsSpan().StartsWith("070707"u8)
+                ? "an archive of the old cpio format (070707); the kernel reads only newc (cpio -H newc)"
+                : "no cpio header here");
         }
 
         if (read < HeaderSize)
@@ -163,13 +168,15 @@ public sealed class CpioReader
         sum = 0;
         expectedSum = header[5] == '2' && (Field(1) & 0xf000) == 0x8000 && size > 0 ? Field(12) : null;
         var text = Encoding.UTF8.GetString(name.AsSpan(0, Array.IndexOf(name, (byte)0)));
-        return new CpioEntry(text, Field(1), Field(2), Field(3), Field(5), size, Field(0), Field(4), Field(9), Field(10)) { OnDevice = (Field(7), Field(8)) };
+        return new CpioEntry(text, Field(1), Field(2), Field(3), Field(5), size, Field(0), Field(4), Field(9),
+            Field(10)) { OnDevice = (Field(7), Field(8)) };
     }
 
     private uint Field(int index)
     {
         var digits = header.AsSpan(6 + (index * 8), 8);
-        return Utf8Parser.TryParse(digits, out uint value, out var used, 'x') && used == 8 ? value : throw Broken("a header field that is not hexadecimal");
+        return Utf8Parser.TryParse(digits, out uint value, out var used, 'x') && used == 8 ? value
+            : throw Broken("a header field that is not hexadecimal");
     }
 
     private void SkipData()
@@ -190,7 +197,8 @@ public sealed class CpioReader
         }
     }
 
-    /// <summary>Skips NULs; true if a '0' (consumed) follows, false at the end or before anything else (which is kept in Rest).</summary>
+    /// <summary>Skips NULs; true if a '0' (consumed) follows, false at the end or before anything else (which is kept in
+    /// Rest).</summary>
     private bool SkipZeros()
     {
         while (true)

@@ -1,6 +1,6 @@
-// /init, the guest's first program: a script for busybox's ash. It has to work on kernels with drivers built in or as modules, with or without
-// devtmpfs, and must never hang on a network that does not answer. Its standard streams are /dev/console, which the kernel opens from the
-// archive's own node before anything is mounted (init/main.c, console_on_rootfs).
+// /init, the guest's first program: a script for busybox's ash. It has to work on kernels with drivers built in or as modules,
+// with or without devtmpfs, and must never hang on a network that does not answer. Its standard streams are /dev/console, which
+// the kernel opens from the archive's own node before anything is mounted (init/main.c, console_on_rootfs).
 using System.Collections.Immutable;
 using System.Text;
 
@@ -9,7 +9,8 @@ namespace KTrace.Boot.Images;
 /// <summary>Writes /init and what it calls.</summary>
 public static class InitScript
 {
-    /// <summary>Where udhcpc's script lies in the guest: busybox's built-in path is the build's own, so it is always named.</summary>
+    /// <summary>Where udhcpc's script lies in the guest: busybox's built-in path is the build's own, so it is always
+    /// named.</summary>
     internal const string DhcpScriptPath = "etc/udhcpc.script";
 
     /// <summary>The steps that a description may name, each with what it does.</summary>
@@ -22,7 +23,8 @@ public static class InitScript
         ("poweroff", "power the machine off"),
     ];
 
-    /// <summary>busybox's udhcpc configures nothing by itself; it calls this with the lease in the environment (networking/udhcp/dhcpc.c).</summary>
+    /// <summary>busybox's udhcpc configures nothing by itself; it calls this with the lease in the environment
+    /// (networking/udhcp/dhcpc.c).</summary>
     internal const string DhcpScript = """
         #!/bin/sh
         case "$1" in
@@ -55,7 +57,8 @@ public static class InitScript
             """);
         foreach (var module in modules)
         {
-            script.Append("insmod /lib/modules/").Append(module).Append(" || echo \"init: ").Append(module).Append(" could not be loaded\"\n");
+            script.Append("insmod /lib/modules/").Append(module).Append(" || echo \"init: ").Append(module)
+                .Append(" could not be loaded\"\n");
         }
 
         foreach (var step in steps)
@@ -88,6 +91,7 @@ public static class InitScript
         "poweroff" => "sync\npoweroff -f\nsleep 3\nreboot -f\n",
         _ => throw new BootException(
             $"init has no step \"{step}\"",
-            "steps: " + string.Join(", ", Steps.Select(known => known.Name)) + (NearNames.Nearest(step, Steps.Select(known => known.Name)) is { } near ? $"; did you mean {near}?" : "")),
+            "steps: " + string.Join(", ", Steps.Select(known => known.Name))
+                + (NearNames.Nearest(step, Steps.Select(known => known.Name)) is { } near ? $"; did you mean {near}?" : "")),
     };
 }

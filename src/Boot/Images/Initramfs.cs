@@ -1,5 +1,5 @@
-// Builds the initramfs that a scenario describes. Everything in it is a function of the description and of the files named in it: the same
-// input gives the same bytes (with the same version of the framework's zlib, which decides the compressed form).
+// Builds the initramfs that a scenario describes. Everything in it is a function of the description and of the files named in it:
+// the same input gives the same bytes (with the same version of the framework's zlib, which decides the compressed form).
 using System.Collections.Immutable;
 using System.IO.Compression;
 using System.Security.Cryptography;
@@ -23,30 +23,42 @@ public static class Initramfs
     // Those of busybox's applets that a person at a boot's console types. A link is made if the busybox at hand has the applet.
     private static readonly string[] Applets =
     [
-        "[", "arp", "ash", "awk", "basename", "blkid", "cat", "chmod", "chown", "chroot", "clear", "cp", "cttyhack", "cut", "date", "dd", "df", "dhcprelay", "diff",
-        "dirname", "dmesg", "du", "echo", "ed", "egrep", "env", "expr", "false", "fdisk", "fgrep", "find", "free", "getty", "grep", "gunzip", "gzip", "halt", "head",
-        "hexdump", "hostname", "hwclock", "id", "ifconfig", "init", "insmod", "ip", "ipcalc", "kill", "killall", "less", "ln", "login", "losetup", "ls", "lsmod",
-        "lspci", "md5sum", "mdev", "mkdir", "mkfifo", "mknod", "mktemp", "modinfo", "modprobe", "more", "mount", "mv", "nc", "netstat", "nproc", "nslookup", "od",
-        "passwd", "pgrep", "ping", "pivot_root", "poweroff", "printf", "ps", "pwd", "readlink", "realpath", "reboot", "reset", "rev", "rm", "rmdir", "rmmod",
-        "route", "sed", "seq", "setsid", "sh", "sha256sum", "sleep", "sort", "stat", "strings", "stty", "swapoff", "swapon", "switch_root", "sync", "sysctl", "tail",
-        "tar", "tee", "telnet", "test", "time", "timeout", "top", "touch", "tr", "traceroute", "true", "tty", "udhcpc", "umount", "uname", "uniq", "uptime", "usleep",
+        "[", "arp", "ash", "awk", "basename", "blkid", "cat", "chmod", "chown", "chroot", "clear", "cp", "cttyhack", "cut",
+        "date", "dd", "df", "dhcprelay", "diff",
+        "dirname", "dmesg", "du", "echo", "ed", "egrep", "env", "expr", "false", "fdisk", "fgrep", "find", "free", "getty",
+        "grep", "gunzip", "gzip", "halt", "head",
+        "hexdump", "hostname", "hwclock", "id", "ifconfig", "init", "insmod", "ip", "ipcalc", "kill", "killall", "less", "ln",
+        "login", "losetup", "ls", "lsmod",
+        "lspci", "md5sum", "mdev", "mkdir", "mkfifo", "mknod", "mktemp", "modinfo", "modprobe", "more", "mount", "mv", "nc",
+        "netstat", "nproc", "nslookup", "od",
+        "passwd", "pgrep", "ping", "pivot_root", "poweroff", "printf", "ps", "pwd", "readlink", "realpath", "reboot", "reset",
+        "rev", "rm", "rmdir", "rmmod",
+        "route", "sed", "seq", "setsid", "sh", "sha256sum", "sleep", "sort", "stat", "strings", "stty", "swapoff", "swapon",
+        "switch_root", "sync", "sysctl", "tail",
+        "tar", "tee", "telnet", "test", "time", "timeout", "top", "touch", "tr", "traceroute", "true", "tty", "udhcpc", "umount",
+        "uname", "uniq", "uptime", "usleep",
         "vi", "watch", "wc", "wget", "which", "xargs", "xxd", "yes", "zcat",
     ];
 
-    /// <summary>Builds the archive and writes it, gzip-compressed, to <paramref name="output"/> (through a temporary file beside it).</summary>
+    /// <summary>Builds the archive and writes it, gzip-compressed, to <paramref name="output"/> (through a temporary file beside
+    /// it).</summary>
     /// <param name="kernel">Whose modules to take; may be null if the description names none.</param>
-    /// <exception cref="BootException">busybox is missing or not static, a module or file is missing, the output cannot be written.</exception>
+    /// <exception cref="BootException">busybox is missing or not static, a module or file is missing, the output cannot be
+    /// written.</exception>
     public static async Task<BuiltInitramfs> BuildAsync(
-        InitramfsDescription description, KernelFiles? kernel, string output, IBootProgress? progress = null, CancellationToken cancellationToken = default)
+        InitramfsDescription description, KernelFiles? kernel, string output, IBootProgress? progress = null,
+            CancellationToken cancellationToken = default)
     {
         progress?.Report(new("initramfs", "collecting files"));
         var (archive, modules) = await ComposeAsync(description, kernel, cancellationToken).ConfigureAwait(false);
         return await WriteAsync(archive, output, modules, cancellationToken).ConfigureAwait(false);
     }
 
-    /// <summary>Writes an archive, gzip-compressed, through a temporary file beside the output, so that a reader sees the old file or the new one.</summary>
+    /// <summary>Writes an archive, gzip-compressed, through a temporary file beside the output, so that a reader sees the old
+    /// file or the new one.</summary>
     /// <exception cref="BootException">The output cannot be written.</exception>
-    public static async Task<BuiltInitramfs> WriteAsync(CpioArchive archive, string output, ImmutableArray<string> modules = default, CancellationToken cancellationToken = default)
+    public static async Task<BuiltInitramfs> WriteAsync(CpioArchive archive, string output,
+        ImmutableArray<string> modules = default, CancellationToken cancellationToken = default)
     {
         var target = Path.GetFullPath(output);
         var temporary = $"{target}.{Environment.ProcessId}.part";
@@ -119,7 +131,8 @@ public static class Initramfs
             var source = new FileInfo(file.From);
             if (!source.Exists || source.Length > AddedFileLimit)
             {
-                throw new BootException(source.Exists ? $"{file.From}: larger than {AddedFileLimit >> 20} MiB" : $"{file.From}: there is no such file to add to the initramfs");
+                throw new BootException(source.Exists ? $"{file.From}: larger than {AddedFileLimit >> 20} MiB"
+                    : $"{file.From}: there is no such file to add to the initramfs");
             }
 
             archive.AddFile(file.To, source, file.Mode ?? (uint)source.UnixFileMode & 0x1ff);
@@ -128,11 +141,13 @@ public static class Initramfs
         return (archive, modules);
     }
 
-    private static async Task AddBusyboxAsync(CpioArchive archive, InitramfsDescription description, KernelFiles? kernel, CancellationToken cancellationToken)
+    private static async Task AddBusyboxAsync(CpioArchive archive, InitramfsDescription description, KernelFiles? kernel,
+        CancellationToken cancellationToken)
     {
         var program = Programs.All.Single(candidate => candidate.Name == "busybox");
         var busybox = description.Busybox ?? program.Find()
-            ?? throw new BootException("there is no static busybox on this system, which the guest's user space is made of", Programs.InstallCommand([program]));
+            ?? throw new BootException("there is no static busybox on this system, which the guest's user space is made of",
+                Programs.InstallCommand([program]));
         if (ElfPeek.TryOpen(busybox) is not { } elf)
         {
             throw new BootException($"{busybox}: not a program (no ELF file, or not readable)");
@@ -140,13 +155,15 @@ public static class Initramfs
 
         if (!elf.IsStatic)
         {
-            throw new BootException($"{busybox}: needs a dynamic linker, which the initramfs does not have", $"the package {program.Package} has a static busybox: {Programs.InstallCommand([program])}");
+            throw new BootException($"{busybox}: needs a dynamic linker, which the initramfs does not have",
+                $"the package {program.Package} has a static busybox: {Programs.InstallCommand([program])}");
         }
 
         if (kernel is not null && elf.Is64Bit && !BootImage.Is64Bit(kernel.Image))
         {
             throw new BootException(
-                $"{busybox} is a 64-bit program and the kernel {kernel.Release} is a 32-bit one", "name a 32-bit static busybox (busybox: in the scenario, --busybox), from the i386 package busybox-static");
+                $"{busybox} is a 64-bit program and the kernel {kernel.Release} is a 32-bit one",
+                    "name a 32-bit static busybox (busybox: in the scenario, --busybox), from the i386 package busybox-static");
         }
 
         var bytes = await File.ReadAllBytesAsync(busybox, cancellationToken).ConfigureAwait(false);
@@ -176,24 +193,28 @@ public static class Initramfs
 
         if (kernel is null)
         {
-            throw new BootException($"modules ({string.Join(", ", description.Modules)}) are wanted, but no kernel is named to take them from");
+            throw new BootException(
+                $"modules ({string.Join(", ", description.Modules)}) are wanted, but no kernel is named to take them from");
         }
 
         if (kernel.ModulesDirectory is null)
         {
-            throw new BootException($"the kernel {kernel.Release} has no modules here, and {string.Join(", ", description.Modules)} is wanted");
+            throw new BootException(
+                $"the kernel {kernel.Release} has no modules here, and {string.Join(", ", description.Modules)} is wanted");
         }
 
-        var files = await ModuleIndex.Open(kernel.ModulesDirectory).ResolveAsync(description.Modules, cancellationToken).ConfigureAwait(false);
+        var files = await ModuleIndex.Open(kernel.ModulesDirectory).ResolveAsync(description.Modules, cancellationToken)
+            .ConfigureAwait(false);
         foreach (var file in files)
         {
-            archive.AddFile($"lib/modules/{file.Name}.ko", await ModuleFiles.ReadAsync(file.Path, cancellationToken).ConfigureAwait(false));
+            archive.AddFile($"lib/modules/{file.Name}.ko", await ModuleFiles.ReadAsync(file.Path, cancellationToken)
+                .ConfigureAwait(false));
         }
 
         return [.. files.Select(file => file.Name)];
     }
 
     // busybox keeps its applets' names as NUL-terminated strings one after the other (include/applet_tables.h).
-    private static bool HasApplet(ReadOnlySpan<byte> busybox, string applet) => busybox.IndexOf(Encoding.ASCII.GetBytes($"\0{applet}\0")) >= 0;
-
+    private static bool HasApplet(ReadOnlySpan<byte> busybox, string applet) =>
+        busybox.IndexOf(Encoding.ASCII.GetBytes($"\0{applet}\0")) >= 0;
 }

@@ -8,7 +8,8 @@ public sealed record InitramfsDescription
     /// <summary>Modules to take along and to load, by name; what they need comes by itself and before them.</summary>
     public ImmutableArray<string> Modules { get; init; } = [];
 
-    /// <summary>What /init does after mounting proc, sys and devtmpfs and loading the modules: see <see cref="InitScript.Steps"/>.</summary>
+    /// <summary>What /init does after mounting proc, sys and devtmpfs and loading the modules: see <see
+    /// cref="InitScript.Steps"/>.</summary>
     public ImmutableArray<string> Steps { get; init; } = ["network", "interrupts", "poweroff"];
 
     /// <summary>The text of an own /init, which then replaces the generated one; null for the generated one.</summary>

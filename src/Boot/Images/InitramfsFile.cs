@@ -1,6 +1,7 @@
-// An initramfs as boot loaders pass it: any number of uncompressed cpio archives (early microcode first), NUL padding, and then usually one
-// compressed archive up to the end of the file (Documentation/driver-api/early-userspace/buffer-format.rst; magics from lib/decompress.c).
-// Compressed data followed by an archive of another compression is allowed by the kernel and made by nobody; it is reported as damage.
+// An initramfs as boot loaders pass it: any number of uncompressed cpio archives (early microcode first), NUL padding, and then
+// usually one compressed archive up to the end of the file (Documentation/driver-api/early-userspace/buffer-format.rst; magics
+// from lib/decompress.c). Compressed data followed by an archive of another compression is allowed by the kernel and made by
+// nobody; it is reported as damage.
 using System.IO.Compression;
 
 namespace KTrace.Boot.Images;
@@ -31,7 +32,8 @@ public static class InitramfsFile
     /// <summary>Reads every entry of every archive in order. The visitor may read the entry's data from the reader.</summary>
     /// <returns>The file's parts.</returns>
     /// <exception cref="BootException">The file is missing, damaged, or of a compression whose program is missing.</exception>
-    public static IReadOnlyList<InitramfsPart> Visit(string path, Action<CpioEntry, CpioReader> visit, CancellationToken cancellationToken = default)
+    public static IReadOnlyList<InitramfsPart> Visit(string path, Action<CpioEntry, CpioReader> visit,
+        CancellationToken cancellationToken = default)
     {
         try
         {
@@ -40,19 +42,23 @@ public static class InitramfsFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
         {
-            throw new BootException($"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : e.Message)}", inner: e);
+            throw new BootException(
+                $"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file" : e.Message)}",
+                inner: e);
         }
     }
 
     /// <summary>All entries, without their data.</summary>
-    public static (IReadOnlyList<CpioEntry> Entries, IReadOnlyList<InitramfsPart> Parts) List(string path, CancellationToken cancellationToken = default)
+    public static (IReadOnlyList<CpioEntry> Entries, IReadOnlyList<InitramfsPart> Parts) List(string path,
+        CancellationToken cancellationToken = default)
     {
         var entries = new List<CpioEntry>();
         var parts = Visit(path, (entry, _) => entries.Add(entry), cancellationToken);
         return (entries, parts);
     }
 
-    internal static IReadOnlyList<InitramfsPart> Visit(Stream file, string name, Action<CpioEntry, CpioReader> visit, CancellationToken cancellationToken)
+    internal static IReadOnlyList<InitramfsPart> Visit(Stream file, string name, Action<CpioEntry, CpioReader> visit,
+        CancellationToken cancellationToken)
     {
         var parts = new List<InitramfsPart>();
         var reader = new CpioReader(file, name);
@@ -74,11 +80,14 @@ public static class InitramfsFile
         var known = Compressions.FirstOrDefault(candidate => magic.AsSpan(0, length).StartsWith(candidate.Magic));
         if (known.Name is null)
         {
-            throw new BootException($"{name}: not an initramfs: at byte {offset} there is neither a cpio archive nor a compression that the kernel knows");
+            throw new BootException(
+                $"{name}: not an initramfs: at byte {offset} there is neither a cpio archive nor a "
+                + "compression that the kernel knows");
         }
 
         using var input = new PrefixedStream(magic.AsMemory(0, length), file);
-        using Stream plain = known.Program is null ? new GZipStream(input, CompressionMode.Decompress) : new FilterStream(known.Program, ["-dc"], input);
+        using Stream plain = known.Program is null ? new GZipStream(input, CompressionMode.Decompress)
+            : new FilterStream(known.Program, ["-dc"], input);
         var inner = new CpioReader(new BufferedStream(plain, 64 << 10), $"{name} ({known.Name})");
         ReadAll(inner);
         if (!inner.Rest.IsEmpty)

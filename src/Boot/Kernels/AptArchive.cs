@@ -1,9 +1,11 @@
-// Debian's archive through apt: apt knows the mirrors, proxies, keys and credentials of this machine, so ktrace asks apt and opens no connection
-// of its own. Nothing here needs root: what is asked and downloaded goes through apt's ordinary lists, and when those are missing or out of date,
-// through lists of our own in the cache (Dir::State::Lists), which apt-get update fills for any architecture without touching the system.
+// Debian's archive through apt: apt knows the mirrors, proxies, keys and credentials of this machine, so ktrace asks apt and
+// opens no connection of its own. Nothing here needs root: what is asked and downloaded goes through apt's ordinary lists, and
+// when those are missing or out of date, through lists of our own in the cache (Dir::State::Lists), which apt-get update fills
+// for any architecture without touching the system.
 //
-// Packages (Debian 12): linux-image-amd64 is a meta package that depends on linux-image-RELEASE; linux-image-RELEASE is signed, and its bytes are
-// those of linux-image-RELEASE-unsigned plus a signature; linux-image-RELEASE-dbg has vmlinux and every module with DWARF.
+// Packages (Debian 12): linux-image-amd64 is a meta package that depends on linux-image-RELEASE; linux-image-RELEASE is signed,
+// and its bytes are those of linux-image-RELEASE-unsigned plus a signature; linux-image-RELEASE-dbg has vmlinux and every module
+// with DWARF.
 using System.Text.RegularExpressions;
 
 namespace KTrace.Boot.Kernels;
@@ -21,7 +23,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
     {
         if (name is not null && !PackageName().IsMatch(name))
         {
-            throw new BootException($"\"{name}\" is not the name of a kernel release or package", "such as 6.1.0-56-amd64, or linux-image-amd64");
+            throw new BootException($"\"{name}\" is not the name of a kernel release or package",
+                "such as 6.1.0-56-amd64, or linux-image-amd64");
         }
 
         var native = await NativeArchitectureAsync(cancellationToken).ConfigureAwait(false);
@@ -46,7 +49,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
         return found ?? throw await NotFoundAsync(start, cancellationToken).ConfigureAwait(false);
     }
 
-    public async Task<string> DownloadAsync(ArchivePackage package, string folder, IBootProgress progress, CancellationToken cancellationToken)
+    public async Task<string> DownloadAsync(ArchivePackage package, string folder, IBootProgress progress,
+        CancellationToken cancellationToken)
     {
         var result = await DownloadOnceAsync(package, folder, progress, cancellationToken).ConfigureAwait(false);
         if (result.ExitCode != 0 && AptMessages.IsOutdated(result.Errors) && !ownLists)
@@ -57,14 +61,17 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
 
         if (result.ExitCode != 0)
         {
-            throw AptMessages.ToException($"{package.Name} {package.Version} could not be downloaded", result, "apt-get update, then try again");
+            throw AptMessages.ToException($"{package.Name} {package.Version} could not be downloaded", result,
+                "apt-get update, then try again");
         }
 
         return Directory.EnumerateFiles(folder, "*.deb").SingleOrDefault()
-            ?? throw new BootException($"{package.Name}: apt-get says that it has downloaded the package, but there is no file in {folder}");
+            ?? throw new BootException(
+                $"{package.Name}: apt-get says that it has downloaded the package, but there is no file in {folder}");
     }
 
-    private async Task<ToolResult> DownloadOnceAsync(ArchivePackage package, string folder, IBootProgress progress, CancellationToken cancellationToken)
+    private async Task<ToolResult> DownloadOnceAsync(ArchivePackage package, string folder, IBootProgress progress,
+        CancellationToken cancellationToken)
     {
         using var done = new CancellationTokenSource();
         var watch = WatchAsync(package, folder, progress, done.Token);
@@ -72,7 +79,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
         {
             // apt-get download writes into the working folder; the file grows in place, which is what the progress bar shows.
             return await Tool.RunAsync(
-                "apt-get", [.. Options(), "download", "-q", $"{package.Name}:{package.Architecture}={package.Version}"], folder, diesWithParent: true, cancellationToken: cancellationToken)
+                "apt-get", [.. Options(), "download", "-q", $"{package.Name}:{package.Architecture}={package.Version}"], folder,
+                    diesWithParent: true, cancellationToken: cancellationToken)
                 .ConfigureAwait(false);
         }
         finally
@@ -82,7 +90,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
         }
     }
 
-    private static async Task WatchAsync(ArchivePackage package, string folder, IBootProgress progress, CancellationToken cancellationToken)
+    private static async Task WatchAsync(ArchivePackage package, string folder, IBootProgress progress,
+        CancellationToken cancellationToken)
     {
         while (!cancellationToken.IsCancellationRequested)
         {
@@ -122,7 +131,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
             var packages = await ShowAsync([image, image + "-unsigned", image + "-dbg"], cancellationToken).ConfigureAwait(false);
             var signed = packages.GetValueOrDefault(image);
             var unsigned = packages.GetValueOrDefault(image + "-unsigned");
-            if (signed is not null && unsigned is null && signed.InstalledSize < MetaPackageLimit && NamedImage().Match(signed.Depends) is { Success: true } match)
+            if (signed is not null && unsigned is null && signed.InstalledSize < MetaPackageLimit
+                && NamedImage().Match(signed.Depends) is { Success: true } match)
             {
                 image = match.Value;
                 continue;
@@ -136,10 +146,13 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
             var debug = packages.GetValueOrDefault(image + "-dbg") ?? throw NoDebugPackage(image);
             if (debug.Version != boot.Version && ownLists)
             {
-                throw new BootException($"{boot.Name} has version {boot.Version} and {debug.Name} has version {debug.Version}: the archive is being changed", "try again in an hour");
+                throw new BootException(
+                    $"{boot.Name} has version {boot.Version} and {debug.Name} has version {debug.Version}: "
+                    + "the archive is being changed", "try again in an hour");
             }
 
-            return debug.Version == boot.Version ? new KernelPackages(image["linux-image-".Length..], boot.ToPackage(), debug.ToPackage()) : null;
+            return debug.Version == boot.Version ? new KernelPackages(image["linux-image-".Length..], boot.ToPackage(),
+                debug.ToPackage()) : null;
         }
 
         return null;
@@ -148,7 +161,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
     private async Task<Dictionary<string, Stanza>> ShowAsync(string[] names, CancellationToken cancellationToken)
     {
         // Exit code 100 only says that one of the names is unknown.
-        var result = await Tool.RunAsync("apt-cache", [.. Options(), "show", "--no-all-versions", .. names], cancellationToken: cancellationToken).ConfigureAwait(false);
+        var result = await Tool.RunAsync("apt-cache", [.. Options(), "show", "--no-all-versions", .. names],
+            cancellationToken: cancellationToken).ConfigureAwait(false);
         var found = new Dictionary<string, Stanza>();
         foreach (var text in result.Output.Split("\n\n", StringSplitOptions.RemoveEmptyEntries))
         {
@@ -166,9 +180,11 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
         ownLists = true;
         Directory.CreateDirectory(Path.Combine(ListsDirectory, "partial"));
         progress.Report(new("download", "package lists"));
-        var result = await Tool.RunAsync("apt-get", [.. Options(), "update", "-q"], diesWithParent: true, cancellationToken: cancellationToken).ConfigureAwait(false);
+        var result = await Tool.RunAsync("apt-get", [.. Options(), "update", "-q"], diesWithParent: true,
+            cancellationToken: cancellationToken).ConfigureAwait(false);
 
-        // Without any list there is nothing to look in; a third-party source that fails beside the distribution's does not matter.
+        // Without any list there is nothing to look in; a third-party source that fails beside the distribution's does not
+        // matter.
         if (AptMessages.IsNetwork(result.Errors) && !Directory.EnumerateFiles(ListsDirectory, "*_Packages*").Any())
         {
             throw AptMessages.ToException("the package lists could not be downloaded", result, null);
@@ -209,20 +225,27 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
     private async Task<BootException> NotFoundAsync(string image, CancellationToken cancellationToken)
     {
         var stem = image["linux-image-".Length..];
-        var result = await Tool.RunAsync("apt-cache", [.. Options(), "pkgnames", "linux-image-"], cancellationToken: cancellationToken).ConfigureAwait(false);
-        var releases = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(name => name.EndsWith("-dbg", StringComparison.Ordinal))
-            .Select(name => name["linux-image-".Length..^"-dbg".Length]).Where(release => char.IsAsciiDigit(release[0]) && release.Contains('.', StringComparison.Ordinal)).ToArray();
-        var near = releases.OrderBy(release => NearNames.Distance(stem, release)).ThenByDescending(release => release, StringComparer.Ordinal).Take(4).ToArray();
+        var result = await Tool.RunAsync("apt-cache", [.. Options(), "pkgnames", "linux-image-"],
+            cancellationToken: cancellationToken).ConfigureAwait(false);
+        var releases = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Where(name => name.EndsWith("-dbg", StringComparison.Ordinal))
+            .Select(name => name["linux-image-".Length..^"-dbg".Length])
+                .Where(release => char.IsAsciiDigit(release[0]) && release.Contains('.', StringComparison.Ordinal)).ToArray();
+        var near = releases.OrderBy(release => NearNames.Distance(stem, release)).ThenByDescending(release => release,
+            StringComparer.Ordinal).Take(4).ToArray();
         return new BootException(
-            $"the package archive has no kernel {stem} (no package {image})", near.Length == 0 ? "ktrace kernel list shows what is on this machine" : "it has, among others: " + string.Join(", ", near));
+            $"the package archive has no kernel {stem} (no package {image})", near.Length == 0
+                ? "ktrace kernel list shows what is on this machine" : "it has, among others: " + string.Join(", ", near));
     }
 
     private static BootException NoDebugPackage(string image) => IsUbuntu()
         ? new BootException(
-            $"the archive has no package {image}-dbg: Ubuntu keeps kernel debug symbols (*-dbgsym packages) in an archive of its own, which ktrace does not fetch from",
+            $"the archive has no package {image}-dbg: Ubuntu keeps kernel debug symbols (*-dbgsym packages) in an "
+                + "archive of its own, which ktrace does not fetch from",
             "unpack the kernel's -dbgsym package yourself and name the files with --kernel and --vmlinux, or use a local build")
         : new BootException(
-            $"the archive has no package {image}-dbg, and without debug symbols there are no function names", "choose another release, or name the files with --kernel and --vmlinux");
+            $"the archive has no package {image}-dbg, and without debug symbols there are no function names",
+                "choose another release, or name the files with --kernel and --vmlinux");
 
     private static string Stem(string name)
     {
@@ -243,9 +266,11 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
     }
 
     private static async Task<string> NativeArchitectureAsync(CancellationToken cancellationToken) =>
-        (await Tool.RunAsync("dpkg", ["--print-architecture"], cancellationToken: cancellationToken).ConfigureAwait(false)).Output.Trim();
+        (await Tool.RunAsync("dpkg", ["--print-architecture"], cancellationToken: cancellationToken)
+            .ConfigureAwait(false)).Output.Trim();
 
-    private static bool IsUbuntu() => File.Exists("/etc/os-release") && File.ReadLines("/etc/os-release").Any(line => line is "ID=ubuntu" or "ID=\"ubuntu\"");
+    private static bool IsUbuntu() => File.Exists("/etc/os-release") && File.ReadLines("/etc/os-release").Any(
+        line => line is "ID=ubuntu" or "ID=\"ubuntu\"");
 
     [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9.+~-]{0,100}$")]
     private static partial Regex PackageName();
@@ -253,7 +278,8 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
     [GeneratedRegex(@"linux-image-(unsigned-)?[0-9][A-Za-z0-9.+~-]*")]
     private static partial Regex NamedImage();
 
-    private sealed record Stanza(string Name, string Version, string Architecture, string Depends, long Size, long InstalledSize, string Sha256)
+    private sealed record Stanza(string Name, string Version, string Architecture, string Depends, long Size, long InstalledSize,
+        string Sha256)
     {
         public ArchivePackage ToPackage() => new(Name, Version, Architecture, Size, InstalledSize, Sha256);
 
@@ -269,9 +295,12 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
                 }
             }
 
-            return fields.TryGetValue("Package", out var name) && fields.TryGetValue("Version", out var version) && fields.TryGetValue("Architecture", out var architecture)
-                && long.TryParse(fields.GetValueOrDefault("Size"), out var size) && fields.GetValueOrDefault("SHA256") is { Length: 64 } hash
-                ? new Stanza(name, version, architecture, fields.GetValueOrDefault("Depends", ""), size, long.TryParse(fields.GetValueOrDefault("Installed-Size"), out var installed) ? installed << 10 : 0, hash)
+            return fields.TryGetValue("Package", out var name) && fields.TryGetValue("Version", out var version)
+                && fields.TryGetValue("Architecture", out var architecture)
+                && long.TryParse(fields.GetValueOrDefault("Size"), out var size)
+                    && fields.GetValueOrDefault("SHA256") is { Length: 64 } hash
+                ? new Stanza(name, version, architecture, fields.GetValueOrDefault("Depends", ""), size,
+                    long.TryParse(fields.GetValueOrDefault("Installed-Size"), out var installed) ? installed << 10 : 0, hash)
                 : null;
         }
     }

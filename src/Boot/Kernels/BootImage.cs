@@ -13,13 +13,17 @@ public static class BootImage
     private const int LoadFlags = 0x236;
 
     /// <summary>The image has the boot protocol's signature "HdrS".</summary>
-    public static bool IsBootable(string path) => TryReadHeader(path) is { } header && header.AsSpan(Signature).StartsWith("HdrS"u8);
+    public static bool IsBootable(string path) => TryReadHeader(path) is { } header
+        && header.AsSpan(Signature).StartsWith("HdrS"u8);
 
-    /// <summary>The kernel is a 64-bit one: XLF_KERNEL_64, protocol 2.12. An image without a header counts as 64-bit, as most are.</summary>
-    public static bool Is64Bit(string path) => TryReadHeader(path) is not { } header || !header.AsSpan(Signature).StartsWith("HdrS"u8)
+    /// <summary>The kernel is a 64-bit one: XLF_KERNEL_64, protocol 2.12. An image without a header counts as 64-bit, as most
+    /// are.</summary>
+    public static bool Is64Bit(string path) => TryReadHeader(path) is not { } header
+        || !header.AsSpan(Signature).StartsWith("HdrS"u8)
         || BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(0x206)) < 0x20c || (header[LoadFlags] & 1) != 0;
 
-    /// <summary>The release at the beginning of the version text, such as 6.1.0-56-amd64; null if the image does not say.</summary>
+    /// <summary>The release at the beginning of the version text, such as 6.1.0-56-amd64; null if the image does not
+    /// say.</summary>
     public static string? Release(string path)
     {
         if (TryReadHeader(path) is not { } header || !header.AsSpan(Signature).StartsWith("HdrS"u8))
@@ -41,7 +45,8 @@ public static class BootImage
             var length = file.ReadAtLeast(text, text.Length, throwOnEndOfStream: false);
             var end = text.AsSpan(0, length).IndexOfAny((byte)' ', (byte)0);
             var release = end > 0 ? Encoding.ASCII.GetString(text, 0, end) : null;
-            return release is not null && release.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '+' or '~') ? release : null;
+            return release is not null && release.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '-' or '_' or '+' or '~')
+                ? release : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -2,7 +2,8 @@ using System.Runtime.InteropServices;
 
 namespace KTrace.Boot.Kernels;
 
-/// <summary>Puts onto the disk what a later run will trust: file contents first, then the folders that name them (fsync(2)).</summary>
+/// <summary>Puts onto the disk what a later run will trust: file contents first, then the folders that name them
+/// (fsync(2)).</summary>
 internal static class Durable
 {
     private const int DirectoryFlags = 0x10000 | 0x80000;

@@ -1,7 +1,7 @@
-// One fetch: find, download, unpack, and move into the cache as a whole. Everything happens in kernels/.partial-RELEASE, under a lock that one
-// process at a time holds; a fetch that is interrupted, however, leaves only that folder, which the next fetch removes. The finished folder
-// with its manifest appears under its name by one rename. More modules for a kernel that is there come the same way, file by file, and then
-// the manifest is replaced.
+// One fetch: find, download, unpack, and move into the cache as a whole. Everything happens in kernels/.partial-RELEASE, under a
+// lock that one process at a time holds; a fetch that is interrupted, however, leaves only that folder, which the next fetch
+// removes. The finished folder with its manifest appears under its name by one rename. A kernel that is there but
+// lacks modules is staged anew, with all the modules that it had, and replaced.
 using System.Security.Cryptography;
 
 namespace KTrace.Boot.Kernels;
@@ -16,7 +16,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
 
     /// <param name="modules">Must be there afterwards.</param>
     /// <param name="optional">Are taken along if the kernel has them.</param>
-    public async Task<string> RunAsync(string? name, IReadOnlyList<string> modules, IReadOnlyList<string> optional, CancellationToken cancellationToken)
+    public async Task<string> RunAsync(string? name, IReadOnlyList<string> modules, IReadOnlyList<string> optional,
+        CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(kernelsDirectory);
         using var held = await LockAsync(cancellationToken).ConfigureAwait(false);
@@ -25,7 +26,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         var packages = await archive.FindAsync(name, progress, cancellationToken).ConfigureAwait(false);
         var target = Path.Combine(kernelsDirectory, packages.Release);
         var present = KernelManifest.TryRead(target);
-        if (present is not null && present.Packages.Any(package => package.Sha256 == packages.Debug.Sha256) && modules.All(module => Has(target, present, module)))
+        if (present is not null && present.Packages.Any(package => package.Sha256 == packages.Debug.Sha256)
+            && modules.All(module => Has(target, present, module)))
         {
             return packages.Release;
         }
@@ -34,11 +36,13 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         var partial = Path.Combine(kernelsDirectory, PartialPrefix + packages.Release);
         try
         {
-            await StageAsync(packages, partial, modules, [.. optional, .. present?.Modules ?? []], cancellationToken).ConfigureAwait(false);
+            await StageAsync(packages, partial, modules, [.. optional, .. present?.Modules ?? []], cancellationToken)
+                .ConfigureAwait(false);
             var staged = Path.Combine(partial, packages.Release);
             if (Directory.Exists(target))
             {
-                // Either untrusted, or a kernel of the same release that lacks modules or was rebuilt: the new folder has all that the old one had.
+                // Either untrusted, or a kernel of the same release that lacks modules or was rebuilt: the new folder has all
+                // that the old one had.
                 Directory.Move(target, Path.Combine(partial, "replaced"));
             }
 
@@ -60,7 +64,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         }
     }
 
-    private async Task StageAsync(KernelPackages packages, string partial, IReadOnlyList<string> modules, IReadOnlyList<string> optional, CancellationToken cancellationToken)
+    private async Task StageAsync(KernelPackages packages, string partial, IReadOnlyList<string> modules,
+        IReadOnlyList<string> optional, CancellationToken cancellationToken)
     {
         var release = packages.Release;
         var staged = Path.Combine(partial, release);
@@ -69,7 +74,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         Directory.CreateDirectory(downloads.Image);
         Directory.CreateDirectory(downloads.Debug);
 
-        var image = await archive.DownloadAsync(packages.Image, downloads.Image, progress, cancellationToken).ConfigureAwait(false);
+        var image = await archive.DownloadAsync(packages.Image, downloads.Image, progress, cancellationToken)
+            .ConfigureAwait(false);
         await VerifyAsync(image, packages.Image, cancellationToken).ConfigureAwait(false);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         // The large download runs while the small package is unpacked.
@@ -79,7 +85,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         try
         {
             foreach (var file in await PackageUnpacker.UnpackAsync(
-                image, staged, path => PlaceOfImageFile(path, release), null, packages.Image.InstalledSize, NoProgress.Instance, cancellationToken).ConfigureAwait(false))
+                image, staged, path => PlaceOfImageFile(path, release), null, packages.Image.InstalledSize, NoProgress.Instance,
+                    cancellationToken).ConfigureAwait(false))
             {
                 files[file.Path] = file;
             }
@@ -118,13 +125,16 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         Durable.SyncTree(staged);
         new KernelManifest(
             KernelManifest.CurrentFormat, release,
-            [.. new[] { packages.Image, packages.Debug }.Select(package => new ManifestPackage(package.Name, package.Version, package.Sha256))],
+            [.. new[] { packages.Image, packages.Debug }.Select(package => new ManifestPackage(package.Name, package.Version,
+                package.Sha256))],
             [.. kept.Select(module => module.Name).Order(StringComparer.Ordinal)],
-            [.. files.Values.OrderBy(file => file.Path, StringComparer.Ordinal).Select(file => new ManifestFile(file.Path, file.Size, file.Sha256, file.Modified))]).Write(staged);
+            [.. files.Values.OrderBy(file => file.Path, StringComparer.Ordinal)
+                .Select(file => new ManifestFile(file.Path, file.Size, file.Sha256, file.Modified))]).Write(staged);
     }
 
     private async Task UnpackDebugAsync(
-        string debug, string staged, KernelPackages packages, IReadOnlyList<ModuleFile> kept, Dictionary<string, UnpackedFile> files, CancellationToken cancellationToken)
+        string debug, string staged, KernelPackages packages, IReadOnlyList<ModuleFile> kept,
+        Dictionary<string, UnpackedFile> files, CancellationToken cancellationToken)
     {
         var release = packages.Release;
         var vmlinux = $"usr/lib/debug/boot/vmlinux-{release}";
@@ -132,7 +142,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         var names = kept.Select(module => module.Name).ToHashSet();
         var missing = names.ToHashSet();
         var isVmlinuxThere = false;
-        foreach (var file in await PackageUnpacker.UnpackAsync(debug, staged, Place, () => isVmlinuxThere && missing.Count == 0, packages.Debug.InstalledSize, progress, cancellationToken)
+        foreach (var file in await PackageUnpacker.UnpackAsync(debug, staged, Place, () => isVmlinuxThere && missing.Count == 0,
+            packages.Debug.InstalledSize, progress, cancellationToken)
             .ConfigureAwait(false))
         {
             files[file.Path] = file;
@@ -170,9 +181,11 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         }
     }
 
-    /// <summary>Deletes the staged modules that are not wanted and decompresses the others: 4,000 modules are 400 MB, of which a boot needs a few.</summary>
+    /// <summary>Deletes the staged modules that are not wanted and decompresses the others: 4,000 modules are 400 MB, of which a
+    /// boot needs a few.</summary>
     private static async Task<IReadOnlyList<ModuleFile>> KeepModulesAsync(
-        string staged, string release, IReadOnlyList<string> modules, IReadOnlyList<string> optional, Dictionary<string, UnpackedFile> files, CancellationToken cancellationToken)
+        string staged, string release, IReadOnlyList<string> modules, IReadOnlyList<string> optional,
+        Dictionary<string, UnpackedFile> files, CancellationToken cancellationToken)
     {
         var folder = Path.Combine(staged, "lib/modules", release);
         if (!Directory.Exists(folder))
@@ -181,7 +194,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         }
 
         var index = ModuleIndex.Open(folder);
-        var kept = await index.ResolveAsync([.. modules, .. optional.Where(name => index.Find(name) is not null)], cancellationToken).ConfigureAwait(false);
+        var kept = await index.ResolveAsync([.. modules, .. optional.Where(name => index.Find(name) is not null)],
+            cancellationToken).ConfigureAwait(false);
         var paths = kept.Select(module => module.Path).ToHashSet();
         foreach (var path in ModuleFiles.All(folder).ToArray())
         {
@@ -196,19 +210,23 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
                 var plain = path[..(path.LastIndexOf(".ko", StringComparison.Ordinal) + 3)];
                 var bytes = await ModuleFiles.ReadAsync(path, cancellationToken).ConfigureAwait(false);
                 files.Remove(relative, out var compressed);
-                await AddAsync(files, staged, Path.GetRelativePath(staged, plain), bytes, compressed!.Modified, cancellationToken).ConfigureAwait(false);
+                await AddAsync(files, staged, Path.GetRelativePath(staged, plain), bytes, compressed!.Modified, cancellationToken)
+                    .ConfigureAwait(false);
                 File.Delete(path);
             }
         }
 
         RemoveEmptyFolders(folder);
         var plainIndex = ModuleIndex.Open(folder);
-        var dependencies = System.Text.Encoding.UTF8.GetBytes(await plainIndex.ToModulesDepAsync(cancellationToken).ConfigureAwait(false));
-        await AddAsync(files, staged, $"lib/modules/{release}/modules.dep", dependencies, DateTimeOffset.UnixEpoch, cancellationToken).ConfigureAwait(false);
+        var dependencies = System.Text.Encoding.UTF8.GetBytes(await plainIndex.ToModulesDepAsync(cancellationToken)
+            .ConfigureAwait(false));
+        await AddAsync(files, staged, $"lib/modules/{release}/modules.dep", dependencies, DateTimeOffset.UnixEpoch,
+            cancellationToken).ConfigureAwait(false);
         return kept;
     }
 
-    private static async Task AddAsync(Dictionary<string, UnpackedFile> files, string staged, string relative, byte[] bytes, DateTimeOffset modified, CancellationToken cancellationToken)
+    private static async Task AddAsync(Dictionary<string, UnpackedFile> files, string staged, string relative, byte[] bytes,
+        DateTimeOffset modified, CancellationToken cancellationToken)
     {
         var path = Path.Combine(staged, relative);
         await File.WriteAllBytesAsync(path, bytes, cancellationToken).ConfigureAwait(false);
@@ -221,21 +239,27 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         path = path.StartsWith("usr/lib/modules/", StringComparison.Ordinal) ? path[4..] : path;
         return path == $"boot/vmlinuz-{release}" || path == $"boot/config-{release}" || path == $"boot/System.map-{release}"
             || (path.StartsWith($"lib/modules/{release}/", StringComparison.Ordinal)
-                && (ModuleFiles.NameOf(path) is not null || Path.GetFileName(path).StartsWith("modules.", StringComparison.Ordinal)))
+                && (ModuleFiles.NameOf(path) is not null || Path.GetFileName(path).StartsWith("modules.",
+                    StringComparison.Ordinal)))
             ? path
             : null;
     }
 
-    private static bool Has(string target, KernelManifest manifest, string module) => manifest.Modules.Contains(ModuleFiles.Normalize(module))
-        || (Path.Combine(target, "lib/modules", manifest.Release) is var folder && Directory.Exists(folder) && ModuleIndex.Open(folder).IsBuiltIn(module));
+    private static bool Has(string target, KernelManifest manifest, string module) =>
+        manifest.Modules.Contains(ModuleFiles.Normalize(module))
+        || (Path.Combine(target, "lib/modules", manifest.Release) is var folder && Directory.Exists(folder)
+            && ModuleIndex.Open(folder).IsBuiltIn(module));
 
     private static async Task VerifyAsync(string file, ArchivePackage package, CancellationToken cancellationToken)
     {
-        await using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
+        await using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20,
+            FileOptions.SequentialScan);
         var hash = Convert.ToHexStringLower(await SHA256.HashDataAsync(stream, cancellationToken).ConfigureAwait(false));
         if (hash != package.Sha256)
         {
-            throw new BootException($"{package.Name}: the downloaded file's SHA-256 is {hash}, and the archive's index says {package.Sha256}", "try again; if it stays so, the mirror is broken");
+            throw new BootException(
+                $"{package.Name}: the downloaded file's SHA-256 is {hash}, and the archive's index says {package.Sha256}",
+                "try again; if it stays so, the mirror is broken");
         }
     }
 
@@ -246,7 +270,8 @@ internal sealed class KernelFetch(string kernelsDirectory, IKernelArchive archiv
         if (free < needed)
         {
             throw new BootException(
-                $"fetching {packages.Release} needs {needed >> 20} MiB in {kernelsDirectory} for a while (about {packages.Debug.Size >> 20} MiB stay), and {free >> 20} MiB are free",
+                $"fetching {packages.Release} needs {needed >> 20} MiB in {kernelsDirectory} for a while (about "
+                + $"{packages.Debug.Size >> 20} MiB stay), and {free >> 20} MiB are free",
                 "free some space, or set XDG_CACHE_HOME to a folder elsewhere");
         }
     }

@@ -4,7 +4,8 @@ namespace KTrace.Boot.Kernels;
 /// <param name="Size">Bytes of the .deb.</param>
 /// <param name="InstalledSize">Bytes that it unpacks to, as the package says.</param>
 /// <param name="Sha256">Of the .deb, in lower-case hexadecimal, from the archive's signed index.</param>
-internal sealed record ArchivePackage(string Name, string Version, string Architecture, long Size, long InstalledSize, string Sha256);
+internal sealed record ArchivePackage(string Name, string Version, string Architecture, long Size, long InstalledSize,
+    string Sha256);
 
 /// <summary>The two packages that make a kernel: what boots, and its debug symbols.</summary>
 internal sealed record KernelPackages(string Release, ArchivePackage Image, ArchivePackage Debug);
@@ -19,5 +20,6 @@ internal interface IKernelArchive
     /// <summary>Downloads a package file into an existing folder.</summary>
     /// <returns>The file's path.</returns>
     /// <exception cref="BootException">The archive cannot be reached, or the disk is full.</exception>
-    Task<string> DownloadAsync(ArchivePackage package, string folder, IBootProgress progress, CancellationToken cancellationToken);
+    Task<string> DownloadAsync(ArchivePackage package, string folder, IBootProgress progress,
+        CancellationToken cancellationToken);
 }

@@ -3,9 +3,11 @@ using KTrace.Boot.Scenarios;
 namespace KTrace.Boot.Kernels;
 
 /// <summary>A kernel that is on this machine, as a listing shows it. What it lacks is null.</summary>
-public sealed record ListedKernel(string Release, KernelOrigin Origin, string? Image, string? Vmlinux, string? ModulesDirectory, IReadOnlyList<string> CachedModules);
+public sealed record ListedKernel(string Release, KernelOrigin Origin, string? Image, string? Vmlinux, string? ModulesDirectory,
+    IReadOnlyList<string> CachedModules);
 
-/// <summary>Finds kernels on this machine and fetches others into the cache, $XDG_CACHE_HOME/ktrace/kernels/RELEASE, each a tree with boot/, lib/modules/ and
+/// <summary>Finds kernels on this machine and fetches others into the cache, $XDG_CACHE_HOME/ktrace/kernels/RELEASE, each a tree
+/// with boot/, lib/modules/ and
 /// usr/lib/debug/ like the packages it came from.</summary>
 public sealed class KernelStore
 {
@@ -37,17 +39,20 @@ public sealed class KernelStore
             var configured = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
             var home = configured is not null && Path.IsPathRooted(configured)
                 ? configured
-                : Path.Combine(Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } directory ? directory : "/tmp", ".cache");
+                : Path.Combine(Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } directory ? directory : "/tmp",
+                    ".cache");
             return Path.Combine(home, "ktrace");
         }
     }
 
     public string CacheDirectory { get; }
 
-    /// <summary>Modules that a fetch takes along if the kernel has them: the drivers of the devices that QEMU's users choose most, and two file systems.</summary>
+    /// <summary>Modules that a fetch takes along if the kernel has them: the drivers of the devices that QEMU's users choose
+    /// most, and two file systems.</summary>
     public static IReadOnlyList<string> UsualModules { get; } =
     [
-        "e1000e", "e1000", "igb", "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "8139cp", "ahci", "ata_piix", "nvme", "sd_mod", "sr_mod", "ext4", "isofs",
+        "e1000e", "e1000", "igb", "virtio_pci", "virtio_net", "virtio_blk", "virtio_scsi", "8139cp", "ahci", "ata_piix", "nvme",
+        "sd_mod", "sr_mod", "ext4", "isofs",
     ];
 
     private string KernelsDirectory => Path.Combine(CacheDirectory, "kernels");
@@ -58,12 +63,14 @@ public sealed class KernelStore
         var found = new List<ListedKernel>();
         if (Directory.Exists(KernelsDirectory))
         {
-            foreach (var folder in Directory.EnumerateDirectories(KernelsDirectory).Where(folder => Path.GetFileName(folder)[0] != '.'))
+            foreach (var folder in Directory.EnumerateDirectories(KernelsDirectory)
+                .Where(folder => Path.GetFileName(folder)[0] != '.'))
             {
                 if (KernelManifest.TryRead(folder) is { } manifest)
                 {
                     var files = FromCache(folder, manifest.Release);
-                    found.Add(new ListedKernel(manifest.Release, KernelOrigin.Cache, files.Image, files.Vmlinux, files.ModulesDirectory, manifest.Modules));
+                    found.Add(new ListedKernel(manifest.Release, KernelOrigin.Cache, files.Image, files.Vmlinux,
+                        files.ModulesDirectory, manifest.Modules));
                 }
             }
         }
@@ -78,11 +85,31 @@ public sealed class KernelStore
         return [.. found.OrderBy(kernel => kernel.Release, StringComparer.Ordinal)];
 
         IEnumerable<string> Releases(string folder, string prefix) => Directory.Exists(Path.Combine(root, folder))
-            ? Directory.EnumerateFiles(Path.Combine(root, folder), prefix + "*").Select(path => Path.GetFileName(path)[prefix.Length..])
+            ? Directory.EnumerateFiles(Path.Combine(root, folder), prefix + "*")
+                .Select(path => Path.GetFileName(path)[prefix.Length..])
             : [];
     }
 
-    /// <summary>A kernel by release, from the cache or from the system; null if it has no bootable image here. "stock" is the one that the last fetch of the stock kernel brought.</summary>
+    /// <summary>Reads every file of the cached kernels and compares it with what was fetched.</summary>
+    /// <returns>The damaged files' paths.</returns>
+    public async Task<IReadOnlyList<string>> FindDamageAsync(CancellationToken cancellationToken = default)
+    {
+        var damaged = new List<string>();
+        foreach (var kernel in List().Where(kernel => kernel.Origin == KernelOrigin.Cache))
+        {
+            var folder = Path.Combine(KernelsDirectory, kernel.Release);
+            if (KernelManifest.TryRead(folder) is { } manifest
+                && await manifest.FindDamageAsync(folder, cancellationToken).ConfigureAwait(false) is { } file)
+            {
+                damaged.Add(Path.Combine(folder, file));
+            }
+        }
+
+        return damaged;
+    }
+
+    /// <summary>A kernel by release, from the cache or from the system; null if it has no bootable image here. "stock" is the
+    /// one that the last fetch of the stock kernel brought.</summary>
     public KernelFiles? Find(string release)
     {
         if (release == Stock)
@@ -102,7 +129,8 @@ public sealed class KernelStore
         }
 
         var (image, vmlinux, modules, debug, config) = SystemFiles(release);
-        return image is null ? null : new KernelFiles(release, image, vmlinux, modules, debug, config) { Origin = KernelOrigin.System };
+        return image is null ? null : new KernelFiles(release, image, vmlinux, modules, debug,
+            config) { Origin = KernelOrigin.System };
     }
 
     /// <summary>The kernel that a scenario names. Fetches nothing.</summary>
@@ -121,20 +149,27 @@ public sealed class KernelStore
 
         var release = choice.Release ?? Stock;
         var found = Find(release)
-            ?? throw new BootException(release == Stock ? "the stock kernel has not been fetched yet" : $"the kernel {release} is not on this machine", $"ktrace kernel fetch{(release == Stock ? "" : " " + release)}");
-        return found with { Vmlinux = choice.Vmlinux ?? found.Vmlinux, ModulesDirectory = choice.Modules ?? found.ModulesDirectory, DebugModulesDirectory = choice.DebugModules ?? found.DebugModulesDirectory };
+            ?? throw new BootException(release == Stock ? "the stock kernel has not been fetched yet"
+                : $"the kernel {release} is not on this machine",
+                $"ktrace kernel fetch{(release == Stock ? "" : " " + release)}");
+        return found with { Vmlinux = choice.Vmlinux ?? found.Vmlinux, ModulesDirectory = choice.Modules
+            ?? found.ModulesDirectory, DebugModulesDirectory = choice.DebugModules ?? found.DebugModulesDirectory };
     }
 
     /// <summary>Fetches a kernel with its vmlinux and modules into the cache, or returns what is there already.</summary>
-    /// <param name="name">A release (6.1.0-56-amd64), a package (linux-image-amd64), or null or "stock" for the distribution's own.</param>
+    /// <param name="name">A release (6.1.0-56-amd64), a package (linux-image-amd64), or null or "stock" for the distribution's
+    /// own.</param>
     /// <param name="modules">Modules that must be there, with what they need.</param>
     /// <param name="refresh">Ask apt again what the stock kernel is, although one is in the cache.</param>
-    /// <exception cref="BootException">No such kernel, no such module, no space, or no network (<see cref="BootException.IsNetwork"/>).</exception>
+    /// <exception cref="BootException">No such kernel, no such module, no space, or no network (<see
+    /// cref="BootException.IsNetwork"/>).</exception>
     public async Task<KernelFiles> FetchAsync(
-        string? name, IReadOnlyList<string> modules, IBootProgress progress, bool refresh = false, CancellationToken cancellationToken = default)
+        string? name, IReadOnlyList<string> modules, IBootProgress progress, bool refresh = false,
+            CancellationToken cancellationToken = default)
     {
         var wanted = string.IsNullOrEmpty(name) ? Stock : name;
-        if ((!refresh || wanted != Stock) && Find(wanted) is { Vmlinux: not null, Origin: KernelOrigin.Cache } there && HasModules(there, modules))
+        if ((!refresh || wanted != Stock) && Find(wanted) is { Vmlinux: not null, Origin: KernelOrigin.Cache } there
+            && HasModules(there, modules))
         {
             return there;
         }
@@ -148,7 +183,8 @@ public sealed class KernelStore
             File.Move(link + ".part", link, overwrite: true);
         }
 
-        return Find(release) ?? throw new BootException($"the kernel {release} was fetched but cannot be read back from {KernelsDirectory}");
+        return Find(release) ?? throw new BootException(
+            $"the kernel {release} was fetched but cannot be read back from {KernelsDirectory}");
     }
 
     /// <summary>A kernel build tree: arch/x86/boot/bzImage, vmlinux, and modules where they were built.</summary>
@@ -159,7 +195,8 @@ public sealed class KernelStore
         var image = Path.Combine(folder, "arch/x86/boot/bzImage");
         if (!Directory.Exists(folder) || !File.Exists(image))
         {
-            throw new BootException($"{tree}: not a kernel build tree (there is no arch/x86/boot/bzImage)", "build it first: make bzImage modules");
+            throw new BootException($"{tree}: not a kernel build tree (there is no arch/x86/boot/bzImage)",
+                "build it first: make bzImage modules");
         }
 
         var named = Path.Combine(folder, "include/config/kernel.release");
@@ -167,7 +204,8 @@ public sealed class KernelStore
         var vmlinux = Path.Combine(folder, "vmlinux");
         var modules = File.Exists(Path.Combine(folder, "modules.order")) ? folder : null;
         return new KernelFiles(
-            string.IsNullOrEmpty(release) ? BootImage.Release(image) ?? "unknown" : release, image, Existing(vmlinux), modules, modules, Existing(Path.Combine(folder, ".config")))
+            string.IsNullOrEmpty(release) ? BootImage.Release(image) ?? "unknown" : release, image, Existing(vmlinux), modules,
+                modules, Existing(Path.Combine(folder, ".config")))
         {
             Origin = KernelOrigin.BuildTree,
         };
@@ -195,11 +233,13 @@ public sealed class KernelStore
 
         if (!BootImage.IsBootable(image) && ElfPeek.TryOpen(image) is null)
         {
-            throw new BootException($"{image}: not a bootable kernel image (no boot protocol header)", "name the bzImage or vmlinuz of the kernel");
+            throw new BootException($"{image}: not a bootable kernel image (no boot protocol header)",
+                "name the bzImage or vmlinuz of the kernel");
         }
 
         return new KernelFiles(
-            BootImage.Release(image) ?? "unknown", Path.GetFullPath(image), vmlinux is null ? null : Path.GetFullPath(vmlinux), modules is null ? null : Path.GetFullPath(modules),
+            BootImage.Release(image) ?? "unknown", Path.GetFullPath(image), vmlinux is null ? null : Path.GetFullPath(vmlinux),
+            modules is null ? null : Path.GetFullPath(modules),
             debugModules is null ? null : Path.GetFullPath(debugModules), null);
     }
 
@@ -216,20 +256,25 @@ public sealed class KernelStore
         }
 
         var index = ModuleIndex.Open(kernel.ModulesDirectory);
-        return modules.All(module => index.IsBuiltIn(module) || (index.Find(module) is not null && kernel.FindDebugModule(module) is not null));
+        return modules.All(module => index.IsBuiltIn(module)
+            || (index.Find(module) is not null && kernel.FindDebugModule(module) is not null));
     }
 
     private static KernelFiles FromCache(string folder, string release) => new(
-        release, Path.Combine(folder, "boot", "vmlinuz-" + release), Existing(Path.Combine(folder, "usr/lib/debug/boot", "vmlinux-" + release)),
-        ExistingFolder(Path.Combine(folder, "lib/modules", release)), ExistingFolder(Path.Combine(folder, "usr/lib/debug/lib/modules", release)),
+        release, Path.Combine(folder, "boot", "vmlinuz-" + release),
+        Existing(Path.Combine(folder, "usr/lib/debug/boot", "vmlinux-" + release)),
+        ExistingFolder(Path.Combine(folder, "lib/modules", release)),
+        ExistingFolder(Path.Combine(folder, "usr/lib/debug/lib/modules", release)),
         Existing(Path.Combine(folder, "boot", "config-" + release)))
     {
         Origin = KernelOrigin.Cache,
     };
 
-    private (string? Image, string? Vmlinux, string? Modules, string? DebugModules, string? Config) SystemFiles(string release) => (
+    private (string? Image, string? Vmlinux, string? Modules, string? DebugModules, string? Config) SystemFiles(string release) =>
+        (
         Existing(Path.Combine(root, "boot", "vmlinuz-" + release)),
-        Existing(Path.Combine(root, "usr/lib/debug/boot", "vmlinux-" + release)) ?? Existing(Path.Combine(root, "usr/lib/debug/lib/modules", release, "vmlinux")),
+        Existing(Path.Combine(root, "usr/lib/debug/boot", "vmlinux-" + release))
+            ?? Existing(Path.Combine(root, "usr/lib/debug/lib/modules", release, "vmlinux")),
         ExistingFolder(Path.Combine(root, "lib/modules", release)),
         ExistingFolder(Path.Combine(root, "usr/lib/debug/lib/modules", release)),
         Existing(Path.Combine(root, "boot", "config-" + release)));

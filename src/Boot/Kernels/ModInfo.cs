@@ -1,4 +1,5 @@
-// .modinfo: NUL-separated "key=value" strings that every module carries (include/linux/moduleinfo.h; scripts/mod/modpost.c writes depends=).
+// .modinfo: NUL-separated "key=value" strings that every module carries (include/linux/moduleinfo.h; scripts/mod/modpost.c writes
+// depends=).
 using System.Collections.Immutable;
 using System.Text;
 
@@ -6,7 +7,8 @@ namespace KTrace.Boot.Kernels;
 
 /// <summary>What a module says of itself.</summary>
 /// <param name="Depends">Modules whose symbols it uses: they must be loaded first.</param>
-/// <param name="SoftBefore">Modules that it would like to have been loaded first ("softdep=pre: …"), such as crc32c for ext4.</param>
+/// <param name="SoftBefore">Modules that it would like to have been loaded first ("softdep=pre: …"), such as crc32c for
+/// ext4.</param>
 internal sealed record ModInfo(ImmutableArray<string> Depends, ImmutableArray<string> SoftBefore)
 {
     private const int EntryLimit = 100_000;
@@ -21,7 +23,8 @@ internal sealed record ModInfo(ImmutableArray<string> Depends, ImmutableArray<st
             if (!path.EndsWith(".ko", StringComparison.Ordinal))
             {
                 temporary = Path.GetTempFileName();
-                await File.WriteAllBytesAsync(temporary, await ModuleFiles.ReadAsync(path, cancellationToken).ConfigureAwait(false), cancellationToken)
+                await File.WriteAllBytesAsync(temporary, await ModuleFiles.ReadAsync(path, cancellationToken)
+                    .ConfigureAwait(false), cancellationToken)
                     .ConfigureAwait(false);
                 plain = temporary;
             }
@@ -47,7 +50,8 @@ internal sealed record ModInfo(ImmutableArray<string> Depends, ImmutableArray<st
         {
             if (entry.StartsWith("depends=", StringComparison.Ordinal))
             {
-                depends.AddRange(entry[8..].Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(ModuleFiles.Normalize));
+                depends.AddRange(entry[8..].Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+                    .Select(ModuleFiles.Normalize));
             }
             else if (entry.StartsWith("softdep=", StringComparison.Ordinal))
             {

@@ -1,5 +1,6 @@
-// Module files in a folder like /lib/modules/RELEASE. Names: the kernel, modprobe and depmod treat '-' and '_' in a module's name as the same
-// character (kmod's modname_normalize), and a file may be compressed: .ko, .ko.gz, .ko.xz, .ko.zst (CONFIG_MODULE_COMPRESS_*).
+// Module files in a folder like /lib/modules/RELEASE. Names: the kernel, modprobe and depmod treat '-' and '_' in a module's name
+// as the same character (kmod's modname_normalize), and a file may be compressed: .ko, .ko.gz, .ko.xz, .ko.zst
+// (CONFIG_MODULE_COMPRESS_*).
 using System.IO.Compression;
 
 namespace KTrace.Boot.Kernels;
@@ -10,7 +11,8 @@ internal static class ModuleFiles
     private const int FileLimit = 200_000;
     private const long ModuleLimit = 256 << 20;
 
-    /// <summary>The module's name as the kernel writes it, from a path or a name; null if the file name is not a module's.</summary>
+    /// <summary>The module's name as the kernel writes it, from a path or a name; null if the file name is not a
+    /// module's.</summary>
     public static string? NameOf(string path)
     {
         var file = Path.GetFileName(path);
@@ -20,7 +22,8 @@ internal static class ModuleFiles
 
     public static string Normalize(string name) => name.Replace('-', '_');
 
-    /// <summary>Every module file below a folder. In a build tree modules.order names them, which is quicker than walking the tree.</summary>
+    /// <summary>Every module file below a folder. In a build tree modules.order names them, which is quicker than walking the
+    /// tree.</summary>
     public static IEnumerable<string> All(string directory)
     {
         var order = Path.Combine(directory, "modules.order");
@@ -28,13 +31,15 @@ internal static class ModuleFiles
         {
             // kernel/Documentation/kbuild: modules.order lists .ko files up to 6.2 and .o files since 6.3.
             return File.ReadLines(order).Take(FileLimit)
-                .Select(line => Path.GetFullPath(Path.Combine(directory, line.StartsWith("kernel/", StringComparison.Ordinal) && !File.Exists(Path.Combine(directory, line)) ? line[7..] : line)))
+                .Select(line => Path.GetFullPath(Path.Combine(directory, line.StartsWith("kernel/", StringComparison.Ordinal)
+                    && !File.Exists(Path.Combine(directory, line)) ? line[7..] : line)))
                 .Select(path => path.EndsWith(".o", StringComparison.Ordinal) ? path[..^2] + ".ko" : path)
                 .Where(path => NameOf(path) is not null && File.Exists(path));
         }
 
         return Directory.Exists(directory)
-            ? Directory.EnumerateFiles(directory, "*.ko*", new EnumerationOptions { RecurseSubdirectories = true, AttributesToSkip = FileAttributes.ReparsePoint, MaxRecursionDepth = 24 })
+            ? Directory.EnumerateFiles(directory, "*.ko*", new EnumerationOptions { RecurseSubdirectories = true,
+                AttributesToSkip = FileAttributes.ReparsePoint, MaxRecursionDepth = 24 })
                 .Take(FileLimit).Where(path => NameOf(path) is not null)
             : [];
     }
@@ -45,7 +50,8 @@ internal static class ModuleFiles
         return All(directory).FirstOrDefault(path => NameOf(path) == wanted);
     }
 
-    /// <summary>A module's bytes, decompressed: busybox's insmod may not know the format, and a kernel without CONFIG_MODULE_DECOMPRESS does not either.</summary>
+    /// <summary>A module's bytes, decompressed: busybox's insmod may not know the format, and a kernel without
+    /// CONFIG_MODULE_DECOMPRESS does not either.</summary>
     /// <exception cref="BootException">The file cannot be read or decompressed.</exception>
     public static async Task<byte[]> ReadAsync(string path, CancellationToken cancellationToken)
     {

@@ -1,6 +1,6 @@
-// Which modules there are in a folder, and which need which. modules.dep (depmod(8), modules.dep(5)) says so where depmod has run; Debian's
-// packages bring none (depmod runs when they are installed), and a build tree has none: there, each module's own .modinfo section says
-// "depends=a,b" and "softdep=pre: c" (include/linux/module.h, MODULE_SOFTDEP).
+// Which modules there are in a folder, and which need which. modules.dep (depmod(8), modules.dep(5)) says so where depmod has
+// run; Debian's packages bring none (depmod runs when they are installed), and a build tree has none: there, each module's own
+// .modinfo section says "depends=a,b" and "softdep=pre: c" (include/linux/module.h, MODULE_SOFTDEP).
 // What is built in (modules.builtin) needs no file.
 using System.Collections.Immutable;
 using System.Text;
@@ -62,11 +62,14 @@ public sealed class ModuleIndex
     public string? Find(string name) => paths.GetValueOrDefault(ModuleFiles.Normalize(name));
 
     /// <summary>The kernel has this module, here or in its package.</summary>
-    public bool Knows(string name) => Find(name) is not null || IsBuiltIn(name) || inPackage.Contains(ModuleFiles.Normalize(name));
+    public bool Knows(string name) => Find(name) is not null || IsBuiltIn(name)
+        || inPackage.Contains(ModuleFiles.Normalize(name));
 
-    /// <summary>The files of the named modules and of all they need, each after what it needs; built-in ones are left out.</summary>
+    /// <summary>The files of the named modules and of all they need, each after what it needs; built-in ones are left
+    /// out.</summary>
     /// <exception cref="BootException">A module is not there.</exception>
-    public async Task<ImmutableArray<ModuleFile>> ResolveAsync(IEnumerable<string> names, CancellationToken cancellationToken = default)
+    public async Task<ImmutableArray<ModuleFile>> ResolveAsync(IEnumerable<string> names,
+        CancellationToken cancellationToken = default)
     {
         var order = ImmutableArray.CreateBuilder<ModuleFile>();
         var state = new Dictionary<string, bool>();
@@ -81,7 +84,8 @@ public sealed class ModuleIndex
         {
             if (depth > DepthLimit)
             {
-                throw new BootException($"{Directory}: module dependencies are nested deeper than {DepthLimit}: modules.dep is damaged");
+                throw new BootException(
+                    $"{Directory}: module dependencies are nested deeper than {DepthLimit}: modules.dep is damaged");
             }
 
             // A name that is being visited is a cycle, which only a damaged modules.dep has: the order inside it does not matter.
@@ -145,15 +149,19 @@ public sealed class ModuleIndex
         if (inPackage.Contains(name))
         {
             var release = Path.GetFileName(Directory);
-            return new BootException($"module {name}{by} belongs to this kernel but its file is not in {Directory}", $"ktrace kernel fetch {release} --module {name}");
+            return new BootException($"module {name}{by} belongs to this kernel but its file is not in {Directory}",
+                $"ktrace kernel fetch {release} --module {name}");
         }
 
-        var near = paths.Keys.Concat(builtin).Concat(inPackage).Distinct().Where(other => NearNames.Distance(name, other) <= 2 || other.StartsWith(name, StringComparison.Ordinal))
+        var near = paths.Keys.Concat(builtin).Concat(inPackage).Distinct()
+            .Where(other => NearNames.Distance(name, other) <= 2 || other.StartsWith(name, StringComparison.Ordinal))
             .Order(StringComparer.Ordinal).Take(5).ToArray();
-        return new BootException($"this kernel has no module {name}{by}", near.Length > 0 ? "near names: " + string.Join(", ", near) : null);
+        return new BootException($"this kernel has no module {name}{by}", near.Length > 0
+            ? "near names: " + string.Join(", ", near) : null);
     }
 
-    private async Task<(IEnumerable<string> Hard, IEnumerable<string> Soft)> NeedsAsync(string name, string path, CancellationToken cancellationToken)
+    private async Task<(IEnumerable<string> Hard, IEnumerable<string> Soft)> NeedsAsync(string name, string path,
+        CancellationToken cancellationToken)
     {
         if (listed.TryGetValue(name, out var dependencies))
         {
@@ -209,7 +217,8 @@ public sealed class ModuleIndex
             }
 
             paths[name] = path;
-            listed[name] = [.. line[(colon + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries).Reverse().Select(ModuleFiles.NameOf).OfType<string>()];
+            listed[name] = [.. line[(colon + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries).Reverse()
+                .Select(ModuleFiles.NameOf).OfType<string>()];
         }
 
         if (listed.Count == 0)

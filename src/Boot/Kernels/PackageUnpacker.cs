@@ -1,6 +1,6 @@
-// Takes chosen files out of a .deb. dpkg-deb streams the package as a tar archive; only regular files are written, below the target folder,
-// never through anything but folders that were made here; links, devices and owners of the package are ignored. The whole -dbg package would
-// unpack to 5.6 GB: whatever is not wanted is read over, and reading ends with the last wanted file.
+// Takes chosen files out of a .deb. dpkg-deb streams the package as a tar archive; only regular files are written, below the
+// target folder, never through anything but folders that were made here; links, devices and owners of the package are ignored.
+// The whole -dbg package would unpack to 5.6 GB: whatever is not wanted is read over, and reading ends with the last wanted file.
 using System.Diagnostics;
 using System.Formats.Tar;
 using System.Security.Cryptography;
@@ -14,12 +14,14 @@ internal sealed record UnpackedFile(string Path, long Size, string Sha256, DateT
 /// <summary>Unpacks parts of packages.</summary>
 internal static class PackageUnpacker
 {
-    /// <param name="place">The path below <paramref name="target"/> for a path of the package (without leading "./"), or null for a file that is not wanted.</param>
+    /// <param name="place">The path below <paramref name="target"/> for a path of the package (without leading "./"), or null
+    /// for a file that is not wanted.</param>
     /// <param name="isComplete">Asked after each file that was taken: true ends the work early.</param>
     /// <param name="expectedSize">Bytes that the package unpacks to, for the progress bar.</param>
     /// <exception cref="BootException">The package is damaged, a path would leave the target, or the disk is full.</exception>
     public static async Task<IReadOnlyList<UnpackedFile>> UnpackAsync(
-        string package, string target, Func<string, string?> place, Func<bool>? isComplete, long expectedSize, IBootProgress progress, CancellationToken cancellationToken)
+        string package, string target, Func<string, string?> place, Func<bool>? isComplete, long expectedSize,
+            IBootProgress progress, CancellationToken cancellationToken)
     {
         var taken = new List<UnpackedFile>();
         var name = Path.GetFileName(package);
@@ -40,7 +42,8 @@ internal static class PackageUnpacker
                 }
 
                 var path = entry.Name.StartsWith("./", StringComparison.Ordinal) ? entry.Name[2..] : entry.Name;
-                if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile) || place(path) is not { } placed)
+                if (entry.EntryType is not (TarEntryType.RegularFile or TarEntryType.V7RegularFile)
+                    || place(path) is not { } placed)
                 {
                     continue;
                 }
@@ -50,7 +53,8 @@ internal static class PackageUnpacker
                     throw new BootException($"{name}: the path \"{entry.Name}\" would leave the target folder");
                 }
 
-                taken.Add(await WriteAsync(entry, Path.Combine(target, placed), placed, Report, cancellationToken).ConfigureAwait(false));
+                taken.Add(await WriteAsync(entry, Path.Combine(target, placed), placed, Report, cancellationToken)
+                    .ConfigureAwait(false));
                 if (isComplete?.Invoke() == true)
                 {
                     return taken;
@@ -77,7 +81,8 @@ internal static class PackageUnpacker
         }
     }
 
-    private static async Task<UnpackedFile> WriteAsync(TarEntry entry, string path, string relative, Action report, CancellationToken cancellationToken)
+    private static async Task<UnpackedFile> WriteAsync(TarEntry entry, string path, string relative, Action report,
+        CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -86,7 +91,8 @@ internal static class PackageUnpacker
         {
             var buffer = new byte[1 << 20];
             int read;
-            while (entry.DataStream is { } data && (read = await data.ReadAsync(buffer, cancellationToken).ConfigureAwait(false)) > 0)
+            while (entry.DataStream is { } data && (read = await data.ReadAsync(buffer, cancellationToken)
+                .ConfigureAwait(false)) > 0)
             {
                 hash.AppendData(buffer, 0, read);
                 await file.WriteAsync(buffer.AsMemory(0, read), cancellationToken).ConfigureAwait(false);

@@ -1,5 +1,5 @@
-// The one packet of the remote protocol that this room sends: qSupported (GDB manual, "General Query Packets"), to see that a stub answers and
-// what it offers. The Rsp room has the protocol.
+// The one packet of the remote protocol that this room sends: qSupported (GDB manual, "General Query Packets"), to see that a
+// stub answers and what it offers. The Rsp room has the protocol.
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
@@ -11,7 +11,8 @@ internal static class GdbGreeting
 {
     private const int ReplyLimit = 4096;
 
-    /// <summary>Its packet size and whether it can step backwards, in words; null if it does not answer within a few seconds.</summary>
+    /// <summary>Its packet size and whether it can step backwards, in words; null if it does not answer within a few
+    /// seconds.</summary>
     public static async Task<string?> AskAsync(string socketPath, CancellationToken cancellationToken)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -22,7 +23,8 @@ internal static class GdbGreeting
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(socketPath), patience.Token).ConfigureAwait(false);
             const string packet = "qSupported";
             var sum = packet.Sum(character => character) & 0xff;
-            await socket.SendAsync(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"${packet}#{sum:x2}")), patience.Token).ConfigureAwait(false);
+            await socket.SendAsync(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"${packet}#{sum:x2}")),
+                patience.Token).ConfigureAwait(false);
             var reply = new byte[ReplyLimit];
             var length = 0;
             while (length < reply.Length)
@@ -37,7 +39,8 @@ internal static class GdbGreeting
                 }
             }
         }
-        catch (Exception e) when (e is SocketException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
+        catch (Exception e) when (e is SocketException
+            || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
         {
             // No answer.
         }

@@ -1,5 +1,6 @@
-// The guest's first serial port. A pump reads it as fast as QEMU writes, whoever looks at the text or not: QEMU's serial port waits for a reader
-// that is slow (hw/char/serial.c), and a guest that waits is a guest that runs differently. What nobody fetches is forgotten from the old end.
+// The guest's first serial port. A pump reads it as fast as QEMU writes, whoever looks at the text or not: QEMU's serial port
+// waits for a reader that is slow (hw/char/serial.c), and a guest that waits is a guest that runs differently. What nobody
+// fetches is forgotten from the old end.
 using System.Net.Sockets;
 using System.Text;
 using System.Threading.Channels;
@@ -36,7 +37,8 @@ public sealed class GuestConsole : IDisposable
     {
         this.socket = socket;
         pieces = Channel.CreateBounded<ConsolePiece>(
-            new BoundedChannelOptions(PieceLimit) { FullMode = BoundedChannelFullMode.DropOldest, SingleWriter = true }, dropped => Interlocked.Add(ref forgotten, dropped.Bytes.Length));
+            new BoundedChannelOptions(PieceLimit) { FullMode = BoundedChannelFullMode.DropOldest, SingleWriter = true },
+                dropped => Interlocked.Add(ref forgotten, dropped.Bytes.Length));
         Completed = Task.Run(PumpAsync);
     }
 
@@ -73,7 +75,8 @@ public sealed class GuestConsole : IDisposable
         }
     }
 
-    /// <summary>Waits until the text has been on the console (also if it is there already, in <see cref="Tail"/>). It may span pieces, not only a line.</summary>
+    /// <summary>Waits until the text has been on the console (also if it is there already, in <see cref="Tail"/>). It may span
+    /// pieces, not only a line.</summary>
     /// <returns>False if the console ended without it.</returns>
     public Task<bool> WaitForAsync(string text, CancellationToken cancellationToken = default)
     {

@@ -1,6 +1,7 @@
-// A directory that only this user can enter, short enough for unix sockets (sockaddr_un.sun_path has 108 bytes, unix(7)), which goes away with
-// the run. Three things remove it: ktrace when it is done, the watching shell when ktrace was killed, and the next run if both were killed
-// (the machine lost power): it holds a lock on a file inside for as long as it lives, so a directory whose lock is free is a leftover.
+// A directory that only this user can enter, short enough for unix sockets (sockaddr_un.sun_path has 108 bytes, unix(7)), which
+// goes away with the run. Three things remove it: ktrace when it is done, the watching shell when ktrace was killed, and the next
+// run if both were killed (the machine lost power): it holds a lock on a file inside for as long as it lives, so a directory
+// whose lock is free is a leftover.
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -28,7 +29,8 @@ internal sealed class PrivateDirectory : IDisposable
         var runtime = Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR");
         foreach (var parent in new[] { runtime, "/tmp" })
         {
-            if (string.IsNullOrEmpty(parent) || !Directory.Exists(parent) || Encoding.UTF8.GetByteCount(parent) + Prefix.Length + 30 > SocketPathLimit)
+            if (string.IsNullOrEmpty(parent) || !Directory.Exists(parent)
+                || Encoding.UTF8.GetByteCount(parent) + Prefix.Length + 30 > SocketPathLimit)
             {
                 continue;
             }
@@ -41,10 +43,12 @@ internal sealed class PrivateDirectory : IDisposable
             }
 
             var path = Encoding.UTF8.GetString(template.AsSpan(0, template.Length - 1));
-            return new PrivateDirectory(path, new FileStream(System.IO.Path.Combine(path, "lock"), FileMode.CreateNew, FileAccess.Write, FileShare.None));
+            return new PrivateDirectory(path, new FileStream(System.IO.Path.Combine(path, "lock"), FileMode.CreateNew,
+                FileAccess.Write, FileShare.None));
         }
 
-        throw new BootException("no private directory can be made for QEMU's sockets in $XDG_RUNTIME_DIR or /tmp", "check free space and permissions there");
+        throw new BootException("no private directory can be made for QEMU's sockets in $XDG_RUNTIME_DIR or /tmp",
+            "check free space and permissions there");
     }
 
     public void Dispose()

@@ -1,8 +1,8 @@
-// QEMU's arguments for a scenario. Two parts: what the guest can notice (recorded in traces and compared by replays) and the plumbing between
-// QEMU and ktrace, whose paths are new in every run.
+// QEMU's arguments for a scenario. Two parts: what the guest can notice (recorded in traces and compared by replays) and the
+// plumbing between QEMU and ktrace, whose paths are new in every run.
 //
-// QEMU's default devices stay (q35 brings a VGA card, an AHCI controller with a CD drive …): somebody who types the same boot by hand has them
-// too. Only a network card that nobody asked for is left out: QEMU would add one if none were named.
+// QEMU's default devices stay (q35 brings a VGA card, an AHCI controller with a CD drive …): somebody who types the same boot by
+// hand has them too. Only a network card that nobody asked for is left out: QEMU would add one if none were named.
 // A comma in an option's value is written twice (QEMU manual, "-drive file=").
 using System.Collections.Immutable;
 using System.Globalization;
@@ -32,7 +32,8 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
         var machine = QemuMachine.For(scenario.Architecture);
         var arguments = ImmutableArray.CreateBuilder<string>();
         arguments.AddRange(
-            "-machine", scenario.Machine ?? machine.Machine, "-accel", "tcg", "-m", scenario.Memory.ToString(CultureInfo.InvariantCulture) + "M", "-smp",
+            "-machine", scenario.Machine ?? machine.Machine, "-accel", "tcg", "-m",
+            scenario.Memory.ToString(CultureInfo.InvariantCulture) + "M", "-smp",
             scenario.Cpus.ToString(CultureInfo.InvariantCulture));
         if (scenario.Cpu is not null)
         {
@@ -81,7 +82,8 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
         return new QemuCommandLine(machine.Program, arguments.ToImmutable(), [.. scenario.QemuArgs, .. extra ?? []]);
     }
 
-    /// <summary>All arguments. QEMU starts stopped, with its stub on a socket in <paramref name="directory"/>; it connects to ktrace's sockets for the
+    /// <summary>All arguments. QEMU starts stopped, with its stub on a socket in <paramref name="directory"/>; it connects to
+    /// ktrace's sockets for the
     /// console and QMP there, so that both are complete before the guest's first instruction.</summary>
     public IEnumerable<string> Arguments(string directory) =>
     [
@@ -128,10 +130,12 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
     }
 
     private static string Existing(string path, string what) =>
-        File.Exists(path) || path.StartsWith("/dev/", StringComparison.Ordinal) ? path : throw new BootException($"{path}: there is no such {what}");
+        File.Exists(path) || path.StartsWith("/dev/", StringComparison.Ordinal) ? path
+            : throw new BootException($"{path}: there is no such {what}");
 
     private static string Quote(string argument) =>
-        argument.Length > 0 && argument.All(c => char.IsAsciiLetterOrDigit(c) || "-_=,./:+@%".Contains(c, StringComparison.Ordinal))
+        argument.Length > 0 && argument.All(c => char.IsAsciiLetterOrDigit(c)
+            || "-_=,./:+@%".Contains(c, StringComparison.Ordinal))
             ? argument
             : "'" + argument.Replace("'", "'\\''", StringComparison.Ordinal) + "'";
 }

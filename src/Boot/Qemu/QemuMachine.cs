@@ -16,5 +16,6 @@ public sealed record QemuMachine(string Architecture, string Program, string Pac
 
     /// <exception cref="BootException">There is no such row.</exception>
     public static QemuMachine For(string architecture) => All.FirstOrDefault(machine => machine.Architecture == architecture)
-        ?? throw new BootException($"no machine for the architecture {architecture}", "architectures: " + string.Join(", ", All.Select(machine => machine.Architecture)));
+        ?? throw new BootException($"no machine for the architecture {architecture}",
+            "architectures: " + string.Join(", ", All.Select(machine => machine.Architecture)));
 }

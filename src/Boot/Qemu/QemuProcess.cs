@@ -1,12 +1,13 @@
-// A QEMU that ktrace starts, watches and ends. The order in which it starts: private directory, listening sockets for console and QMP, the
-// watching shell (see ParentWatch) with QEMU under it, both connections accepted, a first QMP answer. That answer comes from QEMU's main loop,
-// which runs only when the machine is made and the gdb stub listens; so nothing has to be polled.
+// A QEMU that ktrace starts, watches and ends. The order in which it starts: private directory, listening sockets for console and
+// QMP, the watching shell (see ParentWatch) with QEMU under it, both connections accepted, a first QMP answer. That answer comes
+// from QEMU's main loop, which runs only when the machine is made and the gdb stub listens; so nothing has to be polled.
 using System.Diagnostics;
 using System.Net.Sockets;
 
 namespace KTrace.Boot.Qemu;
 
-/// <summary>A running QEMU, stopped before the guest's first instruction until a debugger or <see cref="ContinueAsync"/> lets it go.</summary>
+/// <summary>A running QEMU, stopped before the guest's first instruction until a debugger or <see cref="ContinueAsync"/> lets it
+/// go.</summary>
 public sealed class QemuProcess : IAsyncDisposable
 {
     private const int ErrorLimit = 64 << 10;
@@ -19,7 +20,8 @@ public sealed class QemuProcess : IAsyncDisposable
     private readonly Task<string> errors;
     private readonly QmpConnection qmp;
 
-    private QemuProcess(PrivateDirectory directory, Process watcher, Task<string> errors, Task<int> exited, QmpConnection qmp, GuestConsole console)
+    private QemuProcess(PrivateDirectory directory, Process watcher, Task<string> errors, Task<int> exited, QmpConnection qmp,
+        GuestConsole console)
     {
         this.directory = directory;
         this.watcher = watcher;
@@ -37,7 +39,8 @@ public sealed class QemuProcess : IAsyncDisposable
 
     public GuestConsole Console { get; }
 
-    /// <summary>QEMU's exit code, once it has ended: 0 for a guest that powered off, 128 + signal if it was killed. Never fails.</summary>
+    /// <summary>QEMU's exit code, once it has ended: 0 for a guest that powered off, 128 + signal if it was killed. Never
+    /// fails.</summary>
     public Task<int> Exited { get; }
 
     /// <summary>QEMU's version, such as 7.2.22.</summary>
@@ -48,8 +51,10 @@ public sealed class QemuProcess : IAsyncDisposable
 
     /// <summary>Starts QEMU.</summary>
     /// <param name="startTimeout">How long to wait for it; null for <see cref="DefaultStartTimeout"/>.</param>
-    /// <exception cref="BootException">QEMU is missing, ends at once (the message has what it wrote to standard error) or does not answer in time.</exception>
-    public static async Task<QemuProcess> StartAsync(QemuCommandLine commandLine, TimeSpan? startTimeout = null, CancellationToken cancellationToken = default)
+    /// <exception cref="BootException">QEMU is missing, ends at once (the message has what it wrote to standard error) or does
+    /// not answer in time.</exception>
+    public static async Task<QemuProcess> StartAsync(QemuCommandLine commandLine, TimeSpan? startTimeout = null,
+        CancellationToken cancellationToken = default)
     {
         var program = Tool.Find(commandLine.Program)
             ?? throw new BootException(
@@ -66,7 +71,8 @@ public sealed class QemuProcess : IAsyncDisposable
         {
             using var consoleListener = Listen(directory.Path, QemuCommandLine.ConsoleSocket);
             using var qmpListener = Listen(directory.Path, QemuCommandLine.QmpSocket);
-            watcher = Tool.Start(ParentWatch.Program, ParentWatch.Arguments(directory.Path, program, commandLine.Arguments(directory.Path)));
+            watcher = Tool.Start(ParentWatch.Program, ParentWatch.Arguments(directory.Path, program,
+                commandLine.Arguments(directory.Path)));
             var errors = Tool.ReadAsync(watcher.StandardError.BaseStream, ErrorLimit, keepEnd: false);
             var output = Tool.ReadAsync(watcher.StandardOutput.BaseStream, ErrorLimit, keepEnd: true);
             var exited = WaitAsync(watcher, output);
@@ -89,12 +95,16 @@ public sealed class QemuProcess : IAsyncDisposable
             {
                 Tool.End(watcher, watched: true);
                 await exited.ConfigureAwait(false);
-                throw new BootException($"{commandLine.Program} did not answer within {limit.TotalSeconds:0.#} s{Said(await errors.ConfigureAwait(false))}", "run it by hand: " + commandLine.ToShell());
+                throw new BootException(
+                    $"{commandLine.Program} did not answer within {limit.TotalSeconds:0.#} s"
+                    + Said(await errors.ConfigureAwait(false)), "run it by hand: " + commandLine.ToShell());
             }
             catch (BootException)
             {
-                // It connected and then gave up (a missing option ROM, a busy file): its own words say more than a closed connection.
-                if (await Task.WhenAny(exited, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None)).ConfigureAwait(false) != exited)
+                // It connected and then gave up (a missing option ROM, a busy file): its own words say more than a closed
+                // connection.
+                if (await Task.WhenAny(exited, Task.Delay(TimeSpan.FromSeconds(2), CancellationToken.None))
+                    .ConfigureAwait(false) != exited)
                 {
                     throw;
                 }
@@ -144,7 +154,8 @@ public sealed class QemuProcess : IAsyncDisposable
         directory.Dispose();
     }
 
-    private static async Task<(GuestConsole Console, QmpConnection Qmp)> ReadyAsync(Socket consoleListener, Socket qmpListener, CancellationToken cancellationToken)
+    private static async Task<(GuestConsole Console, QmpConnection Qmp)> ReadyAsync(Socket consoleListener, Socket qmpListener,
+        CancellationToken cancellationToken)
     {
         GuestConsole? console = null;
         QmpConnection? qmp = null;
@@ -189,10 +200,12 @@ public sealed class QemuProcess : IAsyncDisposable
     }
 
     private static void Forget(Task task) => task.ContinueWith(
-        done => _ = done.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        done => _ = done.Exception, CancellationToken.None,
+            TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 
     private static BootException EndedAtOnce(QemuCommandLine commandLine, int code, string errors) =>
-        new($"{commandLine.Program} ended at once (exit code {code}){Said(errors)}", errors.Trim().Length == 0 ? "run it by hand: " + commandLine.ToShell() : null);
+        new($"{commandLine.Program} ended at once (exit code {code}){Said(errors)}", errors.Trim().Length == 0
+            ? "run it by hand: " + commandLine.ToShell() : null);
 
     private static string Said(string errors)
     {

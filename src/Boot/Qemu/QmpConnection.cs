@@ -1,5 +1,6 @@
-// QMP, QEMU's control protocol: one JSON object a line (docs/interop/qmp-spec). The server greets, the client sends qmp_capabilities, then
-// commands; events come in between. Used to know that QEMU is ready, why it shut down, and to start a guest without a debugger.
+// QMP, QEMU's control protocol: one JSON object a line (docs/interop/qmp-spec). The server greets, the client sends
+// qmp_capabilities, then commands; events come in between. Used to know that QEMU is ready, why it shut down, and to start a
+// guest without a debugger.
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
@@ -28,7 +29,8 @@ internal sealed class QmpConnection : IDisposable
     /// <summary>QEMU's version as it greets, such as 7.2.22.</summary>
     public string? Version { get; private set; }
 
-    /// <summary>The reason of the SHUTDOWN event (ShutdownCause: guest-shutdown, guest-reset, guest-panic, host-qmp-quit …), once there was one.</summary>
+    /// <summary>The reason of the SHUTDOWN event (ShutdownCause: guest-shutdown, guest-reset, guest-panic, host-qmp-quit …),
+    /// once there was one.</summary>
     public string? ShutdownReason { get; private set; }
 
     /// <exception cref="BootException">QEMU refuses the command or has gone.</exception>
@@ -49,7 +51,8 @@ internal sealed class QmpConnection : IDisposable
             var reply = await waiting.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             if (reply.TryGetProperty("error", out var error))
             {
-                throw new BootException($"QEMU refuses {command}: {(error.TryGetProperty("desc", out var text) ? text.ToString() : error.ToString())}");
+                throw new BootException(
+                    $"QEMU refuses {command}: {(error.TryGetProperty("desc", out var text) ? text.ToString() : error.ToString())}");
             }
 
             return reply.GetProperty("return");
@@ -91,7 +94,8 @@ internal sealed class QmpConnection : IDisposable
                 }
             }
         }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or JsonException or InvalidOperationException)
+        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or JsonException
+            or InvalidOperationException)
         {
             reason = e.Message;
         }
@@ -116,7 +120,8 @@ internal sealed class QmpConnection : IDisposable
         }
         else if (root.TryGetProperty("event", out var name))
         {
-            if (name.GetString() == "SHUTDOWN" && root.TryGetProperty("data", out var data) && data.TryGetProperty("reason", out var reason))
+            if (name.GetString() == "SHUTDOWN" && root.TryGetProperty("data", out var data)
+                && data.TryGetProperty("reason", out var reason))
             {
                 ShutdownReason = reason.GetString();
             }

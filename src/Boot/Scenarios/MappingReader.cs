@@ -5,7 +5,8 @@ using YamlDotNet.RepresentationModel;
 
 namespace KTrace.Boot.Scenarios;
 
-/// <summary>Takes the keys of one mapping by name and type; what is left at the end is an error that names the line and the nearest key.</summary>
+/// <summary>Takes the keys of one mapping by name and type; what is left at the end is an error that names the line and the
+/// nearest key.</summary>
 internal sealed class MappingReader
 {
     private readonly string file;
@@ -50,7 +51,8 @@ internal sealed class MappingReader
 
     public int? Number(string key, int minimum, int maximum) => Text(key) is not { } text
         ? null
-        : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= minimum && value <= maximum
+        : int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && value >= minimum
+            && value <= maximum
             ? value
             : throw Error(key, $"{key} is a number from {minimum} to {maximum}, not \"{text}\"");
 
@@ -70,7 +72,8 @@ internal sealed class MappingReader
         var single => [Item(single, key, textKey, read)],
     };
 
-    public MappingReader Nested(YamlMappingNode child, string key) => new(child, file, where.Length == 0 ? key : $"{where}.{key}");
+    public MappingReader Nested(YamlMappingNode child, string key) => new(child, file, where.Length == 0 ? key
+        : $"{where}.{key}");
 
     public void Finish()
     {
@@ -80,11 +83,13 @@ internal sealed class MappingReader
             var near = NearNames.Nearest(unknown, known);
             var place = where.Length == 0 ? "a scenario" : where;
             throw new BootException(
-                $"{file}: line {lines[unknown]}: {place} has no key \"{unknown}\"", near is null ? "keys: " + string.Join(", ", known) : $"did you mean {near}?");
+                $"{file}: line {lines[unknown]}: {place} has no key \"{unknown}\"", near is null
+                    ? "keys: " + string.Join(", ", known) : $"did you mean {near}?");
         }
     }
 
-    public BootException Error(string key, string what) => new($"{file}: line {(lines.TryGetValue(key, out var line) ? line : (int)node.Start.Line)}: {what}");
+    public BootException Error(string key, string what) =>
+        new($"{file}: line {(lines.TryGetValue(key, out var line) ? line : (int)node.Start.Line)}: {what}");
 
     public BootException Error(YamlNode at, string what) => new($"{file}: line {at.Start.Line}: {what}");
 

@@ -5,7 +5,8 @@ using KTrace.Boot.Images;
 
 namespace KTrace.Boot.Scenarios;
 
-/// <summary>A boot, described: which kernel, which initramfs, which machine, and what to record. Values only; paths are absolute once it has been read from a file.</summary>
+/// <summary>A boot, described: which kernel, which initramfs, which machine, and what to record. Values only; paths are absolute
+/// once it has been read from a file.</summary>
 public sealed record Scenario
 {
     /// <summary>The memory of the guest if nobody says otherwise, in MiB.</summary>
@@ -128,7 +129,8 @@ public sealed record InitramfsChoice
 
 /// <summary>A network card.</summary>
 /// <param name="Model">QEMU's device name: e1000e, virtio-net-pci …</param>
-/// <param name="Netdev">"user" (the built-in NAT), "none" for a card without a cable, or QEMU's own words for -netdev without the id.</param>
+/// <param name="Netdev">"user" (the built-in NAT), "none" for a card without a cable, or QEMU's own words for -netdev without
+/// the id.</param>
 /// <param name="Mac">Its address, or null for QEMU's.</param>
 public sealed record NetworkCard(string Model, string Netdev = "user", string? Mac = null);
 
@@ -136,5 +138,6 @@ public sealed record NetworkCard(string Model, string Netdev = "user", string? M
 /// <param name="Format">raw, qcow2 …</param>
 /// <param name="If">How it is attached: virtio, ide, scsi, none.</param>
 /// <param name="ReadOnly">Guest writes fail.</param>
-/// <param name="Snapshot">Guest writes go to a temporary file and are lost: the image stays as it is and every boot begins the same.</param>
+/// <param name="Snapshot">Guest writes go to a temporary file and are lost: the image stays as it is and every boot begins the
+/// same.</param>
 public sealed record Drive(string File, string Format = "raw", string If = "virtio", bool ReadOnly = false, bool Snapshot = true);

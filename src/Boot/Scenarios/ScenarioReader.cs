@@ -1,5 +1,5 @@
-// A scenario file is YAML; docs of the keys are the properties of Scenario. Strict: what it does not know is an error, so that a misspelt key
-// is not a boot without tracepoints. Paths are relative to the file.
+// A scenario file is YAML; docs of the keys are the properties of Scenario. Strict: what it does not know is an error, so that a
+// misspelt key is not a boot without tracepoints. Paths are relative to the file.
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
@@ -26,7 +26,9 @@ public static class ScenarioReader
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new BootException($"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such scenario" : e.Message)}", inner: e);
+            throw new BootException(
+                $"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such scenario" : e.Message)}",
+                inner: e);
         }
     }
 
@@ -85,7 +87,8 @@ public static class ScenarioReader
                 kernel.Finish();
                 if (new[] { choice.Release, choice.Tree, choice.Image }.Count(part => part is not null) != 1)
                 {
-                    throw keys.Error(mapping, "a kernel is a release, a tree, or an image (with vmlinux and modules): one of the three");
+                    throw keys.Error(mapping,
+                        "a kernel is a release, a tree, or an image (with vmlinux and modules): one of the three");
                 }
 
                 return choice;
@@ -104,7 +107,8 @@ public static class ScenarioReader
                 return new InitramfsChoice { File = Absolute(path, folder) };
             case YamlMappingNode mapping:
                 var reader = keys.Nested(mapping, "initramfs");
-                var initramfs = new InitramfsDescription { Modules = reader.Texts("modules"), Busybox = Absolute(reader.Text("busybox"), folder) };
+                var initramfs = new InitramfsDescription { Modules = reader.Texts("modules"),
+                    Busybox = Absolute(reader.Text("busybox"), folder) };
                 var steps = reader.Texts("init");
                 var script = reader.Text("script");
                 var scriptFile = Absolute(reader.Text("script-file"), folder);
@@ -121,10 +125,12 @@ public static class ScenarioReader
 
                 foreach (var step in steps.Where(step => InitScript.Steps.All(known => known.Name != step)))
                 {
-                    throw keys.Error(mapping, $"init has no step \"{step}\"; steps are {string.Join(", ", InitScript.Steps.Select(known => known.Name))}");
+                    throw keys.Error(mapping,
+                        $"init has no step \"{step}\"; steps are {string.Join(", ", InitScript.Steps.Select(known => known.Name))}");
                 }
 
-                return new InitramfsChoice { Build = initramfs with { Script = script ?? (scriptFile is null ? null : Script(scriptFile)) } };
+                return new InitramfsChoice { Build = initramfs with { Script = script
+                    ?? (scriptFile is null ? null : Script(scriptFile)) } };
             case var other:
                 throw keys.Error(other, "initramfs is a file or a mapping");
         }
@@ -132,22 +138,26 @@ public static class ScenarioReader
 
     private static AddedFile AddedFile(MappingReader file, string folder)
     {
-        var from = Absolute(file.Text("from"), folder) ?? throw file.Error("from", "a file needs \"from\", its path on this machine");
+        var from = Absolute(file.Text("from"), folder)
+            ?? throw file.Error("from", "a file needs \"from\", its path on this machine");
         var to = file.Text("to") ?? "/" + Path.GetFileName(from);
         uint? mode = file.Text("mode") is { } text
-            ? text.Length is > 0 and <= 5 && text.All(c => c is >= '0' and <= '7') ? Convert.ToUInt32(text, 8) & 0xfff : throw file.Error("mode", $"mode is octal, such as 0755, not \"{text}\"")
+            ? text.Length is > 0 and <= 5 && text.All(c => c is >= '0' and <= '7') ? Convert.ToUInt32(text, 8) & 0xfff
+                : throw file.Error("mode", $"mode is octal, such as 0755, not \"{text}\"")
             : null;
         return new AddedFile(from, to, mode);
     }
 
     private static NetworkCard NetworkCard(MappingReader card) =>
-        new(card.Text("model") ?? throw card.Error("model", "a network card needs a model, such as e1000e"), card.Text("netdev") ?? "user", card.Text("mac"));
+        new(card.Text("model") ?? throw card.Error("model", "a network card needs a model, such as e1000e"), card.Text("netdev")
+            ?? "user", card.Text("mac"));
 
     private static Drive Drive(MappingReader drive, string folder)
     {
         var file = Absolute(drive.Text("file"), folder) ?? throw drive.Error("file", "a drive needs a file");
         return new Drive(
-            file, drive.Text("format") ?? (file.EndsWith(".qcow2", StringComparison.Ordinal) ? "qcow2" : "raw"), drive.Text("if") ?? "virtio", drive.Flag("read-only") ?? false,
+            file, drive.Text("format") ?? (file.EndsWith(".qcow2", StringComparison.Ordinal) ? "qcow2" : "raw"), drive.Text("if")
+            ?? "virtio", drive.Flag("read-only") ?? false,
             drive.Flag("snapshot") ?? true);
     }
 
@@ -172,20 +182,24 @@ public static class ScenarioReader
     public static int? TryParseMemory(string text)
     {
         var digits = text.TrimEnd('M', 'm', 'G', 'g', 'i', 'B');
-        var unit = text[digits.Length..].ToLowerInvariant() switch { "" or "m" or "mb" or "mib" => 1, "g" or "gb" or "gib" => 1024, _ => 0 };
-        return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && unit > 0 && value is > 0 and <= 1 << 20
+        var unit = text[digits.Length..].ToLowerInvariant() switch { "" or "m" or "mb" or "mib" => 1, "g" or "gb"
+            or "gib" => 1024, _ => 0 };
+        return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var value) && unit > 0 && value is > 0
+            and <= 1 << 20
             && (long)value * unit is >= 16 and <= 1 << 20 ? value * unit : null;
     }
 
     private static double Seconds(MappingReader keys, string text)
     {
         var digits = text.EndsWith('s') || text.EndsWith('m') ? text[..^1] : text;
-        return double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value) && value is > 0 and < 1e6
+        return double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value)
+            && value is > 0 and < 1e6
             ? value * (text.EndsWith('m') ? 60 : 1)
             : throw keys.Error("timeout", $"timeout is such as 30s or 5m, not \"{text}\"");
     }
 
-    private static string? Absolute(string? path, string folder) => path is null ? null : Path.GetFullPath(path, Path.GetFullPath(folder));
+    private static string? Absolute(string? path, string folder) => path is null ? null
+        : Path.GetFullPath(path, Path.GetFullPath(folder));
 
     private static string Script(string path)
     {
@@ -195,7 +209,9 @@ public static class ScenarioReader
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new BootException($"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such script" : e.Message)}", inner: e);
+            throw new BootException(
+                $"{path}: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such script" : e.Message)}",
+                inner: e);
         }
     }
 }

@@ -1,6 +1,6 @@
-// The subset of YAML 1.2 that a scenario may use, read with YamlDotNet: mappings, sequences, scalars. No anchors and aliases (an alias is how
-// a small file becomes a large one), no tags (nothing chooses a type), one document, bounded size and depth. The depth is checked on the
-// parser's events first, because building the tree is recursive.
+// The subset of YAML 1.2 that a scenario may use, read with YamlDotNet: mappings, sequences, scalars. No anchors and aliases (an
+// alias is how a small file becomes a large one), no tags (nothing chooses a type), one document, bounded size and depth. The
+// depth is checked on the parser's events first, because building the tree is recursive.
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
@@ -38,7 +38,8 @@ internal static class YamlTree
         {
             throw new BootException($"{file}: line {Math.Max(1, e.Start.Line)}: {Reason(e)}", inner: e);
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException or OverflowException or IndexOutOfRangeException)
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException or OverflowException
+            or IndexOutOfRangeException)
         {
             // YamlDotNet 16 lets some of these out for damaged escapes and duplicate keys.
             throw new BootException($"{file}: not a YAML file: {e.Message}", inner: e);
@@ -60,7 +61,9 @@ internal static class YamlTree
 
             if (current is AnchorAlias || (current is NodeEvent { Anchor.IsEmpty: false }))
             {
-                throw new BootException($"{file}: line {current.Start.Line}: anchors and aliases (& and *) are not used in scenarios", "quote the text if it begins with & or *");
+                throw new BootException(
+                    $"{file}: line {current.Start.Line}: anchors and aliases (& and *) are not used in scenarios",
+                    "quote the text if it begins with & or *");
             }
 
             if (current is NodeEvent { Tag: { IsEmpty: false, IsNonSpecific: false } tag })

@@ -4,7 +4,8 @@ using KTrace.Boot;
 
 namespace KTrace.Cli.Verbs;
 
-/// <summary>How the verbs that prepare boots speak: results to standard output, progress and errors to standard error, and nothing that a guest's
+/// <summary>How the verbs that prepare boots speak: results to standard output, progress and errors to standard error, and
+/// nothing that a guest's
 /// file or a package wrote reaches the terminal as a control sequence.</summary>
 internal sealed class BootOutput : IBootProgress
 {
@@ -57,12 +58,14 @@ internal sealed class BootOutput : IBootProgress
         var clean = new StringBuilder(text.Length + 16);
         foreach (var character in text)
         {
-            _ = IsUnsafe(character) ? clean.Append(CultureInfo.InvariantCulture, $"\\x{(int)character:x2}") : clean.Append(character);
+            _ = IsUnsafe(character) ? clean.Append(CultureInfo.InvariantCulture, $"\\x{(int)character:x2}")
+                : clean.Append(character);
         }
 
         return clean.ToString();
 
-        static bool IsUnsafe(char character) => char.IsControl(character) || CharUnicodeInfo.GetUnicodeCategory(character) is UnicodeCategory.Format or UnicodeCategory.Surrogate;
+        static bool IsUnsafe(char character) => char.IsControl(character)
+            || CharUnicodeInfo.GetUnicodeCategory(character) is UnicodeCategory.Format or UnicodeCategory.Surrogate;
     }
 
     public static string Size(long bytes) => bytes switch
@@ -125,7 +128,8 @@ internal sealed class BootOutput : IBootProgress
         var share = Math.Clamp((double)progress.Done / total, 0, 1);
         var full = (int)(share * BarWidth);
         return string.Create(
-            CultureInfo.InvariantCulture, $"[{new string('#', full)}{new string('.', BarWidth - full)}] {share * 100,3:0} %  {Size(progress.Done)} of {Size(total)}  {message}");
+            CultureInfo.InvariantCulture,
+                $"[{new string('#', full)}{new string('.', BarWidth - full)}] {share * 100,3:0} %  {Size(progress.Done)} of {Size(total)}  {message}");
     }
 
     private static string Fit(string line)

@@ -8,11 +8,13 @@ namespace KTrace.Cli.Verbs;
 /// <summary>ktrace doctor.</summary>
 internal static class DoctorVerb
 {
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true };
+    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        WriteIndented = true };
 
     public static Command Create()
     {
-        var fix = new Option<bool>("--fix") { Description = "Install the missing programs with apt and fetch the stock kernel if there is none." };
+        var fix = new Option<bool>(
+            "--fix") { Description = "Install the missing programs with apt and fetch the stock kernel if there is none." };
         var json = new Option<bool>("--json") { Description = "Print the checks as JSON." };
         var command = new Command(
             "doctor",
@@ -41,14 +43,17 @@ internal static class DoctorVerb
             var checks = await Health.CheckAsync(store, cancellationToken).ConfigureAwait(false);
             if (result.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(checks.Select(check => new { check.Name, level = check.Level.ToString().ToLowerInvariant(), check.Finding, check.Remedy }), Json));
+                Console.WriteLine(JsonSerializer.Serialize(
+                    checks.Select(check => new { check.Name, level = check.Level.ToString().ToLowerInvariant(), check.Finding,
+                    check.Remedy }), Json));
             }
             else
             {
                 var width = checks.Max(check => check.Name.Length);
                 foreach (var check in checks)
                 {
-                    var mark = check.Level switch { HealthLevel.Fine => "ok     ", HealthLevel.Note => "note   ", _ => "missing" };
+                    var mark = check.Level switch { HealthLevel.Fine => "ok     ", HealthLevel.Note => "note   ",
+                        _ => "missing" };
                     Console.WriteLine($"{mark}  {check.Name.PadRight(width)}  {BootOutput.Clean(check.Finding)}");
                     if (check.Remedy is not null)
                     {

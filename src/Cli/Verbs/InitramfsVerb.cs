@@ -11,9 +11,11 @@ namespace KTrace.Cli.Verbs;
 /// <summary>ktrace initramfs build|list|extract|repack.</summary>
 internal static class InitramfsVerb
 {
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true };
+    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        WriteIndented = true };
 
-    public static Command Create() => new("initramfs", "The guest's first file system: build one, look into one, take one apart and put it together again.")
+    public static Command Create() =>
+        new("initramfs", "The guest's first file system: build one, look into one, take one apart and put it together again.")
     {
         CreateBuild(),
         CreateList(),
@@ -23,15 +25,22 @@ internal static class InitramfsVerb
 
     private static Command CreateBuild()
     {
-        var scenario = new Argument<string?>("scenario") { Arity = ArgumentArity.ZeroOrOne, Description = "A scenario file whose initramfs to build; the options then change it." };
-        var kernel = new Option<string?>("--kernel", "-k") { HelpName = "release", Description = "Whose modules to take: a release, or stock." };
+        var scenario = new Argument<string?>("scenario") { Arity = ArgumentArity.ZeroOrOne,
+            Description = "A scenario file whose initramfs to build; the options then change it." };
+        var kernel = new Option<string?>("--kernel", "-k") { HelpName = "release",
+            Description = "Whose modules to take: a release, or stock." };
         var tree = new Option<string?>("--tree") { HelpName = "dir", Description = "A kernel build tree whose modules to take." };
-        var modules = new Option<string[]>("--module", "-m") { HelpName = "name", Description = "A module to load; what it needs comes along. May be repeated." };
-        var steps = new Option<string[]>("--step") { HelpName = "step", Description = $"What init does, in order: {string.Join(", ", InitScript.Steps.Select(step => step.Name))}. May be repeated." };
+        var modules = new Option<string[]>("--module", "-m") { HelpName = "name",
+            Description = "A module to load; what it needs comes along. May be repeated." };
+        var steps = new Option<string[]>("--step") { HelpName = "step",
+            Description = $"What init does, in order: {string.Join(", ", InitScript.Steps.Select(step => step.Name))}. May be repeated." };
         var init = new Option<string?>("--init") { HelpName = "file", Description = "A file to use as /init instead." };
-        var add = new Option<string[]>("--add") { HelpName = "file:path", Description = "A file to add, and its path in the guest. May be repeated." };
-        var busybox = new Option<string?>("--busybox") { HelpName = "file", Description = "A static busybox other than this system's." };
-        var output = new Option<string?>("--output", "-o") { HelpName = "file", Description = "The file to write; by default initramfs.cpio.gz." };
+        var add = new Option<string[]>("--add") { HelpName = "file:path",
+            Description = "A file to add, and its path in the guest. May be repeated." };
+        var busybox = new Option<string?>("--busybox") { HelpName = "file",
+            Description = "A static busybox other than this system's." };
+        var output = new Option<string?>("--output", "-o") { HelpName = "file",
+            Description = "The file to write; by default initramfs.cpio.gz." };
         var json = new Option<bool>("--json") { Description = "Print path, hash and modules as JSON." };
         var command = new Command(
             "build",
@@ -49,7 +58,8 @@ internal static class InitramfsVerb
             var described = result.GetValue(scenario) is { } path ? ScenarioReader.ReadFile(path) : new Scenario();
             if (described.Initramfs is { File: not null })
             {
-                throw new BootException($"{result.GetValue(scenario)}: its initramfs is a finished file, {described.Initramfs.File}: there is nothing to build");
+                throw new BootException(
+                    $"{result.GetValue(scenario)}: its initramfs is a finished file, {described.Initramfs.File}: there is nothing to build");
             }
 
             var description = described.Initramfs?.Build ?? new InitramfsDescription();
@@ -69,11 +79,13 @@ internal static class InitramfsVerb
             }
 
             var files = choice is null ? null : store.Resolve(choice);
-            var built = await Initramfs.BuildAsync(description, files, result.GetValue(output) ?? "initramfs.cpio.gz", progress, cancellationToken).ConfigureAwait(false);
+            var built = await Initramfs.BuildAsync(description, files, result.GetValue(output) ?? "initramfs.cpio.gz", progress,
+                cancellationToken).ConfigureAwait(false);
             progress.EndLine();
             if (result.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(new { built.Path, built.Size, built.Sha256, modules = built.Modules.AsEnumerable() }, Json));
+                Console.WriteLine(JsonSerializer.Serialize(new { built.Path, built.Size, built.Sha256,
+                    modules = built.Modules.AsEnumerable() }, Json));
             }
             else
             {
@@ -89,7 +101,8 @@ internal static class InitramfsVerb
 
     private static Command CreateList()
     {
-        var file = new Argument<string>("file") { Description = "An initramfs: cpio archives, plain or compressed, one after the other." };
+        var file = new Argument<string>(
+            "file") { Description = "An initramfs: cpio archives, plain or compressed, one after the other." };
         var json = new Option<bool>("--json") { Description = "One JSON object a line for each entry." };
         var command = new Command(
             "list",
@@ -113,7 +126,10 @@ internal static class InitramfsVerb
             output.Flush();
             if (parts.Count > 1)
             {
-                Console.Error.WriteLine("parts: " + string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Compression} at byte {part.Offset}"))));
+                Console.Error.WriteLine(
+                    "parts: " + string.Join(", ",
+                    parts.Select(part => string.Create(CultureInfo.InvariantCulture,
+                    $"{part.Compression} at byte {part.Offset}"))));
             }
 
             return Task.FromResult(0);
@@ -148,7 +164,8 @@ internal static class InitramfsVerb
     private static Command CreateRepack()
     {
         var folder = new Argument<string>("dir") { Description = "The folder to pack, usually one that extract made." };
-        var output = new Option<string>("--output", "-o") { HelpName = "file", Description = "The initramfs to write.", Required = true };
+        var output = new Option<string>("--output", "-o") { HelpName = "file", Description = "The initramfs to write.",
+            Required = true };
         var command = new Command(
             "repack",
             """
@@ -162,7 +179,8 @@ internal static class InitramfsVerb
         command.SetAction((result, cancellationToken) => BootOutput.RunAsync(async _ =>
         {
             var archive = CpioFolder.Pack(result.GetRequiredValue(folder));
-            var built = await Initramfs.WriteAsync(archive, result.GetRequiredValue(output), cancellationToken: cancellationToken).ConfigureAwait(false);
+            var built = await Initramfs.WriteAsync(archive, result.GetRequiredValue(output), cancellationToken: cancellationToken)
+                .ConfigureAwait(false);
             Console.WriteLine($"{built.Path}  {archive.Count} entries, {BootOutput.Size(built.Size)}");
             Console.WriteLine($"  sha256   {built.Sha256}");
             return 0;
@@ -202,7 +220,8 @@ internal static class InitramfsVerb
             gid = entry.GroupId,
             mtime = entry.ModificationTime,
             target = entry.LinkTarget,
-            device = entry.Type is CpioType.CharacterDevice or CpioType.BlockDevice ? $"{entry.DeviceMajor}:{entry.DeviceMinor}" : null,
+            device = entry.Type is CpioType.CharacterDevice or CpioType.BlockDevice ? $"{entry.DeviceMajor}:{entry.DeviceMinor}"
+                : null,
             entry.Archive,
         },
         JsonLine);

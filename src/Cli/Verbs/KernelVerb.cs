@@ -8,7 +8,8 @@ namespace KTrace.Cli.Verbs;
 /// <summary>ktrace kernel fetch|list.</summary>
 internal static class KernelVerb
 {
-    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower, WriteIndented = true };
+    private static readonly JsonSerializerOptions Json = new() { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
+        WriteIndented = true };
 
     public static Command Create() => new("kernel", "Kernels with their debug symbols: fetch them, list them.")
     {
@@ -18,8 +19,10 @@ internal static class KernelVerb
 
     private static Command CreateFetch()
     {
-        var name = new Argument<string?>("name") { Arity = ArgumentArity.ZeroOrOne, Description = "A release (6.1.0-56-amd64), a package (linux-image-rt-amd64), or nothing for the distribution's kernel." };
-        var modules = new Option<string[]>("--module", "-m") { HelpName = "name", Description = "A module to take along with its debug symbols, beside the usual ones. May be repeated." };
+        var name = new Argument<string?>("name") { Arity = ArgumentArity.ZeroOrOne,
+            Description = "A release (6.1.0-56-amd64), a package (linux-image-rt-amd64), or nothing for the distribution's kernel." };
+        var modules = new Option<string[]>("--module", "-m") { HelpName = "name",
+            Description = "A module to take along with its debug symbols, beside the usual ones. May be repeated." };
         var json = new Option<bool>("--json") { Description = "Print the files' paths as JSON." };
         var command = new Command(
             "fetch",
@@ -38,10 +41,12 @@ internal static class KernelVerb
             var missing = Programs.Missing(ProgramUse.Fetch);
             if (missing.Count > 0)
             {
-                throw new BootException($"{string.Join(", ", missing.Select(program => program.Name))}: not installed", Programs.InstallCommand(missing));
+                throw new BootException($"{string.Join(", ", missing.Select(program => program.Name))}: not installed",
+                    Programs.InstallCommand(missing));
             }
 
-            var kernel = await store.FetchAsync(result.GetValue(name), result.GetValue(modules) ?? [], output, refresh: true, cancellationToken).ConfigureAwait(false);
+            var kernel = await store.FetchAsync(result.GetValue(name), result.GetValue(modules) ?? [], output, refresh: true,
+                cancellationToken).ConfigureAwait(false);
             output.EndLine();
             if (result.GetValue(json))
             {
@@ -98,9 +103,11 @@ internal static class KernelVerb
                 Console.WriteLine($"{"release".PadRight(width)}  where   image  vmlinux  modules");
                 foreach (var kernel in kernels)
                 {
-                    var modules = kernel.ModulesDirectory is null ? "-" : kernel.CachedModules.Count > 0 ? $"{kernel.CachedModules.Count} with debug symbols" : "yes";
+                    var modules = kernel.ModulesDirectory is null ? "-" : kernel.CachedModules.Count > 0
+                        ? $"{kernel.CachedModules.Count} with debug symbols" : "yes";
                     Console.WriteLine(
-                        $"{BootOutput.Clean(kernel.Release).PadRight(width)}  {(kernel.Origin == KernelOrigin.Cache ? "cache " : "system")}  {(kernel.Image is null ? "-    " : "yes  ")}  {(kernel.Vmlinux is null ? "-      " : "yes    ")}  {modules}");
+                        $"{BootOutput.Clean(kernel.Release).PadRight(width)}  {(kernel.Origin == KernelOrigin.Cache ? "cache " : "system")}  "
+                        + $"{(kernel.Image is null ? "-    " : "yes  ")}  {(kernel.Vmlinux is null ? "-      " : "yes    ")}  {modules}");
                 }
             }
 

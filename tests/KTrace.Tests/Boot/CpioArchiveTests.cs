@@ -18,13 +18,17 @@ public sealed class CpioArchiveTests
 
         // Fields: ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check.
         var expected =
-            "070701" + "00000001" + "000041ED" + "00000000" + "00000000" + "00000002" + "00000000" + "00000000" + "00000000" + "00000000" + "00000000" + "00000000" + "00000004" + "00000000"
+            "070701" + "00000001" + "000041ED" + "00000000" + "00000000" + "00000002" + "00000000" + "00000000" + "00000000"
+                + "00000000" + "00000000" + "00000000" + "00000004" + "00000000"
             + "dev\0\0\0"
-            + "070701" + "00000002" + "00002180" + "00000000" + "00000000" + "00000001" + "00000000" + "00000000" + "00000000" + "00000000" + "00000005" + "00000001" + "0000000C" + "00000000"
+            + "070701" + "00000002" + "00002180" + "00000000" + "00000000" + "00000001" + "00000000" + "00000000" + "00000000"
+                + "00000000" + "00000005" + "00000001" + "0000000C" + "00000000"
             + "dev/console\0\0\0"
-            + "070701" + "00000003" + "000081ED" + "00000000" + "00000000" + "00000001" + "00000000" + "00000003" + "00000000" + "00000000" + "00000000" + "00000000" + "00000005" + "00000000"
+            + "070701" + "00000003" + "000081ED" + "00000000" + "00000000" + "00000001" + "00000000" + "00000003" + "00000000"
+                + "00000000" + "00000000" + "00000000" + "00000005" + "00000000"
             + "init\0\0" + "hi\n\0"
-            + "070701" + "00000000" + "00000000" + "00000000" + "00000000" + "00000001" + "00000000" + "00000000" + "00000000" + "00000000" + "00000000" + "00000000" + "0000000B" + "00000000"
+            + "070701" + "00000000" + "00000000" + "00000000" + "00000000" + "00000001" + "00000000" + "00000000" + "00000000"
+                + "00000000" + "00000000" + "00000000" + "0000000B" + "00000000"
             + "TRAILER!!!\0\0\0\0";
         var bytes = Bytes(archive);
         Assert.Equal(expected, Encoding.ASCII.GetString(bytes, 0, expected.Length));
@@ -150,10 +154,13 @@ public sealed class CpioArchiveTests
         using var folder = new TemporaryFolder();
         var early = Bytes(Single("kernel/x86/microcode/GenuineIntel.bin", "microcode"));
         File.WriteAllBytes(folder.File("main"), Bytes(Single("init", "#!/bin/sh")));
-        Run(folder.Path, "sh", "-c", $"busybox {(compression == "gzip" ? "gzip -c" : "true")} main > main.gzip; {(compression == "gzip" ? "true" : compression + " -c main > main." + compression)}");
-        File.WriteAllBytes(folder.File("initrd"), [.. early, .. new byte[512], .. File.ReadAllBytes(folder.File("main." + compression))]);
+        Run(folder.Path, "sh", "-c",
+            $"busybox {(compression == "gzip" ? "gzip -c" : "true")} main > main.gzip; {(compression == "gzip" ? "true" : compression + " -c main > main." + compression)}");
+        File.WriteAllBytes(folder.File("initrd"),
+            [.. early, .. new byte[512], .. File.ReadAllBytes(folder.File("main." + compression))]);
         var (entries, parts) = InitramfsFile.List(folder.File("initrd"));
-        Assert.Equal(["kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/GenuineIntel.bin", "init"], entries.Select(entry => entry.Name));
+        Assert.Equal(["kernel", "kernel/x86", "kernel/x86/microcode", "kernel/x86/microcode/GenuineIntel.bin", "init"],
+            entries.Select(entry => entry.Name));
         Assert.Equal([0, 0, 0, 0, 1], entries.Select(entry => entry.Archive));
         Assert.Equal([new InitramfsPart(0, "none"), new InitramfsPart(early.Length + 512, compression)], parts);
     }
@@ -191,7 +198,8 @@ public sealed class CpioArchiveTests
             for (var change = random.Next(1, 5); change > 0; change--)
             {
                 var at = random.Next(bytes.Length);
-                bytes[at] = random.Next(3) switch { 0 => (byte)random.Next(256), 1 => (byte)"0123456789abcdefF"[random.Next(17)], _ => (byte)(bytes[at] ^ (1 << random.Next(8))) };
+                bytes[at] = random.Next(3) switch { 0 => (byte)random.Next(256), 1 => (byte)"0123456789abcdefF"[random.Next(17)],
+                    _ => (byte)(bytes[at] ^ (1 << random.Next(8))) };
             }
 
             bytes = random.Next(4) == 0 ? bytes[..random.Next(bytes.Length)] : bytes;
@@ -237,7 +245,8 @@ public sealed class CpioArchiveTests
 
     internal static string Run(string folder, string program, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { WorkingDirectory = folder,
+            RedirectStandardOutput = true, RedirectStandardError = true })!;
         var errors = process.StandardError.ReadToEndAsync();
         var output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();

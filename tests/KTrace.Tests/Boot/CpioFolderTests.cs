@@ -28,7 +28,8 @@ public sealed class CpioFolderTests
         Assert.Equal("#!", File.ReadAllText(folder.File("tree/home/again")));
         Assert.False(File.Exists(folder.File("tree/dev/console")));
         Assert.Equal(UnixFileMode.None, new FileInfo(folder.File("tree/bin/su")).UnixFileMode & UnixFileMode.SetUser);
-        Assert.Equal(CpioArchiveTests.Hash(before), CpioArchiveTests.Hash(CpioArchiveTests.Bytes(CpioFolder.Pack(folder.File("tree")))));
+        Assert.Equal(CpioArchiveTests.Hash(before),
+            CpioArchiveTests.Hash(CpioArchiveTests.Bytes(CpioFolder.Pack(folder.File("tree")))));
     }
 
     [Fact]
@@ -119,7 +120,8 @@ public sealed class CpioFolderTests
         {
             var header = string.Create(
                 CultureInfo.InvariantCulture,
-                $"070701{1:X8}{mode:X8}{0:X8}{0:X8}{1:X8}{0:X8}{data.Length:X8}{0:X8}{0:X8}{0:X8}{0:X8}{name.Length + 1:X8}{0:X8}");
+                $"070701{1:X8}{mode:X8}{0:X8}{0:X8}{1:X8}{0:X8}{data.Length:X8}"
+                + $"{0:X8}{0:X8}{0:X8}{0:X8}{name.Length + 1:X8}{0:X8}");
             bytes.AddRange(Encoding.ASCII.GetBytes(header + name + "\0"));
             Pad();
             bytes.AddRange(Encoding.ASCII.GetBytes(data));

@@ -6,7 +6,8 @@ using System.Text;
 
 namespace KTrace.Tests.Boot;
 
-/// <summary>Makes .deb files (deb(5): an ar archive of debian-binary, control.tar and data.tar) and the little ELF modules in them, also such as dpkg-deb would refuse to build.</summary>
+/// <summary>Makes .deb files (deb(5): an ar archive of debian-binary, control.tar and data.tar) and the little ELF modules in
+/// them, also such as dpkg-deb would refuse to build.</summary>
 internal static class DebBuilder
 {
     public static byte[] Build(params (string Path, byte[] Contents)[] files)
@@ -14,13 +15,15 @@ internal static class DebBuilder
         var deb = new MemoryStream();
         deb.Write("!<arch>\n"u8);
         Member("debian-binary", "2.0\n"u8);
-        Member("control.tar", Tar([("./control", "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"u8.ToArray())]));
+        Member("control.tar",
+            Tar([("./control", "Package: x\nVersion: 1\nArchitecture: all\nMaintainer: x\nDescription: x\n"u8.ToArray())]));
         Member("data.tar", Tar(files));
         return deb.ToArray();
 
         void Member(string name, ReadOnlySpan<byte> contents)
         {
-            var header = string.Create(CultureInfo.InvariantCulture, $"{name,-16}{0,-12}{0,-6}{0,-6}{"100644",-8}{contents.Length,-10}`\n");
+            var header = string.Create(CultureInfo.InvariantCulture,
+                $"{name,-16}{0,-12}{0,-6}{0,-6}{"100644",-8}{contents.Length,-10}`\n");
             deb.Write(Encoding.ASCII.GetBytes(header));
             deb.Write(contents);
             if (contents.Length % 2 == 1)
@@ -30,7 +33,8 @@ internal static class DebBuilder
         }
     }
 
-    /// <summary>The smallest ELF file with a .modinfo section: header, the section, its name table, three section headers.</summary>
+    /// <summary>The smallest ELF file with a .modinfo section: header, the section, its name table, three section
+    /// headers.</summary>
     public static byte[] Module(params string[] modinfo)
     {
         var notes = Encoding.ASCII.GetBytes(string.Concat(modinfo.Select(line => line + "\0")));

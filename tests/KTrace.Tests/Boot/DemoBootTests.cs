@@ -25,7 +25,9 @@ public sealed class DemoBootTests
         };
         var boot = await PreparedBoot.PrepareAsync(scenario, new KernelStore(cache.Path));
         Assert.Equal(["e1000e"], boot.InitramfsModules.ToArray());
-        Assert.Equal(await PreparedBoot.HashAsync(boot.InitramfsPath!), await PreparedBoot.HashAsync((await PreparedBoot.PrepareAsync(scenario, new KernelStore(cache.Path))).InitramfsPath!));
+        Assert.Equal(await PreparedBoot.HashAsync(boot.InitramfsPath!),
+            await PreparedBoot.HashAsync(
+            (await PreparedBoot.PrepareAsync(scenario, new KernelStore(cache.Path))).InitramfsPath!));
 
         await using var qemu = await QemuProcess.StartAsync(boot.CommandLine);
         await qemu.ContinueAsync();
@@ -37,7 +39,8 @@ public sealed class DemoBootTests
         Assert.Contains("init: eth0 has 10.0.2.15", lines);
         foreach (var vector in new[] { "eth0-rx-0", "eth0-tx-0", "eth0" })
         {
-            Assert.Contains(lines, line => line.Contains("PCI-MSI", StringComparison.Ordinal) && line.TrimEnd().EndsWith(" " + vector, StringComparison.Ordinal));
+            Assert.Contains(lines, line => line.Contains("PCI-MSI", StringComparison.Ordinal)
+                && line.TrimEnd().EndsWith(" " + vector, StringComparison.Ordinal));
         }
 
         Assert.Contains("Power down", qemu.Console.LastLine, StringComparison.Ordinal);

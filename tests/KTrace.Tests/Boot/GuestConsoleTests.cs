@@ -22,7 +22,8 @@ public sealed class GuestConsoleTests
                 guest.Dispose();
                 await console.Completed;
                 var pieces = await console.Output.ReadAllAsync().ToListAsync();
-                Assert.Equal(["[    0.1] grüße", "second line", "third €"], pieces.Where(piece => piece.EndsLine || piece.Text.Length > 0).Select(piece => piece.Text));
+                Assert.Equal(["[    0.1] grüße", "second line", "third €"],
+                    pieces.Where(piece => piece.EndsLine || piece.Text.Length > 0).Select(piece => piece.Text));
                 Assert.Equal(bytes, pieces.SelectMany(piece => piece.Bytes.ToArray()));
                 Assert.Equal("third €", console.LastLine);
             }

@@ -21,14 +21,16 @@ public sealed class KernelStoreTests : IDisposable
         Assert.Equal(Release, kernel.Release);
         Assert.Equal("image", File.ReadAllText(kernel.Image));
         Assert.Equal("vmlinux", File.ReadAllText(kernel.Vmlinux!));
-        Assert.Equal("the real map", File.ReadAllText(Path.Combine(folder.Path, "kernels", Release, "boot", "System.map-" + Release)));
+        Assert.Equal("the real map",
+            File.ReadAllText(Path.Combine(folder.Path, "kernels", Release, "boot", "System.map-" + Release)));
         Assert.Equal(["bottom", "middle", "top_driver"], ModuleIndex.Open(kernel.ModulesDirectory!).Names);
         Assert.Equal("debug of middle", File.ReadAllText(kernel.FindDebugModule("middle")!));
         Assert.Null(kernel.FindDebugModule("unwanted"));
         Assert.Equal(
             "kernel/a/bottom.ko:\nkernel/a/top-driver.ko: kernel/b/middle.ko kernel/a/bottom.ko\nkernel/b/middle.ko: kernel/a/bottom.ko\n",
             File.ReadAllText(Path.Combine(kernel.ModulesDirectory!, "modules.dep")));
-        Assert.Equal([".lock", Release, "stock"], Directory.EnumerateFileSystemEntries(folder.File("kernels")).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal([".lock", Release, "stock"], Directory.EnumerateFileSystemEntries(folder.File("kernels"))
+            .Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -82,10 +84,12 @@ public sealed class KernelStoreTests : IDisposable
         var victim = deb.Write("victim/file", "intact");
         var package = deb.File("evil.deb");
         File.WriteAllBytes(package, DebBuilder.Build(("./../evil", "evil"u8.ToArray())));
-        await Assert.ThrowsAsync<BootException>(() => PackageUnpacker.UnpackAsync(package, deb.File("out/in"), path => path, null, 0, NoProgress.Instance, default));
+        await Assert.ThrowsAsync<BootException>(() => PackageUnpacker.UnpackAsync(package, deb.File("out/in"), path => path, null,
+            0, NoProgress.Instance, default));
         Assert.False(File.Exists(deb.File("out/evil")));
 
-        File.WriteAllBytes(package, DebBuilder.Build(("./link", Encoding.ASCII.GetBytes("LINK " + deb.File("victim"))), ("./link/file", "evil"u8.ToArray())));
+        File.WriteAllBytes(package, DebBuilder.Build(("./link", Encoding.ASCII.GetBytes("LINK " + deb.File("victim"))),
+            ("./link/file", "evil"u8.ToArray())));
         await PackageUnpacker.UnpackAsync(package, deb.File("out"), path => path, null, 0, NoProgress.Instance, default);
         Assert.Equal("intact", File.ReadAllText(victim));
         Assert.Equal("evil", File.ReadAllText(deb.File("out/link/file")));
@@ -94,7 +98,8 @@ public sealed class KernelStoreTests : IDisposable
     [Fact]
     public async Task An_unknown_module_is_reported_before_the_large_package_is_unpacked()
     {
-        var error = await Assert.ThrowsAsync<BootException>(() => Store(new FakeArchive()).FetchAsync(null, ["midle"], NoProgress.Instance));
+        var error = await Assert.ThrowsAsync<BootException>(() => Store(new FakeArchive()).FetchAsync(null, ["midle"],
+            NoProgress.Instance));
         Assert.Equal(("this kernel has no module midle", "near names: middle"), (error.Message, error.Remedy));
         AssertEmpty();
     }
@@ -104,7 +109,8 @@ public sealed class KernelStoreTests : IDisposable
     {
         using var cancel = new CancellationTokenSource();
         var archive = new FakeArchive { OnDebugDownload = cancel.Cancel };
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Store(archive).FetchAsync(null, [], NoProgress.Instance, cancellationToken: cancel.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Store(archive).FetchAsync(null, [], NoProgress.Instance,
+            cancellationToken: cancel.Token));
         AssertEmpty();
 
         // What kill -9 leaves: the partial folder as it was, and a finished-looking folder whose manifest was never written.
@@ -146,7 +152,8 @@ public sealed class KernelStoreTests : IDisposable
     public async Task Two_fetches_at_once_are_one_after_the_other()
     {
         var archive = new FakeArchive();
-        var kernels = await Task.WhenAll(Store(archive).FetchAsync(null, ["bottom"], NoProgress.Instance), Store(archive).FetchAsync(null, ["bottom"], NoProgress.Instance));
+        var kernels = await Task.WhenAll(Store(archive).FetchAsync(null, ["bottom"], NoProgress.Instance),
+            Store(archive).FetchAsync(null, ["bottom"], NoProgress.Instance));
         Assert.Equal(kernels[0], kernels[1]);
         Assert.Equal(2, archive.Downloads);
         Assert.Equal(1, archive.MostAtOnce);
@@ -162,7 +169,8 @@ public sealed class KernelStoreTests : IDisposable
         var store = new KernelStore(folder.Path, folder.File("root"), new FakeArchive());
         Assert.Equal(["1.0", "2.0"], store.List().Select(kernel => kernel.Release));
         Assert.Equal(
-            new KernelFiles("1.0", folder.File("root/boot/vmlinuz-1.0"), null, folder.File("root/lib/modules/1.0"), null, folder.File("root/boot/config-1.0")) { Origin = KernelOrigin.System },
+            new KernelFiles("1.0", folder.File("root/boot/vmlinuz-1.0"), null, folder.File("root/lib/modules/1.0"), null,
+                folder.File("root/boot/config-1.0")) { Origin = KernelOrigin.System },
             store.Find("1.0"));
         Assert.Null(store.Find("2.0"));
         Assert.Null(store.Find("../1.0"));
@@ -171,8 +179,10 @@ public sealed class KernelStoreTests : IDisposable
     [Fact]
     public void A_kernel_that_is_not_here_comes_with_the_command_that_fetches_it()
     {
-        Assert.Equal("ktrace kernel fetch", Assert.Throws<BootException>(() => Store(new FakeArchive()).Resolve(new KernelChoice { Release = "stock" })).Remedy);
-        Assert.Equal("ktrace kernel fetch 5.0", Assert.Throws<BootException>(() => Store(new FakeArchive()).Resolve(new KernelChoice { Release = "5.0" })).Remedy);
+        Assert.Equal("ktrace kernel fetch",
+            Assert.Throws<BootException>(() => Store(new FakeArchive()).Resolve(new KernelChoice { Release = "stock" })).Remedy);
+        Assert.Equal("ktrace kernel fetch 5.0",
+            Assert.Throws<BootException>(() => Store(new FakeArchive()).Resolve(new KernelChoice { Release = "5.0" })).Remedy);
     }
 
     [Fact]
@@ -185,7 +195,8 @@ public sealed class KernelStoreTests : IDisposable
         File.WriteAllBytes(folder.Write("tree/drivers/net/one.ko", ""), DebBuilder.Module("depends=two"));
         File.WriteAllBytes(folder.Write("tree/fs/two.ko", ""), DebBuilder.Module("depends="));
         var kernel = KernelStore.FromBuildTree(folder.File("tree"));
-        Assert.Equal(("6.1.0-mine+", folder.File("tree/vmlinux"), KernelOrigin.BuildTree), (kernel.Release, kernel.Vmlinux, kernel.Origin));
+        Assert.Equal(("6.1.0-mine+", folder.File("tree/vmlinux"), KernelOrigin.BuildTree),
+            (kernel.Release, kernel.Vmlinux, kernel.Origin));
         Assert.Equal(["one", "two"], ModuleIndex.Open(kernel.ModulesDirectory!).Names);
         Assert.Equal(folder.File("tree/fs/two.ko"), kernel.FindDebugModule("two"));
         Assert.Throws<BootException>(() => KernelStore.FromBuildTree(folder.Path));
@@ -197,7 +208,8 @@ public sealed class KernelStoreTests : IDisposable
         Assert.True(BootImage.IsBootable(Support.StockKernel.Vmlinuz));
         Assert.True(BootImage.Is64Bit(Support.StockKernel.Vmlinuz));
         Assert.Equal(Support.StockKernel.Release, BootImage.Release(Support.StockKernel.Vmlinuz));
-        Assert.Equal(Support.StockKernel.Release, KernelStore.FromFiles(Support.StockKernel.Vmlinuz, Support.StockKernel.Vmlinux).Release);
+        Assert.Equal(Support.StockKernel.Release, KernelStore.FromFiles(Support.StockKernel.Vmlinuz,
+            Support.StockKernel.Vmlinux).Release);
         Assert.Throws<BootException>(() => KernelStore.FromFiles(folder.Write("text", "not a kernel")));
     }
 
@@ -241,7 +253,8 @@ public sealed class KernelStoreTests : IDisposable
             return Task.FromResult(new KernelPackages(Release, Describe("image", Image()), Describe("debug", Debug())));
         }
 
-        public async Task<string> DownloadAsync(ArchivePackage package, string target, IBootProgress progress, CancellationToken cancellationToken)
+        public async Task<string> DownloadAsync(ArchivePackage package, string target, IBootProgress progress,
+            CancellationToken cancellationToken)
         {
             Downloads++;
             if (package.Name == "debug")
@@ -269,12 +282,14 @@ public sealed class KernelStoreTests : IDisposable
 
         private byte[] Image()
         {
-            var middle = CompressMiddle ? ("./lib/modules/" + Release + "/kernel/b/middle.ko.xz", Xz(Middle)) : ("./lib/modules/" + Release + "/kernel/b/middle.ko", Middle);
+            var middle = CompressMiddle ? ("./lib/modules/" + Release + "/kernel/b/middle.ko.xz", Xz(Middle))
+                : ("./lib/modules/" + Release + "/kernel/b/middle.ko", Middle);
             return DebBuilder.Build(
                 ("./boot/vmlinuz-" + Release, "image"u8.ToArray()),
                 ("./boot/System.map-" + Release, "a note"u8.ToArray()),
                 ($"./lib/modules/{Release}/kernel/a/bottom.ko", DebBuilder.Module("depends=")),
-                ($"./lib/modules/{Release}/kernel/a/top-driver.ko", DebBuilder.Module("softdep=pre: not_there", "depends=middle")),
+                ($"./lib/modules/{Release}/kernel/a/top-driver.ko", DebBuilder.Module("softdep=pre: not_there",
+                    "depends=middle")),
                 ($"./lib/modules/{Release}/kernel/a/unwanted.ko", DebBuilder.Module("depends=")),
                 middle,
                 ($"./lib/modules/{Release}/modules.builtin", "kernel/fs/built-in.ko\n"u8.ToArray()),

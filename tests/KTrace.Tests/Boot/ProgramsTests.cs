@@ -5,7 +5,8 @@ namespace KTrace.Tests.Boot;
 public sealed class ProgramsTests
 {
     [Theory]
-    [InlineData("E: Failed to fetch http://x/y.deb  Temporary failure resolving 'x'\nE: Unable to fetch some archives", true, false)]
+    [InlineData("E: Failed to fetch http://x/y.deb  Temporary failure resolving 'x'\nE: Unable to fetch some archives", true,
+        false)]
     [InlineData("W: Failed to fetch http://x/InRelease  Could not connect to x:80 (1.2.3.4), connection timed out", true, false)]
     [InlineData("E: Failed to fetch http://x/y.deb  404  Not Found [IP: 1.2.3.4 80]", false, true)]
     [InlineData("E: Failed to fetch http://x/y.deb  Hash Sum mismatch", false, true)]
@@ -21,7 +22,8 @@ public sealed class ProgramsTests
     public void The_install_command_names_each_package_once()
     {
         var command = Programs.InstallCommand(Programs.All.Where(program => program.Package is "util-linux" or "busybox-static"));
-        Assert.EndsWith("apt-get install -y --no-install-recommends util-linux busybox-static", command, StringComparison.Ordinal);
+        Assert.EndsWith("apt-get install -y --no-install-recommends util-linux busybox-static", command,
+            StringComparison.Ordinal);
     }
 
     [Fact]

@@ -10,7 +10,8 @@ public sealed class QemuCommandLineTests
     [
         "-S", "-gdb", "unix:/run/x/gdb.sock,server=on,wait=off",
         "-chardev", "socket,id=ktrace-console,path=/run/x/console.sock,server=off", "-serial", "chardev:ktrace-console",
-        "-chardev", "socket,id=ktrace-qmp,path=/run/x/qmp.sock,server=off", "-mon", "chardev=ktrace-qmp,mode=control", "-monitor", "none",
+        "-chardev", "socket,id=ktrace-qmp,path=/run/x/qmp.sock,server=off", "-mon", "chardev=ktrace-qmp,mode=control", "-monitor",
+        "none",
     ];
 
     [Fact]
@@ -24,8 +25,10 @@ public sealed class QemuCommandLineTests
         Assert.Equal("qemu-system-x86_64", line.Program);
         Assert.Equal(
             [
-                "-machine", "q35", "-accel", "tcg", "-m", "512M", "-smp", "1", "-kernel", kernel, "-initrd", initramfs, "-append", "console=ttyS0 nokaslr",
-                "-netdev", "user,id=net0", "-device", "e1000e,netdev=net0", "-display", "none", "-no-reboot", .. Plumbing, "-d", "int",
+                "-machine", "q35", "-accel", "tcg", "-m", "512M", "-smp", "1", "-kernel", kernel, "-initrd", initramfs, "-append",
+                "console=ttyS0 nokaslr",
+                "-netdev", "user,id=net0", "-device", "e1000e,netdev=net0", "-display", "none", "-no-reboot", .. Plumbing, "-d",
+                "int",
             ],
             line.Arguments("/run/x"));
         Assert.EndsWith("-append 'console=ttyS0 nokaslr' -netdev user,id=net0 -device e1000e,netdev=net0 -display none -no-reboot -d int", line.ToShell(), StringComparison.Ordinal);
@@ -53,9 +56,12 @@ public sealed class QemuCommandLineTests
         Assert.Equal("qemu-system-i386", line.Program);
         Assert.Equal(
             [
-                "-machine", "pc", "-accel", "tcg", "-m", "64M", "-smp", "2", "-cpu", "max", "-netdev", "user,id=net0,hostfwd=tcp::5555-:22", "-device",
-                "e1000,netdev=net0,mac=52:54:00:00:00:01", "-device", "rtl8139", "-drive", $"file={folder.Path}/a,,b.img,format=raw,if=virtio,snapshot=on",
-                "-drive", $"file={folder.Path}/a,,b.img,format=qcow2,if=ide,readonly=on", "-cdrom", disk, "-bios", disk, "-display", "none", "-no-reboot",
+                "-machine", "pc", "-accel", "tcg", "-m", "64M", "-smp", "2", "-cpu", "max", "-netdev",
+                "user,id=net0,hostfwd=tcp::5555-:22", "-device",
+                "e1000,netdev=net0,mac=52:54:00:00:00:01", "-device", "rtl8139", "-drive",
+                $"file={folder.Path}/a,,b.img,format=raw,if=virtio,snapshot=on",
+                "-drive", $"file={folder.Path}/a,,b.img,format=qcow2,if=ide,readonly=on", "-cdrom", disk, "-bios", disk,
+                "-display", "none", "-no-reboot",
             ],
             line.Guest.ToArray());
         Assert.Equal(["-icount", "shift=auto", "-last"], line.Arguments("/run/x").TakeLast(3));
@@ -65,7 +71,8 @@ public sealed class QemuCommandLineTests
     public void Without_a_network_card_in_the_scenario_the_guest_has_none_and_a_cd_alone_is_booted()
     {
         using var folder = new TemporaryFolder();
-        var arguments = string.Join(' ', QemuCommandLine.For(new Scenario { Cdrom = folder.Write("cd.iso", "") }, null, null).Guest);
+        var arguments = string.Join(' ', QemuCommandLine.For(new Scenario { Cdrom = folder.Write("cd.iso", "") }, null,
+            null).Guest);
         Assert.Contains("-nic none", arguments, StringComparison.Ordinal);
         Assert.Contains("-boot d", arguments, StringComparison.Ordinal);
     }
@@ -73,8 +80,12 @@ public sealed class QemuCommandLineTests
     [Fact]
     public void What_is_missing_is_named()
     {
-        Assert.Contains("nothing to boot", Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario(), null, null)).Message, StringComparison.Ordinal);
-        Assert.Contains("/no/vmlinuz", Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario(), "/no/vmlinuz", null)).Message, StringComparison.Ordinal);
-        Assert.Contains("vax", Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario { Architecture = "vax" }, null, null)).Message, StringComparison.Ordinal);
+        Assert.Contains("nothing to boot",
+            Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario(), null, null)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("/no/vmlinuz", Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario(), "/no/vmlinuz",
+            null)).Message, StringComparison.Ordinal);
+        Assert.Contains("vax", Assert.Throws<BootException>(() => QemuCommandLine.For(new Scenario { Architecture = "vax" }, null,
+            null)).Message, StringComparison.Ordinal);
     }
 }

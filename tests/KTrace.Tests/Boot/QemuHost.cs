@@ -1,5 +1,5 @@
-// A process that starts a QEMU the way ktrace does and can be killed with -9: the tests' own assembly, run as a program with this start-up hook
-// (DOTNET_STARTUP_HOOKS), so that the tests need no second project.
+// A process that starts a QEMU the way ktrace does and can be killed with -9: the tests' own assembly, run as a program with this
+// start-up hook (DOTNET_STARTUP_HOOKS), so that the tests need no second project.
 using System.Diagnostics;
 using System.Globalization;
 using KTrace.Boot.Qemu;
@@ -23,7 +23,8 @@ namespace KTrace.Tests.Boot
         public static Process Start(string folder, string moment)
         {
             var assembly = typeof(QemuHost).Assembly.Location;
-            var start = new ProcessStartInfo(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet", [assembly]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            var start = new ProcessStartInfo(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path
+                : "dotnet", [assembly]) { RedirectStandardOutput = true, RedirectStandardError = true };
             start.Environment["DOTNET_STARTUP_HOOKS"] = assembly;
             start.Environment["KTRACE_TEST_QEMU_HOST"] = folder;
             start.Environment["KTRACE_TEST_QEMU_MOMENT"] = moment;
@@ -46,7 +47,8 @@ namespace KTrace.Tests.Boot
             var qemu = await QemuProcess.StartAsync(line);
             await qemu.ContinueAsync();
             await File.WriteAllTextAsync(Path.Combine(folder, "directory"), qemu.Directory + "\n");
-            await File.WriteAllTextAsync(Path.Combine(folder, "qemu-pid"), QemuProcessTests.QemuOf(qemu.Directory).ToString(CultureInfo.InvariantCulture) + "\n");
+            await File.WriteAllTextAsync(Path.Combine(folder, "qemu-pid"), QemuProcessTests.QemuOf(qemu.Directory).ToString(
+                CultureInfo.InvariantCulture) + "\n");
             await Task.Delay(Timeout.Infinite);
         }
     }

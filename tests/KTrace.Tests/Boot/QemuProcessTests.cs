@@ -10,7 +10,8 @@ namespace KTrace.Tests.Boot;
 /// <summary>Real QEMU processes with a machine that has nothing to boot.</summary>
 public sealed class QemuProcessTests
 {
-    internal static QemuCommandLine Tiny(params string[] extra) => QemuCommandLine.For(new Scenario { Name = "tiny", Memory = 32 }, null, null, ["-boot", "n", .. extra]);
+    internal static QemuCommandLine Tiny(params string[] extra) =>
+        QemuCommandLine.For(new Scenario { Name = "tiny", Memory = 32 }, null, null, ["-boot", "n", .. extra]);
 
     [Fact]
     public async Task It_starts_stopped_with_a_stub_that_can_be_connected_to_and_ends_without_a_trace()
@@ -56,7 +57,8 @@ public sealed class QemuProcessTests
     [Fact]
     public async Task A_program_that_is_not_there_comes_with_the_command_that_installs_it()
     {
-        var error = await Assert.ThrowsAsync<BootException>(() => QemuProcess.StartAsync(Tiny() with { Program = "qemu-system-no-such" }));
+        var error = await Assert.ThrowsAsync<BootException>(
+            () => QemuProcess.StartAsync(Tiny() with { Program = "qemu-system-no-such" }));
         Assert.Contains("qemu-system-no-such is not installed", error.Message, StringComparison.Ordinal);
     }
 
@@ -65,7 +67,8 @@ public sealed class QemuProcessTests
     {
         using var folder = new TemporaryFolder();
         var program = Script(folder, $"echo $$ > {folder.Path}/pid; echo not today >&2; exec sleep 1000");
-        var error = await Assert.ThrowsAsync<BootException>(() => QemuProcess.StartAsync(Tiny() with { Program = program }, TimeSpan.FromSeconds(2)));
+        var error = await Assert.ThrowsAsync<BootException>(() => QemuProcess.StartAsync(Tiny() with { Program = program },
+            TimeSpan.FromSeconds(2)));
         Assert.Contains("did not answer within 2 s", error.Message, StringComparison.Ordinal);
         Assert.Contains("not today", error.Message, StringComparison.Ordinal);
         Assert.True(await GoneAsync(int.Parse(File.ReadAllText(folder.File("pid")), CultureInfo.InvariantCulture)));
@@ -173,7 +176,8 @@ public sealed class QemuProcessTests
             try
             {
                 var words = File.ReadAllText(path + "/cmdline").Split('\0');
-                if (words[0].Contains("qemu-system", StringComparison.Ordinal) && words.Any(word => word.Contains(directory + "/", StringComparison.Ordinal)))
+                if (words[0].Contains("qemu-system", StringComparison.Ordinal)
+                    && words.Any(word => word.Contains(directory + "/", StringComparison.Ordinal)))
                 {
                     return int.Parse(Path.GetFileName(path), CultureInfo.InvariantCulture);
                 }

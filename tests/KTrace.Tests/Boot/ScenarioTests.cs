@@ -53,15 +53,20 @@ public sealed class ScenarioTests
         var scenario = ScenarioReader.Read(Full, "s.yaml", "/home/me/s");
         Assert.Equal("full", scenario.Name);
         Assert.Equal("All keys.", scenario.Description);
-        Assert.Equal(new KernelChoice { Image = "/home/me/s/bzImage", Vmlinux = "/home/me/vmlinux", Modules = "/lib/modules/x", DebugModules = "/home/me/s/dbg" }, scenario.Kernel);
+        Assert.Equal(new KernelChoice { Image = "/home/me/s/bzImage", Vmlinux = "/home/me/vmlinux", Modules = "/lib/modules/x",
+            DebugModules = "/home/me/s/dbg" }, scenario.Kernel);
         var build = scenario.Initramfs!.Build!;
         Assert.Equal(["e1000e", "virtio-net"], build.Modules.ToArray());
         Assert.Equal(["network", "shell"], build.Steps.ToArray());
         Assert.Equal("/home/me/s/busybox.i386", build.Busybox);
-        Assert.Equal([new AddedFile("/home/me/s/hello.sh", "/hello.sh"), new AddedFile("/home/me/s/tool", "/bin/tool", 493)], build.Files.ToArray());
-        Assert.Equal(("console=ttyS0", "i386", "pc", "max", 2048, 4), (scenario.Append, scenario.Architecture, scenario.Machine, scenario.Cpu, scenario.Memory, scenario.Cpus));
-        Assert.Equal([new NetworkCard("e1000e"), new NetworkCard("virtio-net-pci", "user,hostfwd=tcp::5555-:22", "52:54:00:00:00:01")], scenario.Nics.ToArray());
-        Assert.Equal([new Drive("/home/me/s/disk.qcow2", "qcow2"), new Drive("/d.img", "raw", "ide", true, false)], scenario.Drives.ToArray());
+        Assert.Equal([new AddedFile("/home/me/s/hello.sh", "/hello.sh"), new AddedFile("/home/me/s/tool", "/bin/tool", 493)],
+            build.Files.ToArray());
+        Assert.Equal(("console=ttyS0", "i386", "pc", "max", 2048, 4), (scenario.Append, scenario.Architecture, scenario.Machine,
+            scenario.Cpu, scenario.Memory, scenario.Cpus));
+        Assert.Equal([new NetworkCard("e1000e"), new NetworkCard("virtio-net-pci", "user,hostfwd=tcp::5555-:22",
+            "52:54:00:00:00:01")], scenario.Nics.ToArray());
+        Assert.Equal([new Drive("/home/me/s/disk.qcow2", "qcow2"), new Drive("/d.img", "raw", "ide", true, false)],
+            scenario.Drives.ToArray());
         Assert.Equal(("/home/me/s/cd.iso", "/home/me/s/OVMF.fd"), (scenario.Cdrom, scenario.Bios));
         Assert.Equal(["-icount", "shift=auto"], scenario.QemuArgs.ToArray());
         Assert.Equal(["request_threaded_irq", "e1000e_open if cpu == 0"], scenario.Tracepoints.ToArray());
@@ -127,8 +132,10 @@ public sealed class ScenarioTests
     [Fact]
     public void Deep_and_large_texts_are_refused_before_they_cost_anything()
     {
-        Assert.Contains("nested", Assert.Throws<BootException>(() => ScenarioReader.Read("name: " + new string('[', 100_000), "s", "/")).Message, StringComparison.Ordinal);
-        Assert.Contains("larger", Assert.Throws<BootException>(() => ScenarioReader.Read(new string('#', 300_000), "s", "/")).Message, StringComparison.Ordinal);
+        Assert.Contains("nested", Assert.Throws<BootException>(() => ScenarioReader.Read("name: " + new string('[', 100_000), "s",
+            "/")).Message, StringComparison.Ordinal);
+        Assert.Contains("larger", Assert.Throws<BootException>(() => ScenarioReader.Read(new string('#', 300_000), "s",
+            "/")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
