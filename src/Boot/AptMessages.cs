@@ -22,13 +22,19 @@ internal static class AptMessages
     {
         if (IsNetwork(result.Errors))
         {
-            return new BootException($"{message}: the package archive cannot be reached ({FirstError(result.Errors)})", "check the network connection and the proxy settings")
+            return new BootException($"{message}: the package archive cannot be reached ({FirstNetworkError(result.Errors)})", "check the network connection and the proxy settings")
             {
                 IsNetwork = true,
             };
         }
 
         return new BootException($"{message}: {FirstError(result.Errors)}", remedy);
+    }
+
+    private static string FirstNetworkError(string errors)
+    {
+        var line = errors.Split('\n').FirstOrDefault(line => Network.Any(text => line.Contains(text, StringComparison.Ordinal)));
+        return FirstError(line is null ? errors : line.Trim().TrimStart('W', 'E', ':', ' '));
     }
 
     /// <summary>The first line that apt marks as an error, without its mark.</summary>

@@ -1,13 +1,12 @@
 using System.CommandLine;
 using KTrace.Cli;
 using KTrace.Cli.Verbs;
-using Microsoft.Win32.SafeHandles;
 
 // A symbol question is asked thousands of times by scripts and editors: it goes its own way, without the command-line library's start-up.
 if (args is ["sym", ..])
 {
-    using var input = new FileStream(new SafeFileHandle(0, ownsHandle: false), FileAccess.Read, bufferSize: 0);
-    using var output = new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+    using var input = Console.OpenStandardInput();
+    using var output = Console.OpenStandardOutput();
     return SymVerb.Run(args[1..], input, output, Console.Error);
 }
 

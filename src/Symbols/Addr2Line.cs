@@ -97,11 +97,11 @@ internal sealed class Addr2Line
     private bool TryAnswer(in Question question, ulong place, BatchResult result, int index, ByteBuffer into)
     {
         var isCode = _symbols.Sections[question.Section].IsExecutable;
-        var frames = result.Frames(index);
+        var frames = result.FrameCount(index);
         if (!isCode && TryFindDataSymbol(question.Section, place, out var symbol))
         {
             // An address that is a data symbol's is looked up among variables, and nowhere else in DWARF.
-            frames = default;
+            frames = 0;
             var isVariable = Variables.TryFind(place, _symbols.NameOf(_symbols.At(symbol).NameOffset), out var path, out var line, out var unit);
             _history.AskForVariable(unit);
             if (isVariable)
@@ -113,12 +113,12 @@ internal sealed class Addr2Line
             }
         }
 
-        else if (!_history.Ask(result.Unit(index), result.IsByLinesOnly(index), !frames.IsEmpty))
+        else if (!_history.Ask(result.Unit(index), result.IsByLinesOnly(index), frames > 0))
         {
-            frames = default;
+            frames = 0;
         }
 
-        if (frames.IsEmpty)
+        if (frames == 0)
         {
             if (!_finder.TryFind(question.Section, question.Offset, out var function, out var file))
             {
@@ -132,10 +132,10 @@ internal sealed class Addr2Line
             return true;
         }
 
-        var discriminator = frames[0].Discriminator;
-        for (var i = 0; i < frames.Length; i++)
+        var discriminator = result.Frame(index, 0).Discriminator;
+        for (var i = 0; i < frames; i++)
         {
-            ref readonly var frame = ref frames[i];
+            ref readonly var frame = ref result.Frame(index, i);
             var fileSymbol = 0;
             if (!frame.Name.IsNone)
             {

@@ -33,12 +33,14 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
             await UpdateOwnListsAsync(progress, cancellationToken).ConfigureAwait(false);
         }
 
-        var found = await TryFindAsync(start, cancellationToken).ConfigureAwait(false);
+        // "6.12" stands for linux-image-6.12-amd64.
+        string[] candidates = name is null || ArchitectureOf(name) is not null ? [start] : [start, $"{start}-{native}"];
+        var found = await TryFindAnyAsync(candidates, cancellationToken).ConfigureAwait(false);
         if (found is null && !ownLists)
         {
             // Never updated, or older than the release that is asked for.
             await UpdateOwnListsAsync(progress, cancellationToken).ConfigureAwait(false);
-            found = await TryFindAsync(start, cancellationToken).ConfigureAwait(false);
+            found = await TryFindAnyAsync(candidates, cancellationToken).ConfigureAwait(false);
         }
 
         return found ?? throw await NotFoundAsync(start, cancellationToken).ConfigureAwait(false);
@@ -97,6 +99,19 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
             progress.Report(new("download", package.Name, Math.Min(size, package.Size), package.Size));
             await Task.Delay(200, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
+    }
+
+    private async Task<KernelPackages?> TryFindAnyAsync(string[] starts, CancellationToken cancellationToken)
+    {
+        foreach (var start in starts)
+        {
+            if (await TryFindAsync(start, cancellationToken).ConfigureAwait(false) is { } found)
+            {
+                return found;
+            }
+        }
+
+        return null;
     }
 
     private async Task<KernelPackages?> TryFindAsync(string start, CancellationToken cancellationToken)
@@ -196,7 +211,7 @@ internal sealed partial class AptArchive(string cacheDirectory) : IKernelArchive
         var stem = image["linux-image-".Length..];
         var result = await Tool.RunAsync("apt-cache", [.. Options(), "pkgnames", "linux-image-"], cancellationToken: cancellationToken).ConfigureAwait(false);
         var releases = result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(name => name.EndsWith("-dbg", StringComparison.Ordinal))
-            .Select(name => name["linux-image-".Length..^"-dbg".Length]).Where(release => char.IsAsciiDigit(release[0])).ToArray();
+            .Select(name => name["linux-image-".Length..^"-dbg".Length]).Where(release => char.IsAsciiDigit(release[0]) && release.Contains('.', StringComparison.Ordinal)).ToArray();
         var near = releases.OrderBy(release => NearNames.Distance(stem, release)).ThenByDescending(release => release, StringComparer.Ordinal).Take(4).ToArray();
         return new BootException(
             $"the package archive has no kernel {stem} (no package {image})", near.Length == 0 ? "ktrace kernel list shows what is on this machine" : "it has, among others: " + string.Join(", ", near));

@@ -19,8 +19,8 @@ internal abstract class SymAnswers
     public static SymAnswers Create(ElfFile file, string format) =>
         format == "addr2line" ? new Addr2LineAnswers(file) : new FrameAnswers(file, asJson: format == "json");
 
-    /// <summary>Appends the answers in order; returns how many addresses were found.</summary>
-    public abstract int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into);
+    /// <summary>Appends the answers to the first <paramref name="count"/> questions in order; returns how many addresses were found.</summary>
+    public abstract int Append(SymQuestion[] questions, int count, ByteBuffer into);
 }
 
 /// <summary>Where to look: an address, or in a relocatable file an offset and, when it came from a symbol, its section (else -1).</summary>
@@ -37,9 +37,9 @@ internal sealed class Addr2LineAnswers : SymAnswers
 
     public override bool IsRelocatable => _addr2Line.IsRelocatable;
 
-    public override int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into)
+    public override int Append(SymQuestion[] questions, int count, ByteBuffer into)
     {
-        var addresses = new ulong[questions.Length];
+        var addresses = new ulong[count];
         for (var i = 0; i < addresses.Length; i++)
         {
             addresses[i] = questions[i].Address;
@@ -52,7 +52,7 @@ internal sealed class Addr2LineAnswers : SymAnswers
 /// <summary>KTrace's own text, and JSON.</summary>
 internal sealed class FrameAnswers : SymAnswers
 {
-    private readonly ResolvedFrame[] _nothing = [new() { File = -1 }];
+    private ResolvedFrame _nothing = new() { File = -1 };
     private readonly bool _asJson;
     private readonly byte[] _module;
     private readonly BatchResolver _resolver;
@@ -73,9 +73,9 @@ internal sealed class FrameAnswers : SymAnswers
 
     public override bool IsRelocatable { get; }
 
-    public override int Append(ReadOnlySpan<SymQuestion> questions, ByteBuffer into)
+    public override int Append(SymQuestion[] questions, int count, ByteBuffer into)
     {
-        var places = new ulong[questions.Length];
+        var places = new ulong[count];
         for (var i = 0; i < places.Length; i++)
         {
             places[i] = IsRelocatable ? Place(questions[i]) : questions[i].Address;
@@ -85,20 +85,15 @@ internal sealed class FrameAnswers : SymAnswers
         var found = 0;
         for (var i = 0; i < places.Length; i++)
         {
-            var frames = result.Frames(i);
-            var isFound = !frames.IsEmpty || Symbolizer.Symbols.TryFindNearest(places[i], out int _);
-            if (frames.IsEmpty)
-            {
-                frames = _nothing;
-            }
+            var isFound = result.FrameCount(i) > 0 || Symbolizer.Symbols.TryFindNearest(places[i], out int _);
 
             if (_asJson)
             {
-                AppendJson(questions[i].Address, places[i], i, frames, result, into);
+                AppendJson(questions[i].Address, places[i], i, result, into);
             }
             else
             {
-                AppendText(questions[i].Address, places[i], i, frames, result, into);
+                AppendText(questions[i].Address, places[i], i, result, into);
             }
 
             found += isFound ? 1 : 0;
@@ -135,11 +130,12 @@ internal sealed class FrameAnswers : SymAnswers
         return ulong.MaxValue;
     }
 
-    private void AppendText(ulong address, ulong place, int index, ReadOnlySpan<ResolvedFrame> frames, BatchResult result, ByteBuffer into)
+    private void AppendText(ulong address, ulong place, int index, BatchResult result, ByteBuffer into)
     {
-        for (var i = 0; i < frames.Length; i++)
+        var count = Math.Max(1, result.FrameCount(index));
+        for (var i = 0; i < count; i++)
         {
-            ref readonly var frame = ref frames[i];
+            ref readonly var frame = ref FrameOf(result, index, i);
             if (i == 0)
             {
                 into.Append("0x"u8);
@@ -184,15 +180,16 @@ internal sealed class FrameAnswers : SymAnswers
         }
     }
 
-    private void AppendJson(ulong address, ulong place, int index, ReadOnlySpan<ResolvedFrame> frames, BatchResult result, ByteBuffer into)
+    private void AppendJson(ulong address, ulong place, int index, BatchResult result, ByteBuffer into)
     {
         into.Append("{\"address\":\"0x"u8);
         into.AppendHex(address);
         into.Append("\",\"frames\":["u8);
         var name = new ByteBuffer();
-        for (var i = 0; i < frames.Length; i++)
+        var count = Math.Max(1, result.FrameCount(index));
+        for (var i = 0; i < count; i++)
         {
-            ref readonly var frame = ref frames[i];
+            ref readonly var frame = ref FrameOf(result, index, i);
             name.Clear();
             AppendName(place, in frame, name, out var offset, out var isNamed);
             into.Append(i > 0 ? ",{\"function\":"u8 : "{\"function\":"u8);
@@ -226,6 +223,16 @@ internal sealed class FrameAnswers : SymAnswers
         }
 
         into.Append("]}\n"u8);
+    }
+
+    private ref readonly ResolvedFrame FrameOf(BatchResult result, int index, int number)
+    {
+        if (result.FrameCount(index) == 0)
+        {
+            return ref _nothing;
+        }
+
+        return ref result.Frame(index, number);
     }
 
     private void AppendName(ulong place, in ResolvedFrame frame, ByteBuffer into, out ulong offset, out bool isNamed)

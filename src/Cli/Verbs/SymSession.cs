@@ -14,7 +14,8 @@ internal sealed class SymSession
     private readonly SymAnswers _answers;
     private readonly ByteBuffer _output;
     private readonly TextWriter _errors;
-    private readonly GrowingArray<SymQuestion> _questions = new(64);
+    private SymQuestion[] _questions = new SymQuestion[64];
+    private int _count;
     private bool _allFound = true;
 
     public SymSession(SymAnswers answers, Stream output, TextWriter errors)
@@ -64,7 +65,7 @@ internal sealed class SymSession
                 }
 
                 chunk = chunk[(end + 1)..];
-                if (_questions.Count >= MaximumBatch)
+                if (_count >= MaximumBatch)
                 {
                     Flush();
                 }
@@ -84,22 +85,43 @@ internal sealed class SymSession
 
     private void Flush()
     {
-        if (_questions.Count > 0)
+        if (_count > 0)
         {
-            var found = _answers.Append(new ReadOnlySpan<SymQuestion>(_questions.Items, 0, _questions.Count), _output);
-            _allFound &= found == _questions.Count;
-            _questions.Clear();
+            var found = _answers.Append(_questions, _count, _output);
+            _allFound &= found == _count;
+            _count = 0;
         }
 
         _output.Flush();
     }
 
+    private void Ask(ulong address, int section)
+    {
+        if (_count == _questions.Length)
+        {
+            var larger = new SymQuestion[_count * 2];
+            Array.Copy(_questions, larger, _count);
+            _questions = larger;
+        }
+
+        _questions[_count++] = new SymQuestion(address, section);
+    }
+
     private void Add(ReadOnlySpan<byte> text)
     {
-        text = text.Trim(" \t\r"u8);
+        while (!text.IsEmpty && text[0] is (byte)' ' or (byte)'\t')
+        {
+            text = text[1..];
+        }
+
+        while (!text.IsEmpty && text[^1] is (byte)' ' or (byte)'\t' or (byte)'\r')
+        {
+            text = text[..^1];
+        }
+
         if (TryParseHex(text, out var address))
         {
-            _questions.Add(new SymQuestion(address, -1));
+            Ask(address, -1);
         }
         else if (!text.IsEmpty)
         {
@@ -195,7 +217,7 @@ internal sealed class SymSession
             var symbols = _answers.Symbolizer.Symbols;
             var isOffset = _answers.IsRelocatable && symbol.SectionIndex < symbols.Sections.Length;
             var start = isOffset ? symbols.AddressOf(symbols.Sections[symbol.SectionIndex]) : 0;
-            _questions.Add(new SymQuestion(symbol.Value - start + offset, isOffset ? symbol.SectionIndex : -1));
+            Ask(symbol.Value - start + offset, isOffset ? symbol.SectionIndex : -1);
         }
     }
 

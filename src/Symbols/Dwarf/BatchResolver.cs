@@ -12,27 +12,29 @@ internal sealed class BatchResult
     private readonly int[] _first;
     private readonly byte[] _worker;
     private readonly ushort[] _count;
-    private readonly int[] _unit;
-    private readonly HashSet<int> _byLinesOnly = [];
+    private readonly int[] _unit; // plus one
+    private readonly bool[] _byLinesOnly;
 
     public BatchResult(int addresses)
     {
         _unit = new int[addresses];
-        Array.Fill(_unit, -1);
+        _byLinesOnly = new bool[addresses];
         _first = new int[addresses];
         _worker = new byte[addresses];
         _count = new ushort[addresses];
     }
 
-    /// <summary>Frames of the address at <paramref name="index"/> of the input, innermost first; empty when DWARF does not know it.</summary>
-    public ReadOnlySpan<ResolvedFrame> Frames(int index) =>
-        _count[index] == 0 ? default : new ReadOnlySpan<ResolvedFrame>(_frames[_worker[index]].Items, _first[index], _count[index]);
+    /// <summary>How many frames the address at <paramref name="index"/> of the input has; 0 when DWARF does not know it.</summary>
+    public int FrameCount(int index) => _count[index];
+
+    /// <summary>Frame <paramref name="number"/> of an address, 0 the innermost.</summary>
+    public ref readonly ResolvedFrame Frame(int index, int number) => ref _frames[_worker[index]][_first[index] + number];
 
     /// <summary>The unit that claims the address, by the offset of its header; -1 when none does.</summary>
-    public int Unit(int index) => _unit[index];
+    public int Unit(int index) => _unit[index] - 1;
 
     /// <summary>The unit does not claim the address itself (.debug_aranges, DW_AT_ranges), but its line table covers it.</summary>
-    public bool IsByLinesOnly(int index) => _byLinesOnly.Contains(index);
+    public bool IsByLinesOnly(int index) => _byLinesOnly[index];
 
     /// <summary>The path of a frame's file as UTF-8.</summary>
     public ReadOnlySpan<byte> Path(int index, int file) => _files[_worker[index]].Path(file);
@@ -41,14 +43,7 @@ internal sealed class BatchResult
 
     internal void SetWorker(int worker, GrowingArray<ResolvedFrame> frames, SourceFiles files) => (_frames[worker], _files[worker]) = (frames, files);
 
-    internal void SetUnit(int index, int unit, bool byLinesOnly)
-    {
-        _unit[index] = unit;
-        if (byLinesOnly)
-        {
-            _byLinesOnly.Add(index);
-        }
-    }
+    internal void SetUnit(int index, int unit, bool byLinesOnly) => (_unit[index], _byLinesOnly[index]) = (unit + 1, byLinesOnly);
 
     internal void Copy(int from, int to) => (_first[to], _worker[to], _count[to]) = (_first[from], _worker[from], _count[from]);
 
@@ -126,7 +121,7 @@ internal sealed class BatchResolver
         AddressSort.Sort(byUnit, positions, found);
         var batch = new Batch
         {
-            Units = byUnit, Addresses = new ulong[found], Inputs = new int[found], Starts = new GrowingArray<int>(256),
+            Units = byUnit, Addresses = new ulong[found], Inputs = new int[found], Starts = new GrowingNumbers(256),
         };
         for (var i = 0; i < found; i++)
         {
@@ -171,7 +166,7 @@ internal sealed class BatchResolver
         public required int[] Inputs;
 
         /// <summary>Where each unit's addresses start, and the end of the last.</summary>
-        public required GrowingArray<int> Starts;
+        public required GrowingNumbers Starts;
 
         public int Next;
         public Exception? Failure;

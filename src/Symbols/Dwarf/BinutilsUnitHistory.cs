@@ -11,7 +11,7 @@ internal sealed class BinutilsUnitHistory
     private const int IndexAfter = 100;
 
     private readonly UnitIndex _units;
-    private readonly HashSet<int> _decoded = [];
+    private readonly UnitSet _decoded = new();
     private int _readTo; // units whose header starts before this offset of .debug_info were read
     private int _variables;
 

@@ -168,8 +168,9 @@ internal sealed class CallSites
             }
 
             var hasChildren = reader.Entry.HasChildren;
-            foreach (ref readonly var attribute in reader.Attributes)
+            for (var i = 0; i < reader.AttributeCount; i++)
             {
+                ref readonly var attribute = ref reader.Attribute(i);
                 if (attribute.Name is AllCalls or AllSourceCalls or AllTailCalls or GnuAllTailCallSites or GnuAllCallSites or GnuAllSourceCallSites)
                 {
                     hasAll |= reader.ReadNumber(in attribute) != 0;
@@ -221,8 +222,9 @@ internal sealed class CallSites
         ulong returnPc = 0, callPc = 0, address = 0;
         var isTailCall = false;
         long origin = -1;
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case CallReturnPc:
@@ -277,8 +279,9 @@ internal sealed class CallSites
             }
 
             var ranges = new GrowingArray<AddressRange>(4);
-            foreach (ref readonly var attribute in reader.Attributes)
+            for (var i = 0; i < reader.AttributeCount; i++)
             {
+                ref readonly var attribute = ref reader.Attribute(i);
                 switch (attribute.Name)
                 {
                     case DwAt.Name:
@@ -363,8 +366,9 @@ internal sealed class CallSites
             fixed (byte* bytes = Unit.Sections.Info.Span)
             {
                 var last = -1;
-                foreach (ref readonly var piece in Functions.Pieces)
+                for (var index = 0; index < Functions.Count; index++)
                 {
+                    ref readonly var piece = ref Functions[index];
                     // The pieces of one function follow each other.
                     if (piece.Entry == last)
                     {
@@ -374,8 +378,9 @@ internal sealed class CallSites
                     last = piece.Entry;
                     var reader = new DieReader(Unit, bytes, piece.Entry);
                     reader.ReadEntry();
-                    foreach (ref readonly var attribute in reader.Attributes)
+                    for (var i = 0; i < reader.AttributeCount; i++)
                     {
+                        ref readonly var attribute = ref reader.Attribute(i);
                         if (attribute.Name != DwAt.AbstractOrigin)
                         {
                             reader.Skip(in attribute);

@@ -45,8 +45,11 @@ internal unsafe ref struct DieReader
 
     public readonly bool AtEnd => Position >= _end;
 
-    /// <summary>The current DIE's attributes, in the order in which their values follow.</summary>
-    public readonly ReadOnlySpan<AttributeSpecification> Attributes => new(_attributes, _entry.FirstAttribute, _entry.AttributeCount);
+    public readonly int AttributeCount => _entry.AttributeCount;
+
+    /// <summary>Attribute <paramref name="index"/> of the current DIE; the values follow in this order.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly ref readonly AttributeSpecification Attribute(int index) => ref _attributes[_entry.FirstAttribute + index];
 
     /// <summary>Reads a DIE's abbreviation code. False for the null entry that ends a list of siblings.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -329,8 +332,9 @@ internal unsafe ref struct DieReader
 
     private void SkipTreeSlowly()
     {
-        foreach (ref readonly var attribute in Attributes)
+        for (var i = 0; i < AttributeCount; i++)
         {
+            ref readonly var attribute = ref Attribute(i);
             if (attribute.Name == DwAt.Sibling && AttributeForm.IsReference(attribute.Form))
             {
                 JumpTo(ReadReference(in attribute));

@@ -26,8 +26,8 @@ internal sealed class FunctionIndex
 
     public int Count => _pieces.Count;
 
-    /// <summary>All pieces, in the order of their DIEs.</summary>
-    public ReadOnlySpan<FunctionPiece> Pieces => new(_pieces.Items, 0, _pieces.Count);
+    /// <summary>Pieces in the order of their DIEs.</summary>
+    public ref readonly FunctionPiece this[int index] => ref _pieces[index];
 
     /// <summary>
     /// Walks the unit's DIEs: the children of the unit and of namespaces, or with <paramref name="deep"/> all of them, for languages that
@@ -138,8 +138,9 @@ internal sealed class FunctionIndex
         var highIsAddress = false;
         var entry = reader.EntryOffset;
         _ranges.Clear();
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case DwAt.LowPc:

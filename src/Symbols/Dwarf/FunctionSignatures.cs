@@ -50,8 +50,9 @@ internal sealed class FunctionSignatures(DwarfSections sections, UnitIndex units
                 long origin = 0, type = 0;
                 var hasChildren = reader.Entry.HasChildren;
                 ranges.Clear();
-                foreach (ref readonly var attribute in reader.Attributes)
+                for (var i = 0; i < reader.AttributeCount; i++)
                 {
+                    ref readonly var attribute = ref reader.Attribute(i);
                     switch (attribute.Name)
                     {
                         case DwAt.LowPc or DwAt.EntryPc:
@@ -123,8 +124,9 @@ internal sealed class FunctionSignatures(DwarfSections sections, UnitIndex units
     {
         var name = "";
         long type = 0, origin = 0;
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case DwAt.Name:
@@ -200,8 +202,9 @@ internal sealed class FunctionSignatures(DwarfSections sections, UnitIndex units
             var name = "";
             long type = 0;
             int size = 0, encoding = 0;
-            foreach (ref readonly var attribute in reader.Attributes)
+            for (var i = 0; i < reader.AttributeCount; i++)
             {
+                ref readonly var attribute = ref reader.Attribute(i);
                 switch (attribute.Name)
                 {
                     case DwAt.Name:

@@ -38,9 +38,11 @@ internal sealed class InlineTree
 
     private readonly GrowingArray<InlineNode> _nodes = new(64);
     private readonly GrowingArray<AddressRange> _ranges = new(64);
-    private readonly GrowingArray<int> _nodeAtDepth = new(32);
+    private readonly GrowingNumbers _nodeAtDepth = new(32);
 
-    public ReadOnlySpan<InlineNode> Nodes => new(_nodes.Items, 0, _nodes.Count);
+    public int Count => _nodes.Count;
+
+    public ref readonly InlineNode this[int index] => ref _nodes[index];
 
     /// <summary>
     /// Reads the function whose DIE is at <paramref name="entry"/>. With <paramref name="wanted"/> (sorted) only nodes that hold one of those
@@ -151,8 +153,9 @@ internal sealed class InlineTree
         sibling = -1;
         ulong low = 0, high = 0;
         var highIsAddress = false;
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case DwAt.AbstractOrigin:

@@ -22,7 +22,7 @@ internal sealed class LineTable
     private readonly GrowingArray<LineRow> _late = new(0);
     private readonly ushort[] _addressAdvance = new ushort[256];
     private readonly short[] _lineAdvance = new short[256];
-    private (int OpcodeBase, int LineBase, int LineRange, int InstructionLength) _tables;
+    private int _tablesFor;
     private int _sequenceStart;
     private bool _isSorted;
 
@@ -121,14 +121,14 @@ internal sealed class LineTable
 
     private void PrepareSpecialOpcodes()
     {
-        var tables = (Header.OpcodeBase, Header.LineBase, Header.LineRange, Header.MinimumInstructionLength);
-        if (_tables.OpcodeBase == tables.OpcodeBase && _tables.LineBase == tables.LineBase && _tables.LineRange == tables.LineRange
-            && _tables.InstructionLength == tables.MinimumInstructionLength)
+        // All four are bytes. LineRange is not 0, so no program is the 0 that stands for "none".
+        var parameters = (Header.OpcodeBase << 24) | ((Header.LineBase & 0xff) << 16) | (Header.LineRange << 8) | Header.MinimumInstructionLength;
+        if (_tablesFor == parameters)
         {
             return;
         }
 
-        _tables = tables;
+        _tablesFor = parameters;
         for (var opcode = Header.OpcodeBase; opcode < 256; opcode++)
         {
             var adjusted = opcode - Header.OpcodeBase;

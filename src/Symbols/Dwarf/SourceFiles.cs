@@ -9,7 +9,7 @@ internal sealed class SourceFiles
     private readonly bool _shortForm;
     private readonly GrowingArray<Key> _keys = new(256);
     private readonly ByteBuffer _paths = new(4096);
-    private readonly GrowingArray<int> _starts = new(256);
+    private readonly GrowingNumbers _starts = new(256);
     private int[] _buckets = new int[512];
 
     private readonly record struct Key(StringReference CompDir, StringReference Directory, StringReference Name);

@@ -31,7 +31,10 @@ internal static class SourcePath
         if (!directory.IsNone && !(shortForm && folder.IsEmpty))
         {
             into.Append(folder);
-            into.Append((byte)'/');
+            if (!shortForm || folder[^1] != '/')
+            {
+                into.Append((byte)'/');
+            }
         }
 
         into.Append(file);

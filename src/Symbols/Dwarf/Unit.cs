@@ -183,8 +183,9 @@ internal sealed class Unit
                 return default;
             }
 
-            foreach (ref readonly var attribute in reader.Attributes)
+            for (var i = 0; i < reader.AttributeCount; i++)
             {
+                ref readonly var attribute = ref reader.Attribute(i);
                 switch (attribute.Name)
                 {
                     case DwAt.Name:
@@ -217,8 +218,9 @@ internal sealed class Unit
 
     private void ReadBases(ref DieReader reader)
     {
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case DwAt.StrOffsetsBase:
@@ -243,8 +245,9 @@ internal sealed class Unit
         var highIsAddress = false;
         AttributeSpecification rangesAttribute = default;
         var rangesPosition = -1;
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             switch (attribute.Name)
             {
                 case DwAt.Name:

@@ -104,7 +104,7 @@ internal sealed class UnitIndex
 
     private int[] ReadUnitOffsets()
     {
-        var offsets = new GrowingArray<int>(4096);
+        var offsets = new GrowingNumbers(4096);
         var info = _sections.Info;
         var released = 0;
         try
@@ -126,9 +126,7 @@ internal sealed class UnitIndex
         }
 
         info.Release(released, info.Length - released);
-        var result = new int[offsets.Count];
-        Array.Copy(offsets.Items, result, result.Length);
-        return result;
+        return offsets.ToArray();
     }
 
     private void ReadRootRanges(GrowingArray<UnitRange> into)
@@ -138,7 +136,7 @@ internal sealed class UnitIndex
         var unit = new Unit(_sections);
         foreach (var offset in _unitOffsets ??= ReadUnitOffsets())
         {
-            if (Array.BinarySearch(covered, offset) >= 0)
+            if (covered.Contains(offset))
             {
                 continue;
             }
@@ -166,9 +164,9 @@ internal sealed class UnitIndex
     {
         var functions = new FunctionIndex();
         functions.Load(unit, deep: false);
-        foreach (ref readonly var piece in functions.Pieces)
+        for (var i = 0; i < functions.Count; i++)
         {
-            found.Add(new AddressRange(piece.Low, piece.High));
+            found.Add(new AddressRange(functions[i].Low, functions[i].High));
         }
     }
 
@@ -302,10 +300,14 @@ internal sealed class UnitIndex
             return false;
         }
 
-        public int[] Units()
+        public UnitSet Units()
         {
-            var units = (int[])_units.Clone();
-            Array.Sort(units);
+            var units = new UnitSet();
+            foreach (var unit in _units)
+            {
+                units.Add(unit);
+            }
+
             return units;
         }
     }

@@ -117,11 +117,10 @@ internal sealed class UnitSymbols
         }
 
         LoadTree(in function, wanted);
-        var nodes = _tree.Nodes;
         var index = _tree.Innermost(address);
         while (index > 0)
         {
-            ref readonly var node = ref nodes[index];
+            ref readonly var node = ref _tree[index];
             frame.Name = node.Origin >= 0 ? Unit.FunctionName(node.Origin) : default;
             frame.Low = node.Low;
             frame.IsInline = true;

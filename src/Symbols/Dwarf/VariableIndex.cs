@@ -118,8 +118,9 @@ internal sealed class VariableIndex
                 return;
             }
 
-            foreach (ref readonly var attribute in reader.Attributes)
+            for (var i = 0; i < reader.AttributeCount; i++)
             {
+                ref readonly var attribute = ref reader.Attribute(i);
                 switch (attribute.Name)
                 {
                     case DwAt.Specification:
@@ -183,8 +184,9 @@ internal sealed class VariableIndex
     private void ReadVariable(Unit unit, ref DieReader reader)
     {
         var entry = reader.EntryOffset;
-        foreach (ref readonly var attribute in reader.Attributes)
+        for (var i = 0; i < reader.AttributeCount; i++)
         {
+            ref readonly var attribute = ref reader.Attribute(i);
             if (attribute.Name != DwAt.Location || !AttributeForm.IsBlock(attribute.Form))
             {
                 reader.Skip(in attribute);

@@ -50,17 +50,23 @@ internal sealed class BinutilsFunctionFinder
     private void Search(int section, ulong offset)
     {
         _lastSection = section;
-        _hasFunction = false;
-        _function = default;
-        foreach (ref readonly var candidate in new ReadOnlySpan<Candidate>(_bySection[section] ??= CandidatesOf(section)))
+        var candidates = _bySection[section] ??= CandidatesOf(section);
+        var (low, high) = (-1, candidates.Length);
+        while (high - low > 1)
         {
-            if (candidate.Value <= offset
-                && (candidate.Value > _function.Value || (candidate.Value == _function.Value && candidate.Size > _function.Size)))
+            var middle = (low + high) / 2;
+            if (candidates[middle].Value <= offset)
             {
-                _function = candidate;
-                _hasFunction = true;
+                low = middle;
+            }
+            else
+            {
+                high = middle;
             }
         }
+
+        _hasFunction = low >= 0;
+        _function = low >= 0 ? candidates[low] : default;
     }
 
     private Candidate[] CandidatesOf(int section)
@@ -102,8 +108,32 @@ internal sealed class BinutilsFunctionFinder
             });
         }
 
-        var result = new Candidate[found.Count];
-        Array.Copy(found.Items, result, result.Length);
+        var keys = new ulong[found.Count];
+        var order = new int[found.Count];
+        for (var i = 0; i < order.Length; i++)
+        {
+            keys[i] = found[i].Value;
+            order[i] = i;
+        }
+
+        Dwarf.AddressSort.Sort(keys, order, order.Length);
+        // One at each value: the largest, of equal ones the first.
+        var kept = new Dwarf.GrowingArray<Candidate>(order.Length);
+        foreach (var index in order)
+        {
+            ref var candidate = ref found[index];
+            if (kept.Count == 0 || kept.Last.Value != candidate.Value)
+            {
+                kept.Add(in candidate);
+            }
+            else if (candidate.Size > kept.Last.Size)
+            {
+                kept.Last = candidate;
+            }
+        }
+
+        var result = new Candidate[kept.Count];
+        Array.Copy(kept.Items, result, result.Length);
         return result;
     }
 }

@@ -6,6 +6,8 @@ namespace KTrace.Symbols.Unwind;
 /// <summary>Applies one row to one frame: the caller, or why there is none.</summary>
 internal readonly struct FrameStep
 {
+    private const ulong StackSize = 8192;
+
     private readonly IMemoryReader _memory;
     private readonly IUnwindTable _table;
     private readonly ulong _calleeSaved;
@@ -69,7 +71,10 @@ internal readonly struct FrameStep
             return Corrupt($"the frame address 0x{cfa:x} is not aligned");
         }
 
-        if (row.Cfa.Kind == CfaKind.Register && cfa <= registers.StackPointer)
+        // A frame pointer may lead to another stack, which may lie anywhere: i386's call_on_stack switches stacks below one. (i386 has
+        // stacks of 8 KiB, x86-64 of 16, aligned to their size.)
+        if (cfa <= registers.StackPointer && row.Cfa.Kind == CfaKind.Register
+            && (row.Cfa.Register == architecture.StackPointer || (cfa - 1) / StackSize == registers.StackPointer / StackSize))
         {
             return Corrupt($"the frame address 0x{cfa:x} is not above the stack pointer 0x{registers.StackPointer:x}");
         }
@@ -109,6 +114,12 @@ internal readonly struct FrameStep
         if (!_table.IsText(row.IsInterrupted ? pc : pc - 1))
         {
             return Corrupt($"the return address 0x{pc:x} below 0x{cfa:x} is no code of the kernel or of a known module");
+        }
+
+        // A guess that finds a function's first byte found a pointer that somebody pushed (i386's entry code pushes its C handlers).
+        if (row.Rule == UnwindRule.FramePointer && _table.FunctionAt(pc) != _table.FunctionAt(pc - 1) && !KernelEntries.IsThunk(_table.FunctionAt(registers.ProgramCounter)))
+        {
+            return Corrupt($"the return address 0x{pc:x} below 0x{cfa:x} is a function's first byte");
         }
 
         return new Outcome(new UnwoundFrame(caller, row.Rule, IsCall: !row.IsInterrupted), null);

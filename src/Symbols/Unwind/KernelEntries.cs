@@ -49,11 +49,13 @@ internal static class KernelEntries
         (entry is not null && (entry.Contains("compat", StringComparison.Ordinal) || entry.Contains("int80", StringComparison.OrdinalIgnoreCase)))
         || callee is "do_fast_syscall_32" or "do_SYSENTER_32" or "do_int80_syscall_32" or "do_int80_emulation" or "int80_emulation" or "fred_int80_emulation";
 
-    /// <summary>Retpolines and return thunks (arch/x86/lib/retpoline.S): they "return" to where they jump.</summary>
-    public static bool IsThunk(string? function) =>
-        function is not null
-        && (IsIndirectThunk(function) || function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk"
-            or "retbleed_return_thunk" or "its_return_thunk" or "call_depth_return_thunk");
+    /// <summary>What "ret" became (arch/x86/lib/retpoline.S).</summary>
+    public static bool IsReturnThunk(string? function) =>
+        function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk"
+            or "retbleed_return_thunk" or "its_return_thunk" or "call_depth_return_thunk";
+
+    /// <summary>Retpolines: they "return" to where they jump.</summary>
+    public static bool IsThunk(string? function) => IsReturnThunk(function) || (function is not null && IsIndirectThunk(function));
 
     /// <summary>__x86_indirect_thunk_REG, or __x86_indirect_thunk_array for the first of them.</summary>
     public static bool IsIndirectThunk(string function) => function.StartsWith("__x86_indirect_thunk_", StringComparison.Ordinal);

@@ -77,8 +77,7 @@ internal static class SavedRegistersReader
                 : Result.Failed(new UnwindStop.Corrupt($"saved user registers at 0x{address:x} whose pc 0x{pc:x} is no user address"));
         }
 
-        // __KERNEL_CS is 0x10 on x86-64 and 0x60 on i386; Xen's differ, so only what no kernel uses is refused.
-        if (registers[architecture.CodeSegment] == 0 || (pc != 0 && !table.IsText(pc)))
+        if (!IsKernelSegment(registers[architecture.CodeSegment], word) || (pc != 0 && !table.IsText(pc)))
         {
             return Result.Failed(new UnwindStop.Corrupt(
                 $"saved registers at 0x{address:x} with cs 0x{registers[architecture.CodeSegment]:x} and pc 0x{pc:x}, which is no code of the kernel or of a known module"));
@@ -93,6 +92,9 @@ internal static class SavedRegistersReader
 
         return new Result(registers, false, number, null);
     }
+
+    /// <summary>__KERNEL_CS, and what Xen gives to a paravirtual kernel (arch/x86/include/asm/segment.h, xen/interface/xen-x86_{32,64}.h).</summary>
+    private static bool IsKernelSegment(ulong selector, int word) => word == 8 ? selector is 0x10 or 0xe030 : selector is 0x60 or 0xe018;
 
     private static bool IsUserAddress(ulong pc, int word) =>
         word == 4 || pc >> 56 == 0 || (pc & ~0xfffUL) == VsyscallPage;

@@ -95,21 +95,27 @@ public static class StackUnwinder
     }
 
     /// <summary>
-    /// A retpoline overwrites its own return address with the function to jump to and returns. Stopped there, that function's entry is on
-    /// the stack where a caller should be; the real return address is the next word.
+    /// A retpoline overwrites its own return address with the function to jump to and returns, through the return thunk where there is one.
+    /// Stopped there, that function's entry is on the stack where a caller should be; the real return address is the next word. (In entry
+    /// code a label may stand right behind a call: i386's handle_exception_return.)
     /// </summary>
     private static UnwindStop? Called(FrameStep step, UnwoundFrame frame, UnwoundFrame found, IUnwindTable table, out UnwoundFrame? caller)
     {
         caller = found;
-        if (!frame.IsCall && found.IsCall && KernelEntries.IsThunk(table.FunctionAt(frame.ProgramCounter))
-            && table.FunctionAt(found.ProgramCounter) is { } target && target != table.FunctionAt(found.ProgramCounter - 1))
+        if (frame.IsCall || !found.IsCall || !KernelEntries.IsReturnThunk(table.FunctionAt(frame.ProgramCounter)))
         {
-            var outcome = step.Apply(NullCall(frame.Registers.Architecture), found.Registers);
-            caller = outcome.Caller;
-            return outcome.Stop;
+            return null;
         }
 
-        return null;
+        var before = table.FunctionAt(found.ProgramCounter - 1);
+        if (table.FunctionAt(found.ProgramCounter) == before || KernelEntries.HasPtRegs(before))
+        {
+            return null;
+        }
+
+        var outcome = step.Apply(NullCall(frame.Registers.Architecture), found.Registers);
+        caller = outcome.Caller;
+        return outcome.Stop;
     }
 
     private static UnwindStop End(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table)
@@ -136,7 +142,8 @@ public static class StackUnwinder
         }
 
         // Not only behind a call: ORC is wrong for the one instruction that follows error_entry, which leaves pt_regs on its caller's stack.
-        if (KernelEntries.HasPtRegs(function))
+        var callee = frames.Count > 1 ? table.FunctionAt(frames[^2].LookupAddress) : null;
+        if ((KernelEntries.HasPtRegs(function) || KernelEntries.IsSystemCall(null, callee)) && (frame.IsCall || (failure is not null && frame.Registers.Architecture.WordSize == 8)))
         {
             var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
             caller = outcome.Caller;

@@ -48,15 +48,16 @@ public class I386UnwinderTests
     }
 
     [Fact]
-    public void Entry_code_without_saved_registers_is_corrupt()
+    public void Entry_code_that_has_not_saved_everything_has_no_caller()
     {
+        var callee = _kernel.Function("do_int80_syscall_32", _kernel.CallBySp(4));
         var entry = _kernel.Function("entry_INT80_32");
-        _kernel.Words(0x8000, [.. Enumerable.Repeat(0x12345678ul, 20)]);
+        _kernel.Words(0x7ffc, [entry + 4, .. Enumerable.Repeat(0x12345678ul, 20)]);
 
-        var result = StackUnwinder.Unwind(_kernel.At(entry + 4, 0x8000), _kernel, _kernel);
-
-        Assert.Single(result.Frames);
-        Assert.IsType<UnwindStop.Corrupt>(result.Stop);
+        Assert.Equal(new UnwindStop.NoUnwindRow(entry + 4), StackUnwinder.Unwind(_kernel.At(entry + 4, 0x8000), _kernel, _kernel).Stop);
+        var called = StackUnwinder.Unwind(_kernel.At(callee, 0x7ffc), _kernel, _kernel);
+        Assert.Equal(2, called.Frames.Length);
+        Assert.IsType<UnwindStop.Corrupt>(called.Stop);
     }
 
     private void PtRegs(ulong at, ulong ip, ulong cs, uint number, ulong sp) =>

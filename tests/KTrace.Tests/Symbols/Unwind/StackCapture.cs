@@ -17,10 +17,11 @@ internal sealed class StackCapture : IMemoryReader
     {
         Label = json.GetProperty("label").GetString()!;
         Comm = json.GetProperty("comm").GetString()!;
-        Registers = new RegisterSet(X86_64.Instance);
+        Architecture architecture = json.GetProperty("regs").TryGetProperty("rip", out _) ? X86_64.Instance : I386.Instance;
+        Registers = new RegisterSet(architecture);
         foreach (var register in json.GetProperty("regs").EnumerateObject())
         {
-            Registers[X86_64.Instance.IndexOf(register.Name)] = Hex(register.Value);
+            Registers[architecture.IndexOf(register.Name)] = Hex(register.Value);
         }
 
         foreach (var block in json.GetProperty("memory").EnumerateArray())

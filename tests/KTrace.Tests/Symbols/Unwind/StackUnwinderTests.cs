@@ -27,11 +27,13 @@ public class StackUnwinderTests
     public void A_noreturn_call_at_the_very_end_belongs_to_its_own_function()
     {
         var inner = _kernel.Function("panic", _kernel.CallBySp(8));
-        _kernel.Function("ret_from_fork");
-        var next = _kernel.Function("next");
-        _kernel.Words(0x8000, next);
+        var last = _kernel.Function("ret_from_fork");
+        _kernel.Words(0x8000, last + 0x100); // behind the last byte of all text
 
-        Assert.IsType<UnwindStop.KernelThreadStart>(Unwind(inner, 0x8000).Stop);
+        var result = Unwind(inner, 0x8000);
+
+        Assert.Equal(2, result.Frames.Length);
+        Assert.IsType<UnwindStop.KernelThreadStart>(result.Stop);
     }
 
     [Fact]
@@ -130,10 +132,22 @@ public class StackUnwinderTests
     {
         var inner = _kernel.Function("inner", FakeUnwind.Call(X86_64.Rbp, 16, new SavedRegister(X86_64.Rip, new RegisterRule(RegisterRuleKind.AtCfa, -8))));
         _kernel.Words(0x7000, inner + 8, inner + 8);
-        var registers = _kernel.At(inner, 0x8000);
-        registers[X86_64.Rbp] = 0x6ff0;
+        var registers = _kernel.At(inner, 0x7800);
+        registers[X86_64.Rbp] = 0x6ff8;
 
         Assert.Contains("not above", Assert.IsType<UnwindStop.Corrupt>(StackUnwinder.Unwind(registers, _kernel, _kernel).Stop).What);
+    }
+
+    [Fact]
+    public void A_frame_pointer_may_lead_to_another_stack_below()
+    {
+        var inner = _kernel.Function("call_on_stack", FakeUnwind.Call(X86_64.Rbp, 16, new SavedRegister(X86_64.Rip, new RegisterRule(RegisterRuleKind.AtCfa, -8))));
+        var outer = _kernel.Function("ret_from_fork");
+        _kernel.Words(0x4008, outer + 8);
+        var registers = _kernel.At(inner, 0x8000);
+        registers[X86_64.Rbp] = 0x4000;
+
+        Assert.IsType<UnwindStop.KernelThreadStart>(StackUnwinder.Unwind(registers, _kernel, _kernel).Stop);
     }
 
     [Fact]
@@ -269,6 +283,29 @@ public class StackUnwinderTests
         var result = Unwind(0, 0x8000);
 
         Assert.Equal([0ul, caller + 8], result.Frames.Select(f => f.ProgramCounter));
+    }
+
+    [Fact]
+    public void A_retpolines_target_is_not_taken_for_its_caller()
+    {
+        var thunk = _kernel.Function("__x86_return_thunk", _kernel.CallBySp(8) with { Rule = UnwindRule.Orc });
+        var target = _kernel.Function("target");
+        var caller = _kernel.Function("ret_from_fork");
+        _kernel.Words(0x8000, target, caller + 8);
+        _kernel.Words(0x9000, caller + 8);
+
+        Assert.Equal([thunk, caller + 8], Unwind(thunk, 0x8000).Frames.Select(f => f.ProgramCounter));
+        Assert.Equal([thunk, caller + 8], Unwind(thunk, 0x9000).Frames.Select(f => f.ProgramCounter));
+    }
+
+    [Fact]
+    public void A_guessed_return_address_is_no_functions_first_byte()
+    {
+        var inner = _kernel.Function("inner", _kernel.CallBySp(8) with { Rule = UnwindRule.FramePointer });
+        var handler = _kernel.Function("exc_page_fault");
+        _kernel.Words(0x8000, handler);
+
+        Assert.Contains("first byte", Assert.IsType<UnwindStop.Corrupt>(Unwind(inner, 0x8000).Stop).What);
     }
 
     [Theory]
