@@ -2,7 +2,8 @@
 // return address says who was called there (F); the stack says who runs there (G). If they differ, F left by a tail call, or what it jumped to did.
 // Several ways may lead from F to G, and which one was taken cannot be seen: like gdb (call_site_find_chain in gdb/dwarf2/loc.c) this gives only
 // what all of them share, at F's end and at G's. A call through a pointer anywhere among them could lead anywhere: then nothing is certain.
-// gdb tries the ways one by one, which takes exponential time on a graph with many joints; the shared ends need no more than one walk over it.
+// gdb tries the ways one by one, which takes exponential time on a graph with many joints, and goes round no circle; the shared ends need no more
+// than one walk over the graph, and hold however often a circle was gone round.
 using System.Collections.Immutable;
 
 namespace KTrace.Symbols.Dwarf;
@@ -17,7 +18,7 @@ internal readonly record struct TailCall(ulong Function, ulong ReturnAddress, ul
 /// <summary>The tail calls between a function that was called and the one that was entered.</summary>
 internal static class TailCallChains
 {
-    /// <summary>More functions than this within reach give no answer. The largest number in a stock kernel that has one is below a hundred.</summary>
+    /// <summary>More functions than this within reach give no answer: each may cost the reading of a unit.</summary>
     private const int MaximumFunctions = 512;
 
     /// <summary>The tail calls that must have happened on the way, the caller's side first. Empty when none is certain.</summary>
@@ -63,9 +64,10 @@ internal static class TailCallChains
             return chain.DrainToImmutable();
         }
 
-        // The ways part here. Back from the other end, to where they join again; the way begins at the function that was called, which joins it too.
+        // The ways part here. Back from the other end, to where they join again: at the latest where the way begins, or, when it may go round in
+        // circles, on what was found already.
         var before = chain.Count;
-        for (at = entered; at != called && Only(jumpsTo[at]) is { } last; at = last.Function)
+        for (at = entered; at != called && Only(jumpsTo[at]) is { } last && !chain.Take(before).Contains(last); at = last.Function)
         {
             chain.Insert(before, last);
         }
@@ -73,7 +75,7 @@ internal static class TailCallChains
         return chain.DrainToImmutable();
     }
 
-    // A function that nothing but a jump to itself leads into cannot be on the way: what is called is within reach, so the walks above end.
+    // Both walks end: a circle that one of them could not leave would have no way in, or no way out.
     private static TailCall? Only(IEnumerable<TailCall> jumps)
     {
         using var each = jumps.GetEnumerator();

@@ -56,7 +56,10 @@ public class TailCallsChainsTests
         Assert.InRange(asked, 100, 1000);
     }
 
-    /// <summary>gdb walks every way (call_site_find_chain_1 in gdb/dwarf2/loc.c), and keeps what all of them begin and end with. So does this, slowly.</summary>
+    /// <summary>
+    /// gdb walks every way (call_site_find_chain_1 in gdb/dwarf2/loc.c), and keeps what all of them begin and end with. So does this, slowly, and goes
+    /// round circles too, which gdb does not.
+    /// </summary>
     [Fact]
     public void Random_graphs_give_what_walking_every_way_gives()
     {
@@ -64,7 +67,7 @@ public class TailCallsChainsTests
         var (certain, uncertain) = (0, 0);
         for (var round = 0; round < 4000; round++)
         {
-            var count = random.Next(1, 9);
+            var count = random.Next(1, 8);
             var jumps = string.Join(' ', Enumerable.Range(0, count).Select(_ => $"{"fabcdg"[random.Next(5)]}{"fabcdg"[random.Next(6)]}"));
             var graph = Graph(jumps);
             var expected = Slowly(graph, 'f', 'g');
@@ -87,7 +90,7 @@ public class TailCallsChainsTests
                 return;
             }
 
-            foreach (var jump in graph[at].Where(jump => !way.Contains(jump)))
+            foreach (var jump in graph[at].Where(jump => way.Count(other => other == jump) < 2))
             {
                 Walk(jump.Target, [.. way, jump]);
             }
@@ -102,7 +105,7 @@ public class TailCallsChainsTests
         var shortest = ways.Min(way => way.Length);
         var begin = Enumerable.Range(0, shortest).TakeWhile(i => ways.TrueForAll(way => way[i] == ways[0][i])).Count();
         var end = Enumerable.Range(1, shortest).TakeWhile(i => ways.TrueForAll(way => way[^i] == ways[0][^i])).Count();
-        return Names(ways.Count == 1 ? ways[0] : [.. ways[0].Take(begin), .. ways[0].TakeLast(end)]);
+        return Names([.. ways[0].Take(begin), .. ways[0].TakeLast(Math.Min(end, shortest - begin))]);
     }
 
     private static string Find(ILookup<ulong, TailCall> graph, ulong called, ulong entered) =>

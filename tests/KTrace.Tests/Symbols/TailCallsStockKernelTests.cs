@@ -45,7 +45,7 @@ public partial class TailCallsStockKernelTests
         Assert.Equal(
             ["irq_domain_activate_irq", "irq_activate", "__setup_irq", "request_threaded_irq", .. functions, "e1000e_open"],
             frames.Skip(frames.IndexOf(activate) - 1).Take(5 + functions.Length).Select(frame => frame.Function));
-        Assert.Equal([0xffffffff81125a34UL], LazyHits.Value[number - 1].TailPcs);
+        Assert.Equal(0xffffffff81125a34, Assert.Single(LazyHits.Value[number - 1].TailPcs));
     }
 
     [Fact]
