@@ -34,6 +34,27 @@ public sealed class RspClientTroubleTests
     }
 
     [Fact]
+    public async Task The_first_reason_of_a_broken_connection_stays()
+    {
+        await using var connection = new RspConnection(new MemoryStream(), s_options);
+        var first = connection.Break(RspErrorKind.Timeout, "first");
+        connection.Break(RspErrorKind.Disconnected, "second");
+        Assert.Same(first, connection.Reason);
+        Assert.Equal("the connection is broken: first", Assert.Throws<RspException>(connection.EnsureUsable).Message);
+    }
+
+    [Fact]
+    public async Task A_request_longer_than_the_stub_takes_is_refused_before_it_is_sent()
+    {
+        await using var stub = FakeStub.Qemu().On("m10,2", "abcd");
+        await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
+        var e = await Assert.ThrowsAsync<RspException>(() => client.MonitorAsync(new string('x', 2045)).AsTask());
+        Assert.Equal(RspErrorKind.Unsupported, e.Kind);
+        Assert.True((await client.ReadMemoryAsync(0x10, new byte[2])).IsComplete);
+        Assert.Equal(["?", "m10,2"], stub.Requests.TakeLast(2));
+    }
+
+    [Fact]
     public async Task A_stub_that_closes_while_the_target_runs_is_disconnected()
     {
         await using var stub = FakeStub.Qemu().OnRaw("vCont;c", "$T05thr"u8.ToArray(), close: true);

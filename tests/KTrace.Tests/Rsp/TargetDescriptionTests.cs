@@ -36,6 +36,18 @@ public sealed class TargetDescriptionTests
         Assert.Equal(RspErrorKind.Protocol, (await Assert.ThrowsAsync<RspException>(() => LoadAsync(xml))).Kind);
 
     [Fact]
+    public async Task A_file_that_includes_itself_is_not_read_deeper_than_eight_times()
+    {
+        var reads = 0;
+        await Assert.ThrowsAsync<RspException>(() => TargetDescription.LoadAsync((_, _) =>
+        {
+            reads++;
+            return new("""<target><xi:include href="target.xml"/></target>"""u8.ToArray());
+        }).AsTask());
+        Assert.Equal(9, reads);
+    }
+
+    [Fact]
     public async Task A_file_that_includes_two_that_include_it_ends_in_bounded_time()
     {
         var e = await Assert.ThrowsAsync<RspException>(() => LoadAsync(
