@@ -122,10 +122,10 @@ public sealed class Symbolizer
     private Frame[] Resolve(ulong address)
     {
         _frames.Clear();
-        var unit = HasDwarf ? Units.Find(address, withLines: false) : -1;
-        if (unit < 0 && HasDwarf && IsCode(address))
+        var unit = HasDwarf ? Units.Find(address) : -1;
+        if (unit < 0 && HasDwarf && Symbols.TryFindSection(address, out var section, out var sectionStart) && section.IsExecutable)
         {
-            unit = Units.Find(address, withLines: true);
+            unit = Units.FindByLines(address, sectionStart);
         }
 
         if (unit >= 0)
