@@ -58,7 +58,7 @@ internal sealed class Addr2Line
             places[i] = _symbols.AddressOf(_symbols.Sections[questions[i].Section]) + questions[i].Offset;
         }
 
-        var result = _resolver.Resolve(places, _symbolizer.IsCode);
+        var result = _resolver.Resolve(places);
         var found = 0;
         var next = 0;
         for (var i = 0; i < addresses.Length; i++)

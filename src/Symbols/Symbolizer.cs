@@ -85,6 +85,46 @@ public sealed class Symbolizer
         }
     }
 
+    /// <summary>
+    /// The functions of a name (<c>file.c:name</c> narrows it down), each once, in the symbol table's order; empty when there is none. Those that DWARF does
+    /// not know come without declaration and parameters.
+    /// </summary>
+    public IReadOnlyList<FunctionExtent> FindFunctions(string name)
+    {
+        var found = new List<FunctionExtent>();
+        foreach (var match in Symbols.Find(name))
+        {
+            if (match.Symbol.Type is ElfSymbol.TypeFunction or ElfSymbol.TypeNone && IsCode(match.Symbol.Value)
+                && found.TrueForAll(f => f.LowPc != match.Symbol.Value))
+            {
+                found.Add(FindFunctionAt(match.Symbol.Value) is { } function && function.LowPc == match.Symbol.Value
+                    ? function
+                    : new FunctionExtent(match.Symbol.Name, match.Symbol.Value, match.Symbol.Size, null, "void", [], false));
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>The function that holds an address, as DWARF declares it; null when DWARF has none there.</summary>
+    public FunctionExtent? FindFunctionAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                var unit = HasDwarf ? Units.Find(address) : -1;
+                return unit >= 0 && LoadUnit(unit) is var symbols && symbols.Functions.TryFind(address, out var piece)
+                    ? FunctionDeclarations.Read(symbols, in piece)
+                    : null;
+            }
+            catch (MalformedFileException)
+            {
+                return null;
+            }
+        }
+    }
+
     /// <summary>True when the address lies in a section of the object that holds code.</summary>
     public bool IsCode(ulong address) => Symbols.TryFindSection(address, out var section, out _) && section.IsExecutable;
 
@@ -122,10 +162,10 @@ public sealed class Symbolizer
     private Frame[] Resolve(ulong address)
     {
         _frames.Clear();
-        var unit = HasDwarf ? Units.Find(address, withLines: false) : -1;
-        if (unit < 0 && HasDwarf && IsCode(address))
+        var unit = HasDwarf ? Units.Find(address) : -1;
+        if (unit < 0 && HasDwarf && Symbols.TryFindSection(address, out var section, out var sectionStart) && section.IsExecutable)
         {
-            unit = Units.Find(address, withLines: true);
+            unit = Units.FindByLines(address, sectionStart);
         }
 
         if (unit >= 0)

@@ -81,7 +81,7 @@ internal sealed class FrameAnswers : SymAnswers
             places[i] = IsRelocatable ? Place(questions[i]) : questions[i].Address;
         }
 
-        var result = _resolver.Resolve(places, Symbolizer.IsCode);
+        var result = _resolver.Resolve(places);
         var found = 0;
         for (var i = 0; i < places.Length; i++)
         {

@@ -1,5 +1,7 @@
 // Abbreviations: DWARF 5, section 7.5.3. GCC numbers them densely from 1 but writes them in any order; a vmlinux has one table per unit,
 // so a batch over all units reads 5 MB of them, which is why one table object is filled again and again.
+using System.Runtime.CompilerServices;
+
 namespace KTrace.Symbols.Dwarf;
 
 /// <summary>One attribute of an abbreviation.</summary>
@@ -38,6 +40,8 @@ internal sealed class AbbreviationTable
     private AttributeSpecification[] _attributes = new AttributeSpecification[1024];
     private int _attributeCount;
     private Dictionary<ulong, Abbreviation>? _sparse;
+    private readonly int[] _sizes = new int[DwForm.Addrx4 + 1];
+    private int _sizesFor;
     private SectionData? _loaded;
     private (int Offset, int Sizes) _loadedKey;
 
@@ -69,6 +73,16 @@ internal sealed class AbbreviationTable
         if ((uint)offset >= (uint)section.Length)
         {
             throw section.Malformed(offset, $"an abbreviation table outside the section (size 0x{section.Length:x})");
+        }
+
+        if (_sizesFor != sizes)
+        {
+            for (var form = 0; form < _sizes.Length; form++)
+            {
+                _sizes[form] = AttributeForm.FixedSize((ulong)form, addressSize, offsetSize, version);
+            }
+
+            _sizesFor = sizes;
         }
 
         fixed (byte* bytes = section.Span)
@@ -121,7 +135,7 @@ internal sealed class AbbreviationTable
                     constant = Sleb(section, bytes, end, ref position);
                 }
 
-                var formSize = AttributeForm.FixedSize(form, addressSize, offsetSize, version);
+                var formSize = form < (ulong)_sizes.Length ? _sizes[form] : AttributeForm.FixedSize(form, addressSize, offsetSize, version);
                 if (formSize == AttributeForm.Unknown || name > ushort.MaxValue)
                 {
                     throw section.Malformed(start, $"attribute 0x{name:x} of form 0x{form:x}, which DWARF 5 does not define");
@@ -172,6 +186,7 @@ internal sealed class AbbreviationTable
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static unsafe ulong Uleb(SectionData section, byte* bytes, int end, ref int position)
     {
         if (position < end && bytes[position] < 0x80)
@@ -179,6 +194,11 @@ internal sealed class AbbreviationTable
             return bytes[position++];
         }
 
+        return LongUleb(section, bytes, end, ref position);
+    }
+
+    private static unsafe ulong LongUleb(SectionData section, byte* bytes, int end, ref int position)
+    {
         ulong value = 0;
         for (var shift = 0; position < end && shift < 64; shift += 7)
         {

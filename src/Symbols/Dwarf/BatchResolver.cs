@@ -84,9 +84,8 @@ internal sealed class BatchResolver
 
     /// <summary>
     /// Frames for each address. Damage costs the addresses of the damaged unit only: they come out empty.
-    /// <paramref name="isCode"/> says whether an address that no unit claims is worth decoding all line tables for.
     /// </summary>
-    public BatchResult Resolve(ReadOnlySpan<ulong> addresses, Func<ulong, bool> isCode)
+    public BatchResult Resolve(ReadOnlySpan<ulong> addresses)
     {
         var count = addresses.Length;
         var sorted = addresses.ToArray();
@@ -101,13 +100,14 @@ internal sealed class BatchResolver
         var byUnit = new ulong[count];
         var positions = new int[count];
         var found = 0;
+        ulong sectionStart = 0;
         for (var i = 0; i < count; i++)
         {
-            var unit = _index.Find(sorted[i], withLines: false);
-            var byLines = unit < 0 && isCode(sorted[i]);
+            var unit = _index.Find(sorted[i]);
+            var byLines = unit < 0 && _symbols.TryFindSection(sorted[i], out var section, out sectionStart) && section.IsExecutable;
             if (byLines)
             {
-                unit = _index.Find(sorted[i], withLines: true);
+                unit = _index.FindByLines(sorted[i], sectionStart);
             }
 
             if (unit >= 0)

@@ -17,7 +17,8 @@ internal struct LineRow
 /// <summary>The decoded line number program of one unit.</summary>
 internal sealed class LineTable
 {
-    private readonly GrowingArray<LineRow> _rows = new(1024);
+    private LineRow[] _rows = new LineRow[1024];
+    private int _rowCount;
     private readonly GrowingArray<LineSequence> _sequences = new(8);
     private readonly GrowingArray<LineRow> _late = new(0);
     private readonly ushort[] _addressAdvance = new ushort[256];
@@ -39,7 +40,7 @@ internal sealed class LineTable
     /// <summary>Decodes the unit's program; what was there before is forgotten. A unit without one gives an empty table.</summary>
     public unsafe void Load(Unit unit)
     {
-        _rows.Clear();
+        _rowCount = 0;
         _sequences.Clear();
         _late.Clear();
         _isSorted = false;
@@ -52,8 +53,10 @@ internal sealed class LineTable
         PrepareSpecialOpcodes();
         var section = unit.Sections.Line;
         fixed (byte* bytes = section.Span)
+        fixed (ushort* addressAdvance = _addressAdvance)
+        fixed (short* lineAdvance = _lineAdvance)
         {
-            Decode(section, bytes);
+            Decode(section, bytes, addressAdvance, lineAdvance);
         }
     }
 
@@ -137,7 +140,7 @@ internal sealed class LineTable
         }
     }
 
-    private unsafe void Decode(SectionData section, byte* bytes)
+    private unsafe void Decode(SectionData section, byte* bytes, ushort* addressAdvance, short* lineAdvance)
     {
         var p = bytes + Header.ProgramStart;
         var end = bytes + Header.ProgramEnd;
@@ -158,14 +161,14 @@ internal sealed class LineTable
             {
                 if (operations == 1)
                 {
-                    address += _addressAdvance[opcode];
+                    address += addressAdvance[opcode];
                 }
                 else
                 {
                     Advance((ulong)((opcode - opcodeBase) / Header.LineRange), operations, instructionLength, ref address, ref operation);
                 }
 
-                line += _lineAdvance[opcode];
+                line += lineAdvance[opcode];
                 AddRow(address, file, line, discriminator);
                 discriminator = 0;
                 continue;
@@ -247,10 +250,10 @@ internal sealed class LineTable
             }
         }
 
-        if (_rows.Count > _sequenceStart)
+        if (_rowCount > _sequenceStart)
         {
             // No DW_LNE_end_sequence: the last row's extent is unknown, so nothing is said about it.
-            EndSequence(_rows.Last.Address);
+            EndSequence(_rows[_rowCount - 1].Address);
         }
     }
 
@@ -273,13 +276,18 @@ internal sealed class LineTable
     private void AddRow(ulong address, int file, int line, int discriminator)
     {
         var row = new LineRow { Address = address, File = file, Line = line, Discriminator = discriminator };
-        if (_rows.Count == _sequenceStart || address > _rows.Last.Address)
+        if (_rowCount == _sequenceStart || address > _rows[_rowCount - 1].Address)
         {
-            _rows.Add(in row);
+            if (_rowCount == _rows.Length)
+            {
+                Grow();
+            }
+
+            _rows[_rowCount++] = row;
         }
-        else if (address == _rows.Last.Address)
+        else if (address == _rows[_rowCount - 1].Address)
         {
-            _rows.Last = row;
+            _rows[_rowCount - 1] = row;
         }
         else
         {
@@ -294,15 +302,15 @@ internal sealed class LineTable
             MergeLateRows();
         }
 
-        var count = _rows.Count - _sequenceStart;
+        var count = _rowCount - _sequenceStart;
         if (count > 0 && _rows[_sequenceStart].Address < high)
         {
             _sequences.Add(new LineSequence { Low = _rows[_sequenceStart].Address, High = high, First = _sequenceStart, Count = count });
-            _sequenceStart = _rows.Count;
+            _sequenceStart = _rowCount;
         }
         else
         {
-            _rows.Truncate(_sequenceStart);
+            _rowCount = _sequenceStart;
         }
     }
 
@@ -310,7 +318,7 @@ internal sealed class LineTable
     // (binutils' rule, so that both tools say the same).
     private void MergeLateRows()
     {
-        var inOrder = _rows.Count - _sequenceStart;
+        var inOrder = _rowCount - _sequenceStart;
         var count = inOrder + _late.Count;
         var (keys, items) = (new ulong[count], new int[count]);
         for (var i = 0; i < count; i++)
@@ -331,11 +339,23 @@ internal sealed class LineTable
         }
 
         _late.Clear();
-        _rows.Truncate(_sequenceStart);
+        _rowCount = _sequenceStart;
         for (var i = 0; i < kept; i++)
         {
-            _rows.Add(in merged[i]);
+            if (_rowCount == _rows.Length)
+            {
+                Grow();
+            }
+
+            _rows[_rowCount++] = merged[i];
         }
+    }
+
+    private void Grow()
+    {
+        var larger = new LineRow[_rows.Length * 2];
+        Array.Copy(_rows, larger, _rowCount);
+        _rows = larger;
     }
 
     private void SortSequences()

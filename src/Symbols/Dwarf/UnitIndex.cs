@@ -17,20 +17,30 @@ internal sealed class UnitIndex
     public UnitIndex(DwarfSections sections) => _sections = sections;
 
     /// <summary>
-    /// The unit that holds the address, by the offset of its header, or -1. Of several the first in the file.
-    /// <paramref name="withLines"/>: go as far as decoding all line tables (17 MB in a kernel) before saying no.
+    /// The unit that claims the address (.debug_aranges, or its DIE), by the offset of its header, or -1. Of several the first in the file.
     /// </summary>
-    public int Find(ulong address, bool withLines)
+    public int Find(ulong address)
     {
-        for (var level = 0; level < (withLines ? 3 : 2); level++)
+        var unit = GetLevel(0).Find(address);
+        return unit >= 0 ? unit : GetLevel(1).Find(address);
+    }
+
+    /// <summary>
+    /// The unit whose line table may cover an address of code that no unit claims, or -1. What lies in padding between functions belongs to the unit
+    /// of the function before it. Only a section in which no unit claims anything costs decoding all line tables (17 MB in a kernel), once.
+    /// </summary>
+    /// <param name="address">An address of code.</param>
+    /// <param name="sectionStart">Where its section starts.</param>
+    public int FindByLines(ulong address, ulong sectionStart)
+    {
+        var (low, unit) = GetLevel(0).Before(address);
+        var (otherLow, otherUnit) = GetLevel(1).Before(address);
+        if (otherUnit >= 0 && (unit < 0 || otherLow > low))
         {
-            if (GetLevel(level).Find(address) is var unit && unit >= 0)
-            {
-                return unit;
-            }
+            (low, unit) = (otherLow, otherUnit);
         }
 
-        return -1;
+        return unit >= 0 && low >= sectionStart ? unit : GetLevel(2).Find(address);
     }
 
     /// <summary>Offsets of all unit headers, ascending. Damage ends the list, as nothing says where the next unit would be.</summary>
@@ -285,6 +295,9 @@ internal sealed class UnitIndex
 
             return low;
         }
+
+        /// <summary>The range that starts last at or before the address; a unit of -1 when there is none.</summary>
+        public (ulong Low, int Unit) Before(ulong address) => LastAtOrBelow(address) is var i && i >= 0 ? (_lows[i], _units[i]) : (0, -1);
 
         /// <summary>One range of the unit holds all of <paramref name="range"/>.</summary>
         public bool Covers(AddressRange range, int unit)

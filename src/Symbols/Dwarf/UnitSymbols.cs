@@ -38,21 +38,8 @@ internal sealed class UnitSymbols
 
     public Unit Unit { get; }
 
-    public LineTable Lines
-    {
-        get
-        {
-            if (!_hasLines)
-            {
-                _hasLines = true;
-                _linesAreBad = true;
-                _lines.Load(Unit);
-                _linesAreBad = false;
-            }
-
-            return _lines;
-        }
-    }
+    /// <summary>The unit's lines. Call <see cref="TryReadLines"/> before.</summary>
+    public LineTable Lines => _lines;
 
     public FunctionIndex Functions
     {
@@ -66,6 +53,27 @@ internal sealed class UnitSymbols
 
             return _functions;
         }
+    }
+
+    /// <summary>Decodes the unit's line table if it was not yet. False when it is damaged, which costs the lines and not the functions.</summary>
+    public bool TryReadLines()
+    {
+        if (!_hasLines)
+        {
+            _hasLines = true;
+            _linesAreBad = true;
+            try
+            {
+                _lines.Load(Unit);
+                _linesAreBad = false;
+            }
+            catch (MalformedFileException)
+            {
+                // Said by the answer: frames without a source line.
+            }
+        }
+
+        return !_linesAreBad;
     }
 
     /// <summary>Goes to the unit whose header is at <paramref name="offset"/> in .debug_info.</summary>
@@ -97,8 +105,7 @@ internal sealed class UnitSymbols
     {
         var hasFunction = Functions.TryFind(address, out var function);
         LineRow row = default;
-        // A table that could not be read costs the lines, not the functions.
-        var hasLine = !_linesAreBad && Lines.TryFind(address, out row);
+        var hasLine = TryReadLines() && _lines.TryFind(address, out row);
         if (!hasFunction && !hasLine)
         {
             return false;

@@ -27,6 +27,7 @@ public sealed class ElfSymbolTable
     private readonly Lock _lock = new();
     private SymbolAddressIndex? _index;
     private int _lookups;
+    private int _lastSection;
 
     /// <param name="file">A file without .symtab gives an empty table.</param>
     /// <param name="addressOf">
@@ -193,12 +194,20 @@ public sealed class ElfSymbolTable
     /// <summary>The allocated section that holds an address, and where it lies.</summary>
     public bool TryFindSection(ulong address, out ElfSection section, out ulong sectionAddress)
     {
+        // Most questions are about .text, one after the other.
+        var last = _lastSection;
+        if (last > 0 && Holds(last, address))
+        {
+            (section, sectionAddress) = (_sections[last], _sectionAddresses[last]);
+            return true;
+        }
+
         for (var i = 0; i < _sections.Length; i++)
         {
-            section = _sections[i];
-            sectionAddress = _sectionAddresses[i];
-            if (section.IsAllocated && address >= sectionAddress && address - sectionAddress < section.Size)
+            if (Holds(i, address))
             {
+                _lastSection = i;
+                (section, sectionAddress) = (_sections[i], _sectionAddresses[i]);
                 return true;
             }
         }
@@ -329,6 +338,9 @@ public sealed class ElfSymbolTable
                 return false;
         }
     }
+
+    private bool Holds(int section, ulong address) =>
+        address >= _sectionAddresses[section] && address - _sectionAddresses[section] < _sections[section].Size && _sections[section].IsAllocated;
 
     private static bool IsNamed(in RawSymbol raw) =>
         raw.Section != ElfSymbol.SectionUndefined && raw.Type is ElfSymbol.TypeNone or ElfSymbol.TypeObject or ElfSymbol.TypeFunction or TypeIndirectFunction;
