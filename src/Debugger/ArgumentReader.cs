@@ -48,10 +48,10 @@ internal sealed class ArgumentReader(KernelMap map, GuestMemory memory)
 
         parameters = [];
         if (map.Image.Architecture is X86_64 && tracepoint.Offset == 0 && !tracepoint.Symbol.Contains('.')
-            && map.SignatureAt(entry) is { ReturnsInMemory: false } signature)
+            && map.FunctionAt(entry) is { ReturnsStructure: false } function)
         {
             // From the first parameter that takes no single register on, the rest may be anywhere.
-            parameters = [.. signature.Parameters.TakeWhile(p => p.Kind != ParameterKind.Other && p.Size is > 0 and <= 8).Take(map.Image.Architecture.ArgumentRegisters.Length)];
+            parameters = [.. function.Parameters.TakeWhile(p => p.Kind != ValueKind.Other && p.Size is > 0 and <= 8).Take(map.Image.Architecture.ArgumentRegisters.Length)];
         }
 
         _parameters[entry] = parameters;
@@ -66,16 +66,16 @@ internal sealed class ArgumentReader(KernelMap map, GuestMemory memory)
     {
         switch (parameter.Kind)
         {
-            case ParameterKind.Text when value != 0:
+            case ValueKind.Text when value != 0:
                 return await memory.TryReadStringAsync(value, MaximumText, cancellationToken);
-            case ParameterKind.Pointer when value == 0:
+            case ValueKind.Pointer when value == 0:
                 return "NULL";
-            case ParameterKind.Pointer when map.Unwind.IsText(value):
+            case ValueKind.Pointer when map.Unwind.IsText(value):
                 var frame = map.Symbolize(value)[^1];
                 return frame.Offset == 0 ? $"<{frame.Function}>" : null;
-            case ParameterKind.Unsigned when parameter.Size <= 4:
+            case ValueKind.Unsigned when parameter.Size <= 4:
                 return Narrow(value, parameter).ToString(CultureInfo.InvariantCulture);
-            case ParameterKind.Signed:
+            case ValueKind.Signed:
                 var shift = 64 - (parameter.Size * 8);
                 return ((long)(value << shift) >> shift).ToString(CultureInfo.InvariantCulture);
             default:

@@ -61,7 +61,7 @@ internal sealed class CallSites
         function = default;
         try
         {
-            var offset = _symbolizer.HasDwarf ? _symbolizer.Units.Find(address, withLines: false) : -1;
+            var offset = _symbolizer.HasDwarf ? _symbolizer.Units.Find(address) : -1;
             if (offset < 0 || !Load(offset).Functions.TryFind(address, out var piece))
             {
                 return false;

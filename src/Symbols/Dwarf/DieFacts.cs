@@ -33,6 +33,9 @@ internal struct DieFacts
     /// <summary>Bytes, or -1.</summary>
     public long ByteSize;
 
+    /// <summary>DW_AT_encoding of a base type; 0 otherwise.</summary>
+    public int Encoding;
+
     /// <summary>DW_AT_data_member_location in bytes, or of a bit field the byte in which it starts; -1 when there is none (a union's members).</summary>
     public long MemberOffset;
 
@@ -121,6 +124,9 @@ internal struct DieFacts
                 break;
             case DwAt.Declaration:
                 IsDeclaration = reader.ReadNumber(in attribute) != 0;
+                break;
+            case DwAt.Encoding when AttributeForm.IsConstant(attribute.Form):
+                Encoding = (int)Math.Min(reader.ReadNumber(in attribute), int.MaxValue);
                 break;
             case DwAt.ByteSize when AttributeForm.IsConstant(attribute.Form):
                 ByteSize = (long)reader.ReadNumber(in attribute);

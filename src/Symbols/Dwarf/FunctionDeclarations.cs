@@ -19,8 +19,9 @@ internal static class FunctionDeclarations
             isVariadic |= child.Tag == DwTag.UnspecifiedParameters;
             if (child.Tag == DwTag.FormalParameter && DieFacts.TryReadWithOrigin(child.Unit, child.Entry, out var parameter))
             {
+                var (kind, size) = ValueShape.Of(parameter.Unit, parameter.Type);
                 parameters.Add(new FunctionParameter(
-                    parameter.Name.IsNone ? "" : parameter.Unit.Sections.Text(parameter.Name), TypeNames.Describe(parameter.Unit, parameter.Type)));
+                    parameter.Name.IsNone ? "" : parameter.Unit.Sections.Text(parameter.Name), TypeNames.Describe(parameter.Unit, parameter.Type), kind, size));
             }
         }
 
@@ -33,7 +34,10 @@ internal static class FunctionDeclarations
         var name = symbols.Unit.FunctionName(piece.Entry);
         return new FunctionExtent(
             symbols.Unit.Sections.Text(name), piece.FunctionLow, piece.FunctionLow == piece.Low ? piece.High - piece.Low : SizeAt(symbols, piece.FunctionLow),
-            declaration, TypeNames.Describe(symbols.Unit, facts.Type), parameters.ToImmutable(), isVariadic);
+            declaration, TypeNames.Describe(symbols.Unit, facts.Type), parameters.ToImmutable(), isVariadic)
+        {
+            ReturnsStructure = facts.Type >= 0 && ValueShape.Of(symbols.Unit, facts.Type).Kind == ValueKind.Other,
+        };
     }
 
     private static ulong SizeAt(UnitSymbols symbols, ulong low) =>

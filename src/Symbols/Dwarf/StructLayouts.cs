@@ -1,11 +1,13 @@
 // Offsets of structure members: DWARF 5, section 5.7.6. For kernels without .BTF: a unit that uses a structure has its whole layout, so one unit is
 // read when the caller names a function that uses it, and only otherwise all of them.
+using System.Globalization;
 using System.Text;
+using KTrace.Symbols.Types;
 
 namespace KTrace.Symbols.Dwarf;
 
 /// <summary>Where members lie in structures, by name. Thread-safe.</summary>
-public sealed class StructLayouts
+public sealed class StructLayouts : IStructLayouts
 {
     private const int MaximumMembers = 4096;
     private const int MaximumDepth = 16;
@@ -19,6 +21,42 @@ public sealed class StructLayouts
     private readonly Dictionary<(string Structure, string Member), (int Offset, int Size)?> _known = [];
 
     public StructLayouts(Symbolizer symbolizer) => _symbolizer = symbolizer;
+
+    /// <summary>
+    /// Names of functions whose source files use a structure that KTrace asks for: their unit is read first, which makes the difference between
+    /// milliseconds and seconds. Others are found by reading unit after unit.
+    /// </summary>
+    private static readonly Dictionary<string, string[]> Hints = new(StringComparer.Ordinal)
+    {
+        ["task_struct"] = ["wake_up_process", "schedule"],
+        ["module"] = ["do_init_module", "load_module"],
+        ["module_sect_attrs"] = ["mod_sysfs_setup", "do_init_module"],
+        ["module_sect_attr"] = ["mod_sysfs_setup", "do_init_module"],
+        ["bin_attribute"] = ["mod_sysfs_setup", "do_init_module"],
+        ["pcpu_hot"] = ["schedule", "wake_up_process"],
+    };
+
+    public bool TryFindMember(string structName, string memberPath, out MemberLocation location)
+    {
+        var found = TryFindMember(structName, memberPath, HintFor(structName), out var offset, out var size);
+        location = new MemberLocation(offset, Math.Max(0, size), 0, 0, 0);
+        return found;
+    }
+
+    public bool TryGetSize(string structName, out int size) => TryFindMember(structName, "", HintFor(structName), out _, out size) && size >= 0;
+
+    private ulong HintFor(string structName)
+    {
+        foreach (var function in Hints.GetValueOrDefault(structName) ?? [])
+        {
+            if (_symbolizer.Symbols.Find(function) is [var match, ..])
+            {
+                return match.Symbol.Value;
+            }
+        }
+
+        return 0;
+    }
 
     /// <summary>
     /// Offset and size in bytes of a member (a path such as <c>core_layout.base</c> may be given; members of anonymous structures count as
@@ -97,7 +135,8 @@ public sealed class StructLayouts
             var left = MaximumStructures;
             foreach (var step in memberName.Split('.'))
             {
-                if (!TryFindIn(structure, step, 0, ref left, out var member, out var memberOffset))
+                var bracket = step.IndexOf('[');
+                if (!TryFindIn(structure, bracket < 0 ? step : step[..bracket], 0, ref left, out var member, out var memberOffset))
                 {
                     return null;
                 }
@@ -106,6 +145,11 @@ public sealed class StructLayouts
                 if (!TryStrip(member.Unit, member.Type, out structure))
                 {
                     return (Clamp(at), -1);
+                }
+
+                if (bracket >= 0 && !TryIndex(ref structure, step.AsSpan(bracket), ref at))
+                {
+                    return null;
                 }
             }
 
@@ -116,6 +160,21 @@ public sealed class StructLayouts
             // Costs this unit's structures.
             return null;
         }
+    }
+
+    /// <summary>Goes on from an array to one of its elements: <c>[2]</c>.</summary>
+    private static bool TryIndex(ref DieFacts array, ReadOnlySpan<char> index, ref long at)
+    {
+        if (array.Tag != DwTag.ArrayType || index is not ['[', .. var digits, ']']
+            || !int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            || !TryStrip(array.Unit, array.Type, out var element) || SizeOf(in element, 0) is not (>= 0 and var size))
+        {
+            return false;
+        }
+
+        at += size * number;
+        array = element;
+        return true;
     }
 
     private static unsafe int FindStructure(Unit unit, ReadOnlySpan<byte> name)

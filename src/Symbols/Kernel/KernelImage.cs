@@ -137,7 +137,7 @@ public sealed class KernelImage
             return new BtfStructLayouts(btf);
         }
 
-        return new StructLayouts(File);
+        return new StructLayouts(Symbolizer);
     }
 
     private string? ReadBanner()

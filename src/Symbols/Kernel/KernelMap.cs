@@ -93,19 +93,12 @@ public sealed class KernelMap
         return frames;
     }
 
-    /// <summary>Parameters of the function that begins at a run-time address; null when DWARF has none, or is damaged there.</summary>
-    public FunctionSignature? SignatureAt(ulong entry)
+    /// <summary>The function that begins at a run-time address, as DWARF declares it; null when DWARF has none there.</summary>
+    public FunctionExtent? FunctionAt(ulong entry)
     {
         var module = ModuleAt(entry);
-        var symbolizer = module is null ? Image.Symbolizer : module.Symbolizer;
-        try
-        {
-            return symbolizer is null ? null : new FunctionSignatures(symbolizer.Sections, symbolizer.Units).TryFind(module is null ? ToLinkTime(entry) : entry);
-        }
-        catch (MalformedFileException)
-        {
-            return null;
-        }
+        var address = module is null ? ToLinkTime(entry) : entry;
+        return (module is null ? Image.Symbolizer : module.Symbolizer)?.FindFunctionAt(address) is { } function && function.LowPc == address ? function : null;
     }
 
     /// <summary>
