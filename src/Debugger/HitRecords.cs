@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Symbols;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 using KTrace.Tracing;
@@ -85,7 +86,14 @@ internal sealed class HitRecords(KernelMap map)
             return frames;
         }
 
-        frames = [.. map.Symbolize(frame.LookupAddress).Select(f => TraceFrame.From(f, f.IsInline ? null : frame.Rule))];
+        IEnumerable<Frame> named = map.Symbolize(frame.LookupAddress);
+        if (frame.Rule == UnwindRule.Registers)
+        {
+            // At the very first instruction of an inlined block its function is about to be entered, and has not been: gdb does not show it either.
+            named = named.SkipWhile(f => f.IsInline && f.Offset == 0);
+        }
+
+        frames = [.. named.Select(f => TraceFrame.From(f, f.IsInline ? null : frame.Rule))];
         if (_frames.Count >= MaximumKept)
         {
             _frames.Clear();

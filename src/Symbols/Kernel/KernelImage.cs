@@ -15,6 +15,7 @@ public sealed class KernelImage
     private const int MaximumBanner = 512;
 
     private readonly Lazy<IStructLayouts> _layouts;
+    private readonly Lazy<ImmutableArray<string>> _sourceRoots;
 
     private KernelImage(ElfFile file, Architecture architecture)
     {
@@ -26,6 +27,7 @@ public sealed class KernelImage
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
         _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
 
     public ElfFile File { get; }
@@ -95,6 +97,23 @@ public sealed class KernelImage
         return new KernelImage(file, architecture);
     }
 
+    /// <summary>
+    /// A source file as the kernel's developers name it: without the folder in which the kernel was built. Line tables have that folder for assembly,
+    /// and for everything when the kernel was built in a folder of its own (make O=…).
+    /// </summary>
+    public string ShortPath(string file)
+    {
+        foreach (var root in _sourceRoots.Value)
+        {
+            if (file.StartsWith(root, StringComparison.Ordinal))
+            {
+                return file[root.Length..];
+            }
+        }
+
+        return file;
+    }
+
     /// <summary>The first symbol of that name.</summary>
     public bool TryFindSymbol(string name, out ElfSymbol symbol)
     {
@@ -129,6 +148,23 @@ public sealed class KernelImage
 
     private SymbolStart? SymbolStartAt(ulong address) =>
         Symbols.TryFindNearest(address, out ElfSymbol symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null;
+
+    /// <summary>Files whose place in the source tree is known tell where the tree was: one of C, one of assembly.</summary>
+    private ImmutableArray<string> FindSourceRoots()
+    {
+        var roots = ImmutableArray.CreateBuilder<string>();
+        foreach (var (function, place) in ((string, string)[])
+            [("start_kernel", "init/main.c"), ("startup_64", "arch/x86/kernel/head_64.S"), ("startup_32", "arch/x86/kernel/head_32.S"), ("startup_32_smp", "arch/x86/kernel/head_32.S")])
+        {
+            if (TryFindSymbol(function, out var symbol) && Symbolizer.Symbolize(symbol.Value)[^1].Source?.File is { } file
+                && file.StartsWith('/') && file.EndsWith("/" + place, StringComparison.Ordinal))
+            {
+                roots.Add(file[..^place.Length]);
+            }
+        }
+
+        return [.. roots.Distinct()];
+    }
 
     private IStructLayouts OpenLayouts()
     {

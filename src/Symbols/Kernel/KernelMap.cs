@@ -83,7 +83,7 @@ public sealed class KernelMap
             return frames;
         }
 
-        frames = Look(address);
+        frames = Shorten(Look(address));
         if (_frames.Count >= MaximumCached)
         {
             _frames.Clear();
@@ -151,6 +151,16 @@ public sealed class KernelMap
     {
         var names = Symbolize(call.LookupAddress);
         return new TailCallFrame(call.ReturnAddress, [.. names.SkipLast(1), names[^1] with { IsTailCall = true }]);
+    }
+
+    private IReadOnlyList<Frame> Shorten(IReadOnlyList<Frame> frames)
+    {
+        if (!frames.Any(f => f.Source?.File.StartsWith('/') == true))
+        {
+            return frames;
+        }
+
+        return [.. frames.Select(f => f.Source is { } source ? f with { Source = source with { File = Image.ShortPath(source.File) } } : f)];
     }
 
     private IReadOnlyList<Frame> Look(ulong address)
