@@ -13,7 +13,7 @@ internal sealed class KernelCalls(KernelMap map)
 
     private readonly CallSites _kernel = new(map.Image.Symbolizer);
     private readonly Dictionary<Symbolizer, CallSites> _modules = [];
-    private readonly Dictionary<(ElfSymbolTable, string), ulong?> _names = [];
+    private readonly Dictionary<ElfSymbolTable, Dictionary<string, ulong>> _globals = [];
     private readonly Dictionary<ulong, ulong?> _called = [];
     private readonly Dictionary<(ulong Called, ulong Entered), IReadOnlyList<TailCall>> _chains = [];
 
@@ -21,7 +21,11 @@ internal sealed class KernelCalls(KernelMap map)
     public void Forget()
     {
         _modules.Clear();
-        _names.Clear();
+        foreach (var table in _globals.Keys.Where(table => table != map.Image.Symbols).ToArray())
+        {
+            _globals.Remove(table);
+        }
+
         _called.Clear();
         _chains.Clear();
     }
@@ -133,35 +137,33 @@ internal sealed class KernelCalls(KernelMap map)
 
     private ulong? FindGlobal(ElfSymbolTable own, string name)
     {
-        if (_names.TryGetValue((own, name), out var known))
+        if (GlobalIn(own, name) is { } found)
         {
-            return known;
+            return found;
         }
 
-        var found = GlobalIn(own, name);
-        if (found is null && own != map.Image.Symbols)
-        {
-            found = GlobalIn(map.Image.Symbols, name);
-            foreach (var module in map.Modules)
-            {
-                found ??= module.Symbols is null ? null : GlobalIn(module.Symbols, name);
-            }
-        }
-
-        return Bound(_names)[(own, name)] = found;
+        return own == map.Image.Symbols
+            ? null
+            : GlobalIn(map.Image.Symbols, name)
+                ?? map.Modules.Select(module => module.Symbols is null ? null : GlobalIn(module.Symbols, name)).FirstOrDefault(at => at is not null);
     }
 
     private ulong? GlobalIn(ElfSymbolTable symbols, string name)
     {
-        foreach (var match in symbols.Find(name))
+        if (!_globals.TryGetValue(symbols, out var globals))
         {
-            if (match.Symbol.Binding != ElfSymbol.BindingLocal)
+            // One function may jump to hundreds (x64_sys_call: to every system call), and each look-up would read the whole table.
+            _globals.Add(symbols, globals = new Dictionary<string, ulong>(StringComparer.Ordinal));
+            for (var i = 1; i < symbols.Count; i++)
             {
-                return symbols == map.Image.Symbols ? map.ToRunTime(match.Symbol.Value) : match.Symbol.Value;
+                if (symbols.At(i) is var raw && raw.Binding != ElfSymbol.BindingLocal && symbols.IsCandidate(in raw))
+                {
+                    globals.TryAdd(symbols.NameOf(raw.NameOffset), raw.Value);
+                }
             }
         }
 
-        return null;
+        return !globals.TryGetValue(name, out var value) ? null : symbols == map.Image.Symbols ? map.ToRunTime(value) : value;
     }
 
     private Part At(ulong address)
