@@ -33,12 +33,12 @@ internal struct NearestSymbol
             return;
         }
 
-        if (_nearest == 0 || raw.Value > _nearestRaw.Value || (raw.Value == _nearestRaw.Value && IsBetter(in raw, in _nearestRaw)))
+        if (_nearest == 0 || raw.Value > _nearestRaw.Value || (raw.Value == _nearestRaw.Value && IsBetter(index, in raw, _nearest, in _nearestRaw)))
         {
             (_nearest, _nearestRaw) = (index, raw);
         }
 
-        if (holds && (_holder == 0 || raw.Value > _holderRaw.Value || (raw.Value == _holderRaw.Value && IsBetter(in raw, in _holderRaw))))
+        if (holds && (_holder == 0 || raw.Value > _holderRaw.Value || (raw.Value == _holderRaw.Value && IsBetter(index, in raw, _holder, in _holderRaw))))
         {
             (_holder, _holderRaw) = (index, raw);
         }
@@ -51,7 +51,7 @@ internal struct NearestSymbol
         return name.StartsWith("__pfx_"u8) || name.StartsWith("__cfi_"u8);
     }
 
-    private readonly bool IsBetter(in RawSymbol candidate, in RawSymbol than)
+    private readonly bool IsBetter(int candidateIndex, in RawSymbol candidate, int thanIndex, in RawSymbol than)
     {
         var (a, b) = (Reach(in candidate), Reach(in than));
         if (a != b)
@@ -69,7 +69,8 @@ internal struct NearestSymbol
             return Rank(candidate.Binding) > Rank(than.Binding);
         }
 
-        return Underscores(_table.NameBytes(candidate.NameOffset)) < Underscores(_table.NameBytes(than.NameOffset));
+        var (mine, other) = (Underscores(_table.NameBytes(candidate.NameOffset)), Underscores(_table.NameBytes(than.NameOffset)));
+        return mine != other ? mine < other : candidateIndex < thanIndex;
     }
 
     // Holds the address; says nothing of its size; ended before the address.
