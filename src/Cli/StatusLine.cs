@@ -16,12 +16,21 @@ internal sealed class StatusLine : IDisposable
     private readonly Lock _lock = new();
     private bool _shown;
 
-    /// <summary>Shows <paramref name="text"/> (already free of control characters), at most ten times a second.</summary>
+    /// <summary>
+    /// Shows <paramref name="text"/> (already free of control characters), at most ten times a second on a terminal; elsewhere every ten seconds at most, and not
+    /// before the first ten are over: what is quickly done needs no progress in a log.
+    /// </summary>
     public void Show(string text, bool now = false)
     {
         lock (_lock)
         {
             var interval = _terminal ? TerminalInterval : PipeInterval;
+            if (!now && !_terminal && !_sinceLast.IsRunning)
+            {
+                _sinceLast.Start();
+                return;
+            }
+
             if (!now && _sinceLast.IsRunning && _sinceLast.Elapsed < interval)
             {
                 return;

@@ -10,8 +10,14 @@ namespace KTrace.Tracing;
 public sealed record TraceStatistics(
     long Hits, double? Seconds, ImmutableArray<(TraceTracepoint Tracepoint, long Hits)> Tracepoints, int Paths)
 {
-    /// <summary>Null when the recording's duration is not known, or is nothing.</summary>
-    public double? HitsPerSecond => Seconds > 0 ? Hits / Seconds : null;
+    /// <summary>Wall-clock seconds from the first hit to the last, or null when the recording did not say.</summary>
+    public double? ActiveSeconds { get; init; }
+
+    /// <summary>
+    /// From the first hit to the last, so that the boot before them does not count; over the whole recording where that is not known. Null when neither is, or
+    /// is nothing.
+    /// </summary>
+    public double? HitsPerSecond => ActiveSeconds > 0 && Hits > 1 ? (Hits - 1) / ActiveSeconds : Seconds > 0 ? Hits / Seconds : null;
 
     /// <summary>Counts the hits that the trace holds (see <see cref="Trace.Load(string, HitFilter?, bool)"/> for filters).</summary>
     public static TraceStatistics Of(Trace trace)
@@ -23,6 +29,9 @@ public sealed record TraceStatistics(
             trace.Hits.Count,
             trace.End?.Seconds,
             [.. trace.Tracepoints.All.Select(tracepoint => (tracepoint, (long)counts.GetValueOrDefault(tracepoint.Id)))],
-            paths.Select(frames.TextOf).Distinct().Count());
+            paths.Select(frames.TextOf).Distinct().Count())
+        {
+            ActiveSeconds = trace.End?.ActiveSeconds,
+        };
     }
 }

@@ -11,19 +11,20 @@ namespace KTrace.Cli.Sessions;
 /// <summary>What a person sees while a boot is prepared and recorded: one line on stderr, and the notes that stay.</summary>
 internal sealed class RecordingStatus : IBootProgress, ITargetProgress, IRecordingProgress, IDisposable
 {
-    private readonly StatusLine _line = new();
+    private readonly StatusLine _line;
+    private readonly BootProgressLine _preparation;
     private readonly Stopwatch _elapsed = new();
     private QemuProcess? _qemu;
     private Timer? _tick;
     private long _hits;
 
-    public void Report(BootProgress progress)
+    public RecordingStatus()
     {
-        var amount = progress.Total is > 0 and { } total
-            ? string.Create(CultureInfo.InvariantCulture, $"  {Bar((double)progress.Done / total)} {progress.Done / 1e6:0} of {total / 1e6:0} MB")
-            : progress.Done > 0 ? string.Create(CultureInfo.InvariantCulture, $"  {progress.Done / 1e6:0} MB") : "";
-        _line.Show(TerminalText.Sanitize(progress.Message) + amount, now: progress.Done == progress.Total);
+        _line = new StatusLine();
+        _preparation = new BootProgressLine(_line);
     }
+
+    public void Report(BootProgress progress) => _preparation.Report(progress);
 
     /// <summary>QEMU runs: from now on the line moves by itself.</summary>
     public void Booting(QemuProcess qemu)
@@ -53,12 +54,5 @@ internal sealed class RecordingStatus : IBootProgress, ITargetProgress, IRecordi
         var hits = Interlocked.Read(ref _hits);
         _line.Show(string.Create(
             CultureInfo.InvariantCulture, $"{hits} hit{(hits == 1 ? "" : "s")}  {_elapsed.Elapsed.TotalSeconds:0.0} s  {TerminalText.Sanitize(_qemu?.Console.LastLine ?? "")}"));
-    }
-
-    private static string Bar(double fraction)
-    {
-        const int cells = 20;
-        var full = (int)Math.Clamp(Math.Round(fraction * cells), 0, cells);
-        return "[" + new string('#', full) + new string('.', cells - full) + "]";
     }
 }

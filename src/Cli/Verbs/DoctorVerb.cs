@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using KTrace.Boot;
+using KTrace.Tui.Views;
 using KTrace.Boot.Kernels;
 
 namespace KTrace.Cli.Verbs;
@@ -26,7 +27,7 @@ internal static class DoctorVerb
         {
             fix, json,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(async output =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(async output =>
         {
             var store = new KernelStore();
             if (result.GetValue(fix))
@@ -54,10 +55,10 @@ internal static class DoctorVerb
                 {
                     var mark = check.Level switch { HealthLevel.Fine => "ok     ", HealthLevel.Note => "note   ",
                         _ => "missing" };
-                    Console.WriteLine($"{mark}  {check.Name.PadRight(width)}  {BootOutput.Clean(check.Finding)}");
+                    Console.WriteLine($"{mark}  {check.Name.PadRight(width)}  {TerminalText.Sanitize(check.Finding)}");
                     if (check.Remedy is not null)
                     {
-                        Console.WriteLine($"{new string(' ', 9 + width)}  {BootOutput.Clean(check.Remedy)}");
+                        Console.WriteLine($"{new string(' ', 9 + width)}  {TerminalText.Sanitize(check.Remedy)}");
                     }
                 }
             }

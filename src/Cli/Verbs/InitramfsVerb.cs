@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using KTrace.Boot;
+using KTrace.Tui.Views;
 using KTrace.Boot.Images;
 using KTrace.Boot.Kernels;
 using KTrace.Boot.Scenarios;
@@ -52,7 +53,7 @@ internal static class InitramfsVerb
         {
             scenario, kernel, tree, modules, steps, init, add, busybox, output, json,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(async progress =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(async progress =>
         {
             var store = new KernelStore();
             var described = result.GetValue(scenario) is { } path ? ScenarioReader.ReadFile(path) : new Scenario();
@@ -89,7 +90,7 @@ internal static class InitramfsVerb
             }
             else
             {
-                Console.WriteLine($"{built.Path}  {BootOutput.Size(built.Size)}");
+                Console.WriteLine($"{built.Path}  {BootProgressLine.Bytes(built.Size)}");
                 Console.WriteLine($"  sha256   {built.Sha256}");
                 Console.WriteLine($"  modules  {(built.Modules.IsEmpty ? "none" : string.Join(", ", built.Modules))}");
             }
@@ -114,13 +115,13 @@ internal static class InitramfsVerb
         {
             file, json,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(_ =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(_ =>
         {
             var (entries, parts) = InitramfsFile.List(result.GetRequiredValue(file), cancellationToken);
             using var output = new StreamWriter(Console.OpenStandardOutput()) { NewLine = "\n" };
             foreach (var entry in entries)
             {
-                output.WriteLine(result.GetValue(json) ? ToJson(entry) : BootOutput.Clean(entry.ToListLine()));
+                output.WriteLine(result.GetValue(json) ? ToJson(entry) : TerminalText.Sanitize(entry.ToListLine()));
             }
 
             output.Flush();
@@ -152,7 +153,7 @@ internal static class InitramfsVerb
         {
             file, folder,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(_ =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(_ =>
         {
             var count = CpioFolder.Extract(result.GetRequiredValue(file), result.GetRequiredValue(folder), cancellationToken);
             Console.WriteLine($"{count} entries in {result.GetRequiredValue(folder)}");
@@ -176,12 +177,12 @@ internal static class InitramfsVerb
         {
             folder, output,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(async _ =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(async _ =>
         {
             var archive = CpioFolder.Pack(result.GetRequiredValue(folder));
             var built = await Initramfs.WriteAsync(archive, result.GetRequiredValue(output), cancellationToken: cancellationToken)
                 .ConfigureAwait(false);
-            Console.WriteLine($"{built.Path}  {archive.Count} entries, {BootOutput.Size(built.Size)}");
+            Console.WriteLine($"{built.Path}  {archive.Count} entries, {BootProgressLine.Bytes(built.Size)}");
             Console.WriteLine($"  sha256   {built.Sha256}");
             return 0;
         }));

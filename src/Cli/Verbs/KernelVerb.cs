@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using KTrace.Boot;
+using KTrace.Tui.Views;
 using KTrace.Boot.Kernels;
 
 namespace KTrace.Cli.Verbs;
@@ -35,7 +36,7 @@ internal static class KernelVerb
         {
             name, modules, json,
         };
-        command.SetAction((result, cancellationToken) => BootOutput.RunAsync(async output =>
+        command.SetAction((result, cancellationToken) => BootProgressLine.RunAsync(async output =>
         {
             var store = new KernelStore();
             var missing = Programs.Missing(ProgramUse.Fetch);
@@ -78,7 +79,7 @@ internal static class KernelVerb
         {
             json,
         };
-        command.SetAction(result => BootOutput.RunAsync(_ =>
+        command.SetAction(result => BootProgressLine.RunAsync(_ =>
         {
             var kernels = new KernelStore().List();
             if (result.GetValue(json))
@@ -106,7 +107,7 @@ internal static class KernelVerb
                     var modules = kernel.ModulesDirectory is null ? "-" : kernel.CachedModules.Count > 0
                         ? $"{kernel.CachedModules.Count} with debug symbols" : "yes";
                     Console.WriteLine(
-                        $"{BootOutput.Clean(kernel.Release).PadRight(width)}  {(kernel.Origin == KernelOrigin.Cache ? "cache " : "system")}  "
+                        $"{TerminalText.Sanitize(kernel.Release).PadRight(width)}  {(kernel.Origin == KernelOrigin.Cache ? "cache " : "system")}  "
                         + $"{(kernel.Image is null ? "-    " : "yes  ")}  {(kernel.Vmlinux is null ? "-      " : "yes    ")}  {modules}");
                 }
             }

@@ -24,7 +24,7 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
             : "unknown: the trace has no end record");
         if (statistics.HitsPerSecond is { } rate)
         {
-            yield return Line("rate", string.Create(CultureInfo.InvariantCulture, $"{rate:0.0} hits/s"));
+            yield return Line("rate", string.Create(CultureInfo.InvariantCulture, $"{rate:0.0} hits/s{(statistics.ActiveSeconds > 0 ? ", first to last hit" : "")}"));
         }
 
         foreach ((TraceTracepoint tracepoint, long hits) in statistics.Tracepoints)
