@@ -88,7 +88,7 @@ internal sealed class HitCapture
 
         var word = _map.Image.Architecture.WordSize;
         var pointer = new byte[8];
-        var (pid, comm) = (new byte[4], new byte[_tasks?.CommLength ?? 0]);
+        var members = new byte[_tasks?.MembersLength ?? 0];
         var pointerAddress = _tasks?.PointerAddress(registers);
         var taskIndex = commands.Count;
         var guess = _lastTask.GetValueOrDefault(cpu);
@@ -97,7 +97,7 @@ internal sealed class HitCapture
             commands.Add(new ReadMemory(at, pointer.AsMemory(0, word)));
             if (guess != 0)
             {
-                AddTask(commands, guess, pid, comm);
+                commands.Add(new ReadMemory(guess + (ulong)_tasks!.MembersStart, members));
             }
         }
 
@@ -125,31 +125,25 @@ internal sealed class HitCapture
 
         if (task == guess)
         {
-            return _outcomes[taskIndex + 1].IsOk && _outcomes[taskIndex + 2].IsOk ? Describe(pid, comm) : null;
+            return _outcomes[taskIndex + 1].IsOk ? Describe(members) : null;
         }
 
-        commands.Clear();
-        AddTask(commands, task, pid, comm);
-        await _client.SendBatchAsync(commands.ToArray(), _outcomes, cancellationToken);
-        if (!_outcomes[0].IsOk || !_outcomes[1].IsOk)
+        var read = await _client.ReadMemoryAsync(task + (ulong)_tasks!.MembersStart, members, cancellationToken);
+        if (!read.IsComplete)
         {
             return null;
         }
 
         _lastTask[cpu] = task;
-        return Describe(pid, comm);
+        return Describe(members);
     }
 
-    private void AddTask(List<RspCommand> commands, ulong task, byte[] pid, byte[] comm)
+    private (int Pid, string Comm) Describe(byte[] members)
     {
-        commands.Add(new ReadMemory(task + (ulong)_tasks!.Pid, pid));
-        commands.Add(new ReadMemory(task + (ulong)_tasks.Comm, comm));
-    }
-
-    private static (int Pid, string Comm) Describe(byte[] pid, byte[] comm)
-    {
-        var end = comm.AsSpan().IndexOf((byte)0);
-        return (BinaryPrimitives.ReadInt32LittleEndian(pid), Encoding.UTF8.GetString(end < 0 ? comm : comm.AsSpan(0, end)));
+        var pid = BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(_tasks!.Pid - _tasks.MembersStart));
+        var comm = members.AsSpan(_tasks.Comm - _tasks.MembersStart, _tasks.CommLength);
+        var end = comm.IndexOf((byte)0);
+        return (pid, Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]));
     }
 
     private async ValueTask<UnwindResult> UnwindAsync(RegisterSet registers, CancellationToken cancellationToken)

@@ -53,14 +53,12 @@ public sealed class Recorder
     private readonly RecorderLimits _limits;
     private readonly IRecordingProgress? _progress;
     private readonly RegisterDescription _pc;
-    private readonly ConsoleMatcher? _until;
     private readonly RspCommand[] _skip = new RspCommand[2];
     private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
     private TraceClock? _clock;
     private long _hits;
     private double _firstHit;
     private double _lastHit;
-    private RecordingEnd? _end;
 
     /// <param name="console">Bytes of the guest's serial console, as they come; completes when there will be no more.</param>
     /// <param name="writer">Its header is already written.</param>
@@ -79,7 +77,6 @@ public sealed class Recorder
         _console = console;
         _limits = limits;
         _progress = progress;
-        _until = limits.Until is null ? null : new ConsoleMatcher(limits.Until);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -98,30 +95,34 @@ public sealed class Recorder
             limit.CancelAfter(timeout);
         }
 
+        var console = new ConsoleRecording(_console, _writer, _limits.Until, () => _clock, limit.Cancel);
+        console.Start();
+        RecordingEnd end;
         try
         {
             await ArmAsync(limit.Token);
-            await LoopAsync(elapsed, limit.Token);
+            end = await LoopAsync(elapsed, limit.Token);
         }
         catch (OperationCanceledException)
         {
-            _end = cancellationToken.IsCancellationRequested ? RecordingEnd.Interrupted : RecordingEnd.Timeout;
+            end = console.Seen ? RecordingEnd.ConsoleText : cancellationToken.IsCancellationRequested ? RecordingEnd.Interrupted : RecordingEnd.Timeout;
         }
         catch (Exception e) when (e is RspException or TargetException)
         {
-            DrainConsole();
+            await console.FinishAsync(LastWords);
             WriteEnd("error: " + e.Message, elapsed);
             throw;
         }
 
-        if (_end == RecordingEnd.GuestEnded)
+        await console.FinishAsync(end == RecordingEnd.GuestEnded ? LastWords : TimeSpan.Zero);
+        if (console.Seen && end == RecordingEnd.GuestEnded)
         {
-            await DrainLastConsoleAsync();
+            // It was among the last words.
+            end = RecordingEnd.ConsoleText;
         }
 
-        DrainConsole();
-        WriteEnd(_end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(_end!.Value), elapsed);
-        return new RecordingResult(_end.Value, _hits, elapsed.Elapsed.TotalSeconds);
+        WriteEnd(end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(end), elapsed);
+        return new RecordingResult(end, _hits, elapsed.Elapsed.TotalSeconds);
     }
 
     private async Task ArmAsync(CancellationToken cancellationToken)
@@ -142,48 +143,23 @@ public sealed class Recorder
         }
     }
 
-    private async Task LoopAsync(Stopwatch elapsed, CancellationToken cancellationToken)
+    /// <summary>
+    /// From stop to stop, until the guest ends or there are hits enough. Everything that waits here waits for the stub alone, so that a stop is
+    /// answered by the very thread that waited for it (docs/rsp.md): a thread switch costs more than the rest of a hit.
+    /// </summary>
+    private async Task<RecordingEnd> LoopAsync(Stopwatch elapsed, CancellationToken cancellationToken)
     {
         await _target.Client.ContinueAsync(cancellationToken);
-        Task<bool>? consoleReady = null;
-        var stopped = _target.Client.WaitForStopAsync(cancellationToken).AsTask();
-        while (true)
+        while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
         {
-            if (!stopped.IsCompleted)
+            await OnStopAsync(stop, elapsed, cancellationToken);
+            if (_hits == _limits.MaximumHits)
             {
-                consoleReady ??= _console.WaitToReadAsync(cancellationToken).AsTask();
-                var closed = consoleReady is { IsCompletedSuccessfully: true, Result: false };
-                await Task.WhenAny(stopped, closed ? stopped : consoleReady);
-            }
-
-            if (consoleReady is { IsCompleted: true } && !(consoleReady.IsCompletedSuccessfully && !consoleReady.Result))
-            {
-                await consoleReady;
-                consoleReady = null;
-                DrainConsole();
-            }
-
-            if (_end is null && stopped.IsCompleted)
-            {
-                if (await stopped is not StopReply.Stopped stop)
-                {
-                    _end = RecordingEnd.GuestEnded;
-                }
-                else
-                {
-                    await OnStopAsync(stop, elapsed, cancellationToken);
-                    if (_end is null)
-                    {
-                        stopped = _target.Client.WaitForStopAsync(cancellationToken).AsTask();
-                    }
-                }
-            }
-
-            if (_end is not null)
-            {
-                return;
+                return RecordingEnd.HitLimit;
             }
         }
+
+        return RecordingEnd.GuestEnded;
     }
 
     /// <summary>One stop: take what needs the guest to stand still, let it go, then name and write while it runs.</summary>
@@ -213,7 +189,6 @@ public sealed class Recorder
             _progress?.Hit(hit);
             if (_hits == _limits.MaximumHits)
             {
-                _end = RecordingEnd.HitLimit;
                 return;
             }
         }
@@ -269,35 +244,6 @@ public sealed class Recorder
         foreach (var tracepoint in missing)
         {
             Warn($"module {module.Name} has no function '{tracepoint.Symbol}'");
-        }
-    }
-
-    private void DrainConsole()
-    {
-        while (_console.TryRead(out var bytes))
-        {
-            _writer.WriteConsole(bytes.Span, _clock);
-            if (_until is not null && _until.Feed(bytes.Span))
-            {
-                _end ??= RecordingEnd.ConsoleText;
-            }
-        }
-    }
-
-    /// <summary>The guest has ended; what it said last may still be on its way.</summary>
-    private async Task DrainLastConsoleAsync()
-    {
-        using var patience = new CancellationTokenSource(LastWords);
-        try
-        {
-            while (await _console.WaitToReadAsync(patience.Token))
-            {
-                DrainConsole();
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // Nobody closed the console: what came is written.
         }
     }
 

@@ -10,6 +10,9 @@ namespace KTrace.Debugger;
 /// <summary>Where the current task's pointer and its members are.</summary>
 internal sealed class TaskLocator
 {
+    // Half a packet of QEMU's. The members are some 600 bytes apart in kernels of 4.14 to 6.12.
+    private const int MaximumDistance = 1024;
+
     private readonly Architecture _architecture;
     private readonly ulong _perCpuOffset;
 
@@ -31,11 +34,24 @@ internal sealed class TaskLocator
     /// <summary>TASK_COMM_LEN.</summary>
     public int CommLength { get; }
 
+    /// <summary>
+    /// Both members lie between here … (offset in task_struct). They are read as one: a request costs the stub more than the few hundred bytes between them.
+    /// </summary>
+    public int MembersStart => Math.Min(Pid, Comm);
+
+    /// <summary>… and so many bytes further.</summary>
+    public int MembersLength => Math.Max(Pid + 4, Comm + CommLength) - MembersStart;
+
     /// <summary>Null when the kernel's symbols or types do not tell.</summary>
     public static TaskLocator? Find(KernelMap map)
     {
         var image = map.Image;
         if (!image.Layouts.TryFindMember("task_struct", "pid", out var pid) || !image.Layouts.TryFindMember("task_struct", "comm", out var comm))
+        {
+            return null;
+        }
+
+        if (Math.Max(pid.ByteOffset, comm.ByteOffset) - Math.Min(pid.ByteOffset, comm.ByteOffset) > MaximumDistance)
         {
             return null;
         }
