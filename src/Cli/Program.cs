@@ -26,7 +26,14 @@ var root = new RootCommand(
     """);
 foreach (var entry in verb is null ? VerbTable.All : [verb])
 {
-    root.Subcommands.Add(entry.Create(behindDashes));
+    var command = entry.Create(behindDashes);
+    if (verb is null)
+    {
+        // In the list of verbs one sentence each; `ktrace VERB --help` has the rest.
+        command.Description = command.Description?.Split(". ", 2)[0].Split(".\n", 2)[0].TrimEnd('.') + ".";
+    }
+
+    root.Subcommands.Add(command);
 }
 
 return await CommandRunner.RunAsync(root, own.Length == 0 ? ["--help"] : own);

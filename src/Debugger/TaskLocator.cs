@@ -11,7 +11,7 @@ namespace KTrace.Debugger;
 internal sealed class TaskLocator
 {
     // Half a packet of QEMU's. The members are some 600 bytes apart in kernels of 4.14 to 6.12.
-    private const int MaximumDistance = 1024;
+    private const int MaximumDistance = 2000;
 
     private readonly Architecture _architecture;
     private readonly ulong _perCpuOffset;
