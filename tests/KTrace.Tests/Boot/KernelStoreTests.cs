@@ -159,7 +159,7 @@ public sealed class KernelStoreTests : IDisposable
         var modified = File.GetLastWriteTimeUtc(kernel.Vmlinux!);
         File.WriteAllText(kernel.Vmlinux!, "VMLINUX");
         File.SetLastWriteTimeUtc(kernel.Vmlinux!, modified);
-        Assert.Equal([kernel.Vmlinux], await store.FindDamageAsync());
+        Assert.Equal([kernel.Vmlinux!], await store.FindDamageAsync());
     }
 
     [Fact]
