@@ -56,11 +56,29 @@ public sealed record PreparedBoot(
         }
     }
 
+    /// <summary>What a run that was killed while it built has left; an hour is longer than any build.</summary>
+    private static void RemoveLeftovers(string folder)
+    {
+        try
+        {
+            var leftovers = Directory.Exists(folder) ? Directory.EnumerateFiles(folder, "building-*") : [];
+            foreach (var path in leftovers.Where(path => File.GetLastWriteTimeUtc(path) < DateTime.UtcNow.AddHours(-1)))
+            {
+                File.Delete(path);
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // Cleaning up is a courtesy.
+        }
+    }
+
     private static async Task<(string Path, ImmutableArray<string> Modules)> BuildAsync(
         InitramfsDescription description, KernelFiles? kernel, KernelStore store, IBootProgress? progress,
             CancellationToken cancellationToken)
     {
         var folder = Path.Combine(store.CacheDirectory, "initramfs");
+        RemoveLeftovers(folder);
         var building = Path.Combine(folder, $"building-{Environment.ProcessId}-{Guid.NewGuid():n}");
         var built = await Initramfs.BuildAsync(description, kernel, building, progress, cancellationToken).ConfigureAwait(false);
         var path = Path.Combine(folder, built.Sha256[..16] + ".cpio.gz");

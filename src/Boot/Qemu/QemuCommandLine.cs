@@ -31,10 +31,17 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
     {
         var machine = QemuMachine.For(scenario.Architecture);
         var arguments = ImmutableArray.CreateBuilder<string>();
+        arguments.AddRange("-machine", scenario.Machine ?? machine.Machine);
+        var added = scenario.QemuArgs.Concat(extra ?? []).ToArray();
+        if (!added.Any(argument => argument.TrimStart('-') is "accel" or "enable-kvm"))
+        {
+            // QEMU takes the first -accel that works: ours would win over the user's.
+            arguments.AddRange("-accel", "tcg");
+        }
+
         arguments.AddRange(
-            "-machine", scenario.Machine ?? machine.Machine, "-accel", "tcg", "-m",
-            scenario.Memory.ToString(CultureInfo.InvariantCulture) + "M", "-smp",
-            scenario.Cpus.ToString(CultureInfo.InvariantCulture));
+            "-m", scenario.Memory.ToString(CultureInfo.InvariantCulture) + "M",
+            "-smp", scenario.Cpus.ToString(CultureInfo.InvariantCulture));
         if (scenario.Cpu is not null)
         {
             arguments.AddRange("-cpu", scenario.Cpu);
@@ -50,7 +57,7 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
 
             arguments.AddRange("-append", scenario.Append);
         }
-        else if (scenario.Drives.IsEmpty && scenario.Cdrom is null && scenario.QemuArgs.IsEmpty && extra?.Any() != true)
+        else if (scenario.Drives.IsEmpty && scenario.Cdrom is null && added.Length == 0)
         {
             throw new BootException($"the scenario {scenario.Name} has nothing to boot", "give it a kernel, a drive or a cdrom");
         }
@@ -79,7 +86,7 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
         }
 
         arguments.AddRange("-display", "none", "-no-reboot");
-        return new QemuCommandLine(machine.Program, arguments.ToImmutable(), [.. scenario.QemuArgs, .. extra ?? []]);
+        return new QemuCommandLine(machine.Program, arguments.ToImmutable(), [.. added]);
     }
 
     /// <summary>All arguments. QEMU starts stopped, with its stub on a socket in <paramref name="directory"/>; it connects to

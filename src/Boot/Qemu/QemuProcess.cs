@@ -11,6 +11,7 @@ namespace KTrace.Boot.Qemu;
 public sealed class QemuProcess : IAsyncDisposable
 {
     private const int ErrorLimit = 64 << 10;
+    private static readonly TimeSpan WatcherPatience = TimeSpan.FromSeconds(5);
 
     /// <summary>How long QEMU may take from its start to its first answer.</summary>
     public static TimeSpan DefaultStartTimeout { get; } = TimeSpan.FromSeconds(30);
@@ -139,6 +140,12 @@ public sealed class QemuProcess : IAsyncDisposable
     public async Task KillAsync()
     {
         Tool.End(watcher, watched: true);
+        if (await Task.WhenAny(Exited, Task.Delay(WatcherPatience)).ConfigureAwait(false) != Exited)
+        {
+            // The watching shell does not do its work (somebody has stopped or killed part of it): end all of it from here.
+            watcher.Kill(entireProcessTree: true);
+        }
+
         await Exited.ConfigureAwait(false);
     }
 

@@ -60,7 +60,7 @@ public sealed class GuestConsoleTests
             await console.Output.ReadAsync();
             Assert.False(waiting.IsCompleted);
             await guest.SendAsync(": root\n"u8.ToArray());
-            Assert.True(await waiting);
+            Assert.True(await waiting.WaitAsync(TimeSpan.FromMinutes(1)));
             Assert.True(await console.WaitForAsync("debian"));
             guest.Dispose();
             Assert.False(await absent);

@@ -134,7 +134,9 @@ public sealed class KernelStoreTests : IDisposable
         switch (damage)
         {
             case "truncate":
+                var modified = File.GetLastWriteTimeUtc(kernel.Vmlinux!);
                 File.WriteAllText(kernel.Vmlinux!, "vml");
+                File.SetLastWriteTimeUtc(kernel.Vmlinux!, modified);
                 break;
             case "delete":
                 File.Delete(kernel.FindDebugModule("bottom")!);
@@ -146,6 +148,18 @@ public sealed class KernelStoreTests : IDisposable
 
         Assert.Null(store.Find("stock"));
         Assert.Equal("vmlinux", File.ReadAllText((await store.FetchAsync(null, [], NoProgress.Instance)).Vmlinux!));
+    }
+
+    [Fact]
+    public async Task A_file_whose_contents_rotted_is_found_by_its_hash()
+    {
+        var store = Store(new FakeArchive());
+        var kernel = await store.FetchAsync(null, [], NoProgress.Instance);
+        Assert.Empty(await store.FindDamageAsync());
+        var modified = File.GetLastWriteTimeUtc(kernel.Vmlinux!);
+        File.WriteAllText(kernel.Vmlinux!, "VMLINUX");
+        File.SetLastWriteTimeUtc(kernel.Vmlinux!, modified);
+        Assert.Equal([kernel.Vmlinux!], await store.FindDamageAsync());
     }
 
     [Fact]

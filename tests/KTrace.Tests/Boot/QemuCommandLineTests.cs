@@ -78,6 +78,14 @@ public sealed class QemuCommandLineTests
     }
 
     [Fact]
+    public void The_users_accelerator_replaces_ours()
+    {
+        Assert.Contains("-accel", QemuCommandLine.For(new Scenario(), null, null, ["-cdrom", "x"]).Guest);
+        Assert.DoesNotContain("-accel", QemuCommandLine.For(new Scenario(), null, null, ["-accel", "kvm"]).Guest);
+        Assert.DoesNotContain("-accel", QemuCommandLine.For(new Scenario { QemuArgs = ["-enable-kvm"] }, null, null).Guest);
+    }
+
+    [Fact]
     public void What_is_missing_is_named()
     {
         Assert.Contains("nothing to boot",
