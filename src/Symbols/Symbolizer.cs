@@ -134,7 +134,7 @@ public sealed class Symbolizer
     /// </summary>
     internal (StringReference Name, ulong Offset) NameFunction(ulong address, in ResolvedFrame frame)
     {
-        var hasSymbol = Symbols.TryFindNearest(address, out int index);
+        var hasSymbol = Symbols.TryFindNearestIndex(address, out int index);
         if (!hasSymbol)
         {
             return (frame.Name, frame.Name.IsNone ? 0 : address - frame.Low);
@@ -196,7 +196,7 @@ public sealed class Symbolizer
         {
             var symbols = LoadUnit(unit);
             symbols.TryResolve(address, default, _files, _frames);
-            if ((_frames.Count == 0 || _frames[0].Name.IsNone) && Symbols.TryFindNearest(address, out int index)
+            if ((_frames.Count == 0 || _frames[0].Name.IsNone) && Symbols.TryFindNearestIndex(address, out int index)
                 && Symbols.At(index) is { Type: ElfSymbol.TypeFunction } symbol && address - symbol.Value < symbol.Size && symbols.GoDeep())
             {
                 _frames.Clear();
