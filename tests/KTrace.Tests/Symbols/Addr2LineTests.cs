@@ -7,7 +7,7 @@ using KTrace.Tests.Support;
 
 namespace KTrace.Tests.Symbols;
 
-/// <summary>Line for line against the real binutils addr2line, on the stock kernel and one of its modules. There are no exceptions.</summary>
+/// <summary>Line for line against the real binutils addr2line, on the stock kernel and one of its modules. There are no exceptions; Addr2Line.cs lists what differs elsewhere.</summary>
 public sealed class Addr2LineTests
 {
     private const int Seed = 20261121;

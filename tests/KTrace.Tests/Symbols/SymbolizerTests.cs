@@ -15,6 +15,7 @@ public sealed class SymbolizerTests
         var address = kernel.Symbols.Find("request_threaded_irq").Single().Symbol.Value;
         var frame = kernel.Symbolize(address)[^1];
         Assert.Equal(("request_threaded_irq", 0UL, null, "kernel/irq/manage.c", false), (frame.Function, frame.Offset, frame.Module, frame.Source?.File, frame.IsInline));
+        Assert.EndsWith("/kernel/irq/manage.c", kernel.SymbolizeWithFullPaths(address)[^1].Source!.File, StringComparison.Ordinal);
     }
 
     [Fact]

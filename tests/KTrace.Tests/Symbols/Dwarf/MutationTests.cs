@@ -28,7 +28,7 @@ public sealed class MutationTests
         var names = file.Sections.Select(s => s.Name).Where(n => n.StartsWith(".debug_", StringComparison.Ordinal)).Distinct().ToArray();
         var random = new Random(99);
         var started = Stopwatch.StartNew();
-        for (var round = 0; round < 1500; round++)
+        for (var round = 0; round < 1000; round++)
         {
             var damaged = new SyntheticSections(file.AddressSize);
             var victim = names[random.Next(names.Length)];
