@@ -20,6 +20,7 @@ public sealed class Symbolizer
     private readonly int[] _unitOffsets = new int[CachedUnits];
     private readonly long[] _lastUse = new long[CachedUnits];
     private readonly SourceFiles _files;
+    private readonly SourceFiles _fullFiles;
     private readonly GrowingArray<ResolvedFrame> _frames = new();
     private readonly UnitFinder _finder;
     private long _uses;
@@ -34,6 +35,7 @@ public sealed class Symbolizer
         Sections = new DwarfSections(sections);
         Units = new UnitIndex(Sections);
         _files = new SourceFiles(Sections, shortForm: true);
+        _fullFiles = new SourceFiles(Sections, shortForm: false);
         _finder = new UnitFinder(Sections, Units);
     }
 
@@ -73,7 +75,7 @@ public sealed class Symbolizer
                 return cached;
             }
 
-            var frames = Resolve(address);
+            var frames = Resolve(address, _files);
             if (_cache.Count >= CachedAddresses)
             {
                 // Hot addresses come back at once; what a trace touched an hour ago need not.
@@ -82,6 +84,17 @@ public sealed class Symbolizer
 
             _cache.Add(address, frames);
             return frames;
+        }
+    }
+
+    /// <summary>
+    /// The same with paths as addr2line prints them, the compilation directory in front: what a person opens, not what a trace compares. Not cached.
+    /// </summary>
+    public IReadOnlyList<Frame> SymbolizeWithFullPaths(ulong address)
+    {
+        lock (_lock)
+        {
+            return Resolve(address, _fullFiles);
         }
     }
 
@@ -134,7 +147,7 @@ public sealed class Symbolizer
     /// </summary>
     internal (StringReference Name, ulong Offset) NameFunction(ulong address, in ResolvedFrame frame)
     {
-        var hasSymbol = Symbols.TryFindNearest(address, out int index);
+        var hasSymbol = Symbols.TryFindNearestIndex(address, out int index);
         if (!hasSymbol)
         {
             return (frame.Name, frame.Name.IsNone ? 0 : address - frame.Low);
@@ -159,7 +172,7 @@ public sealed class Symbolizer
         return (frame.Name, address - (isSame ? symbol.Value : frame.Low));
     }
 
-    private Frame[] Resolve(ulong address)
+    private Frame[] Resolve(ulong address, SourceFiles files)
     {
         _frames.Clear();
         var unit = HasDwarf ? Units.Find(address) : -1;
@@ -170,7 +183,7 @@ public sealed class Symbolizer
 
         if (unit >= 0)
         {
-            ResolveIn(unit, address);
+            ResolveIn(unit, address, files);
         }
 
         if (_frames.Count == 0)
@@ -183,24 +196,24 @@ public sealed class Symbolizer
         {
             ref var frame = ref _frames[i];
             var (name, offset) = frame.IsInline ? (frame.Name, address - Math.Min(address, frame.Low)) : NameFunction(address, in frame);
-            var source = frame.File >= 0 ? new SourceLine(Encoding.UTF8.GetString(_files.Path(frame.File)), frame.Line) : null;
+            var source = frame.File >= 0 ? new SourceLine(Encoding.UTF8.GetString(files.Path(frame.File)), frame.Line) : null;
             frames[i] = new Frame(name.IsNone ? $"0x{address:x}" : TextOf(name), offset, Module, source, frame.IsInline);
         }
 
         return frames;
     }
 
-    private void ResolveIn(int unit, ulong address)
+    private void ResolveIn(int unit, ulong address, SourceFiles files)
     {
         try
         {
             var symbols = LoadUnit(unit);
-            symbols.TryResolve(address, default, _files, _frames);
-            if ((_frames.Count == 0 || _frames[0].Name.IsNone) && Symbols.TryFindNearest(address, out int index)
+            symbols.TryResolve(address, default, files, _frames);
+            if ((_frames.Count == 0 || _frames[0].Name.IsNone) && Symbols.TryFindNearestIndex(address, out int index)
                 && Symbols.At(index) is { Type: ElfSymbol.TypeFunction } symbol && address - symbol.Value < symbol.Size && symbols.GoDeep())
             {
                 _frames.Clear();
-                symbols.TryResolve(address, default, _files, _frames);
+                symbols.TryResolve(address, default, files, _frames);
             }
         }
         catch (MalformedFileException)
@@ -232,6 +245,12 @@ public sealed class Symbolizer
         }
 
         var symbols = _units[slot] ?? new UnitSymbols(Sections, _finder.Find);
+        if (_units[slot] is not null)
+        {
+            // A long session touches the whole kernel, one unit at a time: what was not asked for lately leaves our memory.
+            Sections.Info.Release(symbols.Unit.Header.Offset, symbols.Unit.Header.End - symbols.Unit.Header.Offset);
+        }
+
         _units[slot] = null;
         _lastUse[slot] = 0;
         symbols.Load(offset);

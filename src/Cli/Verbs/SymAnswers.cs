@@ -21,6 +21,9 @@ internal abstract class SymAnswers
 
     /// <summary>Appends the answers to the first <paramref name="count"/> questions in order; returns how many addresses were found.</summary>
     public abstract int Append(SymQuestion[] questions, int count, ByteBuffer into);
+
+    /// <summary>Appends the answer to something that is no address and no symbol, so that answers keep their order.</summary>
+    public abstract void AppendUnknown(ByteBuffer into);
 }
 
 /// <summary>Where to look: an address, or in a relocatable file an offset and, when it came from a symbol, its section (else -1).</summary>
@@ -47,6 +50,9 @@ internal sealed class Addr2LineAnswers : SymAnswers
 
         return _addr2Line.Append(addresses, into);
     }
+
+    // addr2line reads no number as 0.
+    public override void AppendUnknown(ByteBuffer into) => into.Append("0x0000000000000000\n??\n??:0\n"u8);
 }
 
 /// <summary>KTrace's own text, and JSON.</summary>
@@ -85,7 +91,7 @@ internal sealed class FrameAnswers : SymAnswers
         var found = 0;
         for (var i = 0; i < places.Length; i++)
         {
-            var isFound = result.FrameCount(i) > 0 || Symbolizer.Symbols.TryFindNearest(places[i], out int _);
+            var isFound = result.FrameCount(i) > 0 || Symbolizer.Symbols.TryFindNearestIndex(places[i], out int _);
 
             if (_asJson)
             {
@@ -102,6 +108,8 @@ internal sealed class FrameAnswers : SymAnswers
 
         return found;
     }
+
+    public override void AppendUnknown(ByteBuffer into) => into.Append(_asJson ? "{\"address\":null,\"frames\":[]}\n"u8 : "??\n"u8);
 
     /// <summary>e1000e of …/e1000e.ko; the kernel writes module names with underscores.</summary>
     private static string ModuleName(string path)

@@ -226,7 +226,7 @@ internal sealed class SymSession
         // In order: what was asked before is answered before.
         Flush();
         _errors.WriteLine("ktrace sym: " + message);
-        _output.Append("??\n"u8);
+        _answers.AppendUnknown(_output);
         _output.Flush();
         _allFound = false;
     }

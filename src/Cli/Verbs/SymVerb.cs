@@ -20,7 +20,7 @@ internal static class SymVerb
         --format addr2line   exactly the lines of binutils' addr2line -a -f -i -e FILE
         --json               one JSON object a line
 
-        exit status: 0 all were found, 1 some were not, 2 error
+        exit status: 0 all were found, 1 some were not, 2 error (also: FILE has no DWARF, so that symbols alone answered)
         """;
 
     /// <summary>Runs the verb with the arguments behind its name.</summary>
@@ -44,15 +44,17 @@ internal static class SymVerb
             var answers = SymAnswers.Create(file, format);
             if (!answers.HasDwarf)
             {
-                errors.WriteLine($"ktrace sym: {vmlinux}: no DWARF: frames by symbol only (the -dbg package of the kernel has the vmlinux with DWARF)");
+                errors.WriteLine($"ktrace sym: {vmlinux}: no DWARF: frames by symbol only (the kernel's -dbg package has the file with DWARF)");
             }
 
             var session = new SymSession(answers, output, errors);
-            return addresses.Count > 0 ? session.Answer(addresses) : session.AnswerAll(input);
+            var status = addresses.Count > 0 ? session.Answer(addresses) : session.AnswerAll(input);
+            // What the symbols know was said, but it is not what was asked for.
+            return answers.HasDwarf ? status : 2;
         }
         catch (MalformedFileException e)
         {
-            errors.WriteLine($"ktrace sym: {e.Message} (give the vmlinux with DWARF of the kernel's -dbg package, or a module's .ko)");
+            errors.WriteLine($"ktrace sym: {e.Message} (give the vmlinux of the kernel's -dbg package, or a module's .ko)");
             return 2;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

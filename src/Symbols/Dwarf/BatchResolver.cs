@@ -257,7 +257,7 @@ internal sealed class BatchResolver
     }
 
     private bool IsInsideFunction(ulong address) =>
-        _symbols.TryFindNearest(address, out int index) && _symbols.At(index) is var symbol && symbol.Type == ElfSymbol.TypeFunction
+        _symbols.TryFindNearestIndex(address, out int index) && _symbols.At(index) is var symbol && symbol.Type == ElfSymbol.TypeFunction
         && address - symbol.Value < symbol.Size;
 
     // A fault maps its neighbourhood as well, up to 64 KB on each side: what lies there was given back before, or will be touched again for little.

@@ -42,16 +42,7 @@ internal sealed class DwarfSections
     /// <summary>The string's bytes without the NUL; empty for "none". Throws <see cref="MalformedFileException"/> for an offset outside.</summary>
     public ReadOnlySpan<byte> Bytes(StringReference reference)
     {
-        var section = reference.Section switch
-        {
-            StringSection.None => null,
-            StringSection.Info => Info,
-            StringSection.Str => Str,
-            StringSection.LineStr => LineStr,
-            StringSection.Line => Line,
-            _ => SymbolNames,
-        };
-        if (section is null)
+        if (SectionOf(reference) is not { } section)
         {
             return default;
         }
@@ -71,6 +62,30 @@ internal sealed class DwarfSections
         return rest[..end];
     }
 
+    /// <summary>
+    /// The same reference, of which <see cref="Bytes"/> will not throw. Where names are resolved damage is expected; where they are written down, not.
+    /// </summary>
+    public StringReference Checked(StringReference reference)
+    {
+        if (SectionOf(reference) is { } section
+            && ((uint)reference.Offset >= (uint)section.Length || section.Span[section.Length - 1] != 0))
+        {
+            Bytes(reference);
+        }
+
+        return reference;
+    }
+
     /// <summary>The string as UTF-8 with bad bytes replaced; "" for "none".</summary>
     public string Text(StringReference reference) => System.Text.Encoding.UTF8.GetString(Bytes(reference));
+
+    private SectionData? SectionOf(StringReference reference) => reference.Section switch
+    {
+        StringSection.None => null,
+        StringSection.Info => Info,
+        StringSection.Str => Str,
+        StringSection.LineStr => LineStr,
+        StringSection.Line => Line,
+        _ => SymbolNames,
+    };
 }

@@ -25,9 +25,6 @@ internal struct InlineNode
 
     /// <summary>DW_AT_abstract_origin, bytes from the start of .debug_info, or -1.</summary>
     public long Origin;
-
-    /// <summary>Lowest address of the inlined block.</summary>
-    public ulong Low;
 }
 
 /// <summary>The inlined calls of one function. One object may be filled with one function after another.</summary>
@@ -94,6 +91,21 @@ internal sealed class InlineTree
         }
 
         return best;
+    }
+
+    /// <summary>Where the piece of an inlined block that holds the address starts.</summary>
+    public ulong LowOf(int index, ulong address)
+    {
+        ref var node = ref _nodes[index];
+        for (var i = node.FirstRange; i < node.FirstRange + node.RangeCount; i++)
+        {
+            if (_ranges[i].Contains(address))
+            {
+                return _ranges[i].Low;
+            }
+        }
+
+        return address;
     }
 
     private void Walk(Unit unit, ref DieReader reader, ReadOnlySpan<ulong> wanted)
@@ -202,12 +214,6 @@ internal sealed class InlineTree
         {
             _ranges.Truncate(node.FirstRange);
             return false;
-        }
-
-        node.Low = ulong.MaxValue;
-        for (var i = node.FirstRange; i < _ranges.Count; i++)
-        {
-            node.Low = Math.Min(node.Low, _ranges[i].Low);
         }
 
         _nodes.Add(in node);

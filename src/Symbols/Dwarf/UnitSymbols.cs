@@ -15,7 +15,7 @@ internal struct ResolvedFrame
     /// <summary>Discriminator of the row that covers the address: of the innermost frame only.</summary>
     public int Discriminator;
 
-    /// <summary>First address of the inlined block, or of the function.</summary>
+    /// <summary>Where the inlined block starts (the piece of it that holds the address), or the function.</summary>
     public ulong Low;
 
     public bool IsInline;
@@ -128,8 +128,8 @@ internal sealed class UnitSymbols
         while (index > 0)
         {
             ref readonly var node = ref _tree[index];
-            frame.Name = node.Origin >= 0 ? Unit.FunctionName(node.Origin) : default;
-            frame.Low = node.Low;
+            frame.Name = node.Origin >= 0 ? Unit.Sections.Checked(Unit.FunctionName(node.Origin)) : default;
+            frame.Low = _tree.LowOf(index, address);
             frame.IsInline = true;
             into.Add(in frame);
             frame = new ResolvedFrame
@@ -140,7 +140,7 @@ internal sealed class UnitSymbols
             index = node.Parent;
         }
 
-        frame.Name = Unit.FunctionName(function.Entry);
+        frame.Name = Unit.Sections.Checked(Unit.FunctionName(function.Entry));
         frame.Low = function.FunctionLow;
         into.Add(in frame);
         return true;

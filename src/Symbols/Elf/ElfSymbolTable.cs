@@ -92,7 +92,7 @@ public sealed class ElfSymbolTable
     /// </summary>
     public bool TryFindNearest(ulong address, out ElfSymbol symbol)
     {
-        if (TryFindNearest(address, out int index))
+        if (TryFindNearestIndex(address, out int index))
         {
             symbol = Decode(index);
             return true;
@@ -219,7 +219,7 @@ public sealed class ElfSymbolTable
     /// <summary>Where a section lies.</summary>
     public ulong AddressOf(ElfSection section) => _sectionAddresses[section.Index];
 
-    internal bool TryFindNearest(ulong address, out int index)
+    internal bool TryFindNearestIndex(ulong address, out int index)
     {
         index = 0;
         if (!TryFindSection(address, out var section, out _))
