@@ -4,11 +4,11 @@
 #
 #   benchmarks/sym.sh [--rounds N] [--ktrace PROGRAM] [--vmlinux FILE]
 #
-# FILE: by default the vmlinux with DWARF below $KTRACE_TEST_KERNEL_DIR. PROGRAM: by default artifacts/ktrace.
+# FILE: by default the vmlinux with DWARF below $KTRACE_TEST_KERNEL_DIR. PROGRAM: by default artifacts/ktrace/ktrace.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=5 ktrace=artifacts/ktrace vmlinux=
+rounds=5 ktrace=artifacts/ktrace/ktrace vmlinux=
 while [ $# -gt 0 ]; do
     case $1 in
         --rounds) rounds=$2 ;;

@@ -79,12 +79,12 @@ public partial class TailCallsStockKernelTests
         _ => [line],
     };
 
-    // Arguments go, as a trace has none yet, and so do the addresses of a module, which lay elsewhere.
+    // Arguments go, and so do the addresses of a module, which lay elsewhere, and the folder of the build, which gdb shows for assembly.
     private static string AsGdb(string line)
     {
         var match = FrameLine().Match(line);
         Assert.True(match.Success, line);
-        var place = $"{match.Groups["function"].Value} at {match.Groups["place"].Value}";
+        var place = $"{match.Groups["function"].Value} at {BuildFolder().Replace(match.Groups["place"].Value, "")}";
         return match.Groups["pc"].Value is { Length: > 0 } pc
             ? $"{(pc.StartsWith("0xffffffffc", StringComparison.Ordinal) ? "module" : pc)} in {place}"
             : place;
@@ -128,6 +128,9 @@ public partial class TailCallsStockKernelTests
         [_, var offset] => ModuleText + ulong.Parse(offset, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture),
         _ => slide + ulong.Parse(text.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture),
     };
+
+    [GeneratedRegex("^/build/reproducible-path/linux-[0-9.]+/")]
+    private static partial Regex BuildFolder();
 
     [GeneratedRegex(@"^#\d+ +(?:(?<pc>0x[0-9a-f]+) in )?(?<function>\S+) \(.*\) at (?<place>\S+:\d+)$")]
     private static partial Regex FrameLine();
