@@ -27,6 +27,24 @@ internal sealed class FetchedMemory : IMemoryReader
         _unreadable.Clear();
     }
 
+    /// <summary>True when every byte was fetched, or refused: asking the stub again would bring nothing new.</summary>
+    public bool Knows(ulong address, int length)
+    {
+        while (length > 0)
+        {
+            var known = KnownFrom(address, length);
+            if (known == 0)
+            {
+                return false;
+            }
+
+            address += (ulong)known;
+            length -= known;
+        }
+
+        return true;
+    }
+
     public MemoryReadResult Read(ulong address, Span<byte> destination)
     {
         while (!destination.IsEmpty)
@@ -50,6 +68,27 @@ internal sealed class FetchedMemory : IMemoryReader
         }
 
         return MemoryReadResult.Ok;
+    }
+
+    private int KnownFrom(ulong address, int length)
+    {
+        foreach (var (start, bytes) in _ranges)
+        {
+            if (address >= start && address - start < (ulong)bytes.Length)
+            {
+                return (int)Math.Min((ulong)length, (ulong)bytes.Length - (address - start));
+            }
+        }
+
+        foreach (var (start, end) in _unreadable)
+        {
+            if (address >= start && address < end)
+            {
+                return (int)Math.Min((ulong)length, end - address);
+            }
+        }
+
+        return 0;
     }
 
     private int CopyFromOneRange(ulong address, Span<byte> destination)

@@ -13,8 +13,9 @@ public sealed record StopCapture(
     RegisterSet Registers, UnwindResult Stack, int Cpu, ulong? Jiffies, (int Pid, string Comm)? Task, ReadOnlyMemory<byte> Code);
 
 /// <summary>
-/// Takes registers, stack, clock and current task of the CPU that stopped, in as few round trips as may be: one for the registers and the clock, one
-/// for all that depends on them, and a further one only when the CPU has changed its task or the stack is deeper than last time.
+/// Takes registers, stack, clock and current task of the CPU that stopped, in as few round trips as may be. What to read depends on the registers, which
+/// would make two trips of every hit; but hot code stops again and again with the same pc, task and stack, so what the CPU's last hit needed is read along
+/// with the registers. What that did not bring is fetched then: a guess may cost a few bytes, and never gives a wrong answer.
 /// </summary>
 internal sealed class HitCapture
 {
@@ -23,9 +24,11 @@ internal sealed class HitCapture
     private const int MaximumWindow = 16 << 10;
     private const int PageSize = 4096;
     private const int CodeBytes = 16;
+    private const int JiffiesBytes = 8;
 
     // A stack has 16 KiB on x86-64; interrupt, softirq and exception stacks come on top. Each fetch brings up to 2 KiB.
     private const int MaximumFetches = 64;
+    private const int MaximumBatch = 32;
 
     private readonly RspClient _client;
     private readonly KernelMap _map;
@@ -33,11 +36,11 @@ internal sealed class HitCapture
     private readonly TaskLocator? _tasks;
     private readonly ulong? _jiffiesAddress;
     private readonly FetchedMemory _memory = new();
-    private readonly byte[] _jiffies = new byte[8];
-    private readonly RspOutcome[] _outcomes = new RspOutcome[32];
-    private readonly Dictionary<int, ulong> _lastTask = [];
+    private readonly RspOutcome[] _outcomes = new RspOutcome[MaximumBatch];
+    private readonly List<RspCommand> _batch = new(MaximumBatch);
+    private readonly Dictionary<int, Expectation> _expected = [];
     private readonly Dictionary<ulong, int> _windows = [];
-    private readonly RspCommand[] _first;
+    private readonly ReadRegisters _readRegisters;
 
     public HitCapture(RspClient client, KernelMap map)
     {
@@ -45,11 +48,9 @@ internal sealed class HitCapture
         _map = map;
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
+        _readRegisters = new ReadRegisters(Block);
         _tasks = TaskLocator.Find(map);
         _jiffiesAddress = map.Image.TryFindSymbol("jiffies_64", out var jiffies) ? map.ToRunTime(jiffies.Value) : null;
-        _first = _jiffiesAddress is { } address
-            ? [new ReadRegisters(Block), new ReadMemory(address, _jiffies)]
-            : [new ReadRegisters(Block)];
     }
 
     /// <summary>The registers as the stub sent them at the last capture.</summary>
@@ -57,98 +58,98 @@ internal sealed class HitCapture
 
     public async ValueTask<StopCapture> TakeAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
     {
-        _memory.Clear();
-        await _client.SendBatchAsync(_first, _outcomes, cancellationToken);
-        if (!_outcomes[0].IsOk)
-        {
-            throw new TargetException("the stub refused to send registers", null);
-        }
-
-        ulong? jiffies = _jiffiesAddress is not null && _outcomes[1].IsOk ? BinaryPrimitives.ReadUInt64LittleEndian(_jiffies) : null;
-        var registers = _bridge.ToRegisterSet(Block);
         var cpu = CpuOf(stop);
-        var code = new byte[CodeBytes];
-        var task = await FetchAsync(registers, cpu, code, cancellationToken);
+        var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, cpu, out _) ??= new Expectation();
+        await ReadRegistersAsync(expected, cancellationToken);
+        var registers = _bridge.ToRegisterSet(Block);
+        var pc = registers.ProgramCounter;
+        var window = _windows.GetValueOrDefault(pc, FirstWindow);
+        var pointer = _tasks?.PointerAddress(registers);
+
+        var missing = Want(registers.StackPointer, window);
+        missing |= Want(pc, CodeLengthAt(pc));
+        missing |= pointer is { } at && Want(at, _map.Image.Architecture.WordSize);
+        expected.WasRight(!missing);
+        await FetchAsync(cancellationToken);
+        var task = await ReadTaskAsync(pointer, cancellationToken);
         var stack = await UnwindAsync(registers, cancellationToken);
-        return new StopCapture(registers, stack, cpu, jiffies, task, code);
+        expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), pointer, task?.Members);
+        return new StopCapture(registers, stack, cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
     }
 
     /// <summary>QEMU numbers CPUs from 1 as threads of process 1; stop replies of one CPU may name none.</summary>
     private static int CpuOf(StopReply.Stopped stop) => stop.Thread is { Thread: > 0 and < int.MaxValue } thread ? (int)thread.Thread - 1 : 0;
 
-    /// <summary>Everything that depends on the registers, in one batch. The task is guessed to be the CPU's last one and read along.</summary>
-    private async ValueTask<(int Pid, string Comm)?> FetchAsync(RegisterSet registers, int cpu, byte[] code, CancellationToken cancellationToken)
-    {
-        var commands = new List<RspCommand>(12);
-        var pieces = AddStackWindow(commands, registers.StackPointer, _windows.GetValueOrDefault(registers.ProgramCounter, FirstWindow));
-        var codeAt = registers.ProgramCounter;
-        var codeLength = (int)Math.Min((ulong)code.Length, PageSize - (codeAt % PageSize));
-        var codeIndex = commands.Count;
-        commands.Add(new ReadMemory(codeAt, code.AsMemory(0, codeLength)));
+    private static int CodeLengthAt(ulong pc) => (int)Math.Min((ulong)CodeBytes, PageSize - (pc % PageSize));
 
-        var word = _map.Image.Architecture.WordSize;
-        var pointer = new byte[8];
-        var members = new byte[_tasks?.MembersLength ?? 0];
-        var pointerAddress = _tasks?.PointerAddress(registers);
-        var taskIndex = commands.Count;
-        var guess = _lastTask.GetValueOrDefault(cpu);
-        if (pointerAddress is { } at)
+    private async ValueTask ReadRegistersAsync(Expectation expected, CancellationToken cancellationToken)
+    {
+        _memory.Clear();
+        _batch.Clear();
+        _batch.Add(_readRegisters);
+        if (_jiffiesAddress is { } jiffies)
         {
-            commands.Add(new ReadMemory(at, pointer.AsMemory(0, word)));
-            if (guess != 0)
+            Want(jiffies, JiffiesBytes);
+        }
+
+        if (expected.IsWorthwhile)
+        {
+            foreach (var (address, length) in expected.Ranges)
             {
-                commands.Add(new ReadMemory(guess + (ulong)_tasks!.MembersStart, members));
+                Want(address, length);
             }
         }
 
-        await _client.SendBatchAsync(commands.ToArray(), _outcomes, cancellationToken);
-        for (var i = 0; i < pieces; i++)
+        await FetchAsync(cancellationToken);
+        if (!_outcomes[0].IsOk)
         {
-            Keep((ReadMemory)commands[i], _outcomes[i]);
+            throw new TargetException("the stub refused to send registers", null);
         }
-
-        if (!_outcomes[codeIndex].IsOk)
-        {
-            Array.Clear(code);
-        }
-
-        if (pointerAddress is null || !_outcomes[taskIndex].IsOk)
-        {
-            return null;
-        }
-
-        var task = BinaryPrimitives.ReadUInt64LittleEndian(pointer);
-        if (task == 0)
-        {
-            return null;
-        }
-
-        if (task == guess)
-        {
-            return _outcomes[taskIndex + 1].IsOk ? Describe(members) : null;
-        }
-
-        var read = await _client.ReadMemoryAsync(task + (ulong)_tasks!.MembersStart, members, cancellationToken);
-        if (!read.IsComplete)
-        {
-            return null;
-        }
-
-        _lastTask[cpu] = task;
-        return Describe(members);
     }
 
-    private (int Pid, string Comm) Describe(byte[] members)
+    private ulong? ReadJiffies()
     {
-        var pid = BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(_tasks!.Pid - _tasks.MembersStart));
+        Span<byte> bytes = stackalloc byte[JiffiesBytes];
+        return _jiffiesAddress is { } address && _memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
+    }
+
+    private ReadOnlyMemory<byte> ReadCode(ulong pc)
+    {
+        var code = new byte[CodeLengthAt(pc)];
+        return _memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
+    }
+
+    private async ValueTask<(int Pid, string Comm, (ulong Address, int Length) Members)?> ReadTaskAsync(ulong? pointerAddress, CancellationToken cancellationToken)
+    {
+        var pointer = new byte[8];
+        if (pointerAddress is not { } at || _memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
+            || BinaryPrimitives.ReadUInt64LittleEndian(pointer) is not (not 0 and var task))
+        {
+            return null;
+        }
+
+        var start = task + (ulong)_tasks!.MembersStart;
+        if (Want(start, _tasks.MembersLength))
+        {
+            await FetchAsync(cancellationToken);
+        }
+
+        var members = new byte[_tasks.MembersLength];
+        if (_memory.Read(start, members) != MemoryReadResult.Ok)
+        {
+            return null;
+        }
+
         var comm = members.AsSpan(_tasks.Comm - _tasks.MembersStart, _tasks.CommLength);
         var end = comm.IndexOf((byte)0);
-        return (pid, Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]));
+        return (
+            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(_tasks.Pid - _tasks.MembersStart)),
+            Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]),
+            (start, members.Length));
     }
 
     private async ValueTask<UnwindResult> UnwindAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
-        var commands = new List<RspCommand>();
         for (var fetch = 0; ; fetch++)
         {
             var result = StackUnwinder.Unwind(registers, _memory, _map.Unwind);
@@ -158,14 +159,9 @@ internal sealed class HitCapture
                 return result;
             }
 
-            // Fetch on from the miss, a window at a time; what lies just below is often wanted next.
-            commands.Clear();
-            AddStackWindow(commands, missing.Address, Math.Max(missing.Length, FirstWindow));
-            await _client.SendBatchAsync(commands.ToArray(), _outcomes, cancellationToken);
-            for (var i = 0; i < commands.Count; i++)
-            {
-                Keep((ReadMemory)commands[i], _outcomes[i]);
-            }
+            // Fetch on from the miss, a window at a time; what lies just behind is often wanted next.
+            Want(missing.Address, Math.Max(missing.Length, FirstWindow));
+            await FetchAsync(cancellationToken);
         }
     }
 
@@ -186,32 +182,85 @@ internal sealed class HitCapture
         }
     }
 
-    /// <summary>Reads that together cover the window; none crosses a page, so that one missing page refuses only itself.</summary>
-    private int AddStackWindow(List<RspCommand> commands, ulong start, int length)
+    /// <summary>
+    /// Puts reads of what is not known yet into the batch; true when there are any. None crosses a page, so that a missing page refuses only itself. What
+    /// does not fit into the batch is left out: the unwinder asks for it again.
+    /// </summary>
+    private bool Want(ulong start, int length)
     {
-        var count = 0;
-        while (length > 0 && commands.Count < _outcomes.Length - 8)
+        var wanted = false;
+        while (length > 0 && _batch.Count < MaximumBatch)
         {
-            var piece = Math.Min(length, _client.Features.MaxMemoryRead);
-            piece = (int)Math.Min((ulong)piece, PageSize - (start % PageSize));
-            commands.Add(new ReadMemory(start, new byte[piece]));
+            var piece = (int)Math.Min((ulong)Math.Min(length, _client.Features.MaxMemoryRead), PageSize - (start % PageSize));
+            if (!_memory.Knows(start, piece))
+            {
+                _batch.Add(new ReadMemory(start, new byte[piece]));
+                wanted = true;
+            }
+
             start += (ulong)piece;
             length -= piece;
-            count++;
         }
 
-        return count;
+        return wanted;
     }
 
-    private void Keep(ReadMemory read, RspOutcome outcome)
+    private async ValueTask FetchAsync(CancellationToken cancellationToken)
     {
-        if (outcome.IsOk && outcome.Length > 0)
+        if (_batch.Count == 0)
         {
-            _memory.Add(read.Address, read.Destination[..outcome.Length]);
+            return;
         }
-        else
+
+        await _client.SendBatchAsync(_batch.ToArray(), _outcomes, cancellationToken);
+        for (var i = 0; i < _batch.Count; i++)
         {
-            _memory.AddUnreadable(read.Address, (ulong)read.Destination.Length);
+            if (_batch[i] is not ReadMemory read)
+            {
+                continue;
+            }
+
+            if (_outcomes[i].IsOk && _outcomes[i].Length > 0)
+            {
+                _memory.Add(read.Address, read.Destination[.._outcomes[i].Length]);
+            }
+            else
+            {
+                _memory.AddUnreadable(read.Address, (ulong)read.Destination.Length);
+            }
+        }
+
+        _batch.Clear();
+    }
+
+    /// <summary>What a CPU's last hit read, and whether guessing that the next one reads the same has paid lately.</summary>
+    private sealed class Expectation
+    {
+        private const int MaximumTrust = 4;
+
+        private int _trust = MaximumTrust;
+
+        public List<(ulong Address, int Length)> Ranges { get; } = new(4);
+
+        /// <summary>With no trust left the guess is made now and then all the same, to see whether it would pay again.</summary>
+        public bool IsWorthwhile => _trust > 0;
+
+        public void WasRight(bool right) => _trust = right ? MaximumTrust : _trust > -MaximumTrust ? _trust - 1 : 1;
+
+        public void Set(ulong stack, int window, ulong pc, int code, ulong? pointer, (ulong Address, int Length)? task)
+        {
+            Ranges.Clear();
+            Ranges.Add((stack, window));
+            Ranges.Add((pc, code));
+            if (pointer is { } at)
+            {
+                Ranges.Add((at, sizeof(ulong)));
+            }
+
+            if (task is { } members)
+            {
+                Ranges.Add(members);
+            }
         }
     }
 }
