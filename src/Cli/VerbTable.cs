@@ -18,6 +18,7 @@ internal static class VerbTable
         new("replay", _ => ReplayVerb.Create()),
         // Answered in Program.cs before the command line is parsed; here for the list of verbs.
         new("sym", _ => new Command("sym", "Name addresses: function, file and line, inlined calls first (ktrace sym --help).")),
+        new("disas", _ => DisasVerb.Create()),
         new("kernel", _ => KernelVerb.Create()),
         new("initramfs", _ => InitramfsVerb.Create()),
         new("doctor", _ => DoctorVerb.Create()),
