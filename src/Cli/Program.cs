@@ -26,7 +26,14 @@ var root = new RootCommand(
     """);
 foreach (var entry in verb is null ? VerbTable.All : [verb])
 {
-    root.Subcommands.Add(entry.Create(behindDashes));
+    var command = entry.Create(behindDashes);
+    if (verb is null)
+    {
+        // The list of verbs has room for a sentence each; the rest and the examples are the verb's own help.
+        command.Description = command.Description?.ReplaceLineEndings(" ").Split(". ")[0].TrimEnd('.') + ".";
+    }
+
+    root.Subcommands.Add(command);
 }
 
 return await CommandRunner.RunAsync(root, own.Length == 0 ? ["--help"] : own);

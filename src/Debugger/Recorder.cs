@@ -107,10 +107,10 @@ public sealed class Recorder
         {
             _end = cancellationToken.IsCancellationRequested ? RecordingEnd.Interrupted : RecordingEnd.Timeout;
         }
-        catch (Exception e) when (e is RspException or TargetException)
+        catch (Exception e) when (e is not TraceWriteException)
         {
-            DrainConsole();
-            WriteEnd("error: " + e.Message, elapsed);
+            // Whatever went wrong, the hits before it are worth an end that says so.
+            TryEnd("error: " + e.Message, elapsed);
             throw;
         }
 
@@ -120,6 +120,11 @@ public sealed class Recorder
         }
 
         DrainConsole();
+        foreach (var tracepoint in _tracepoints.Where(t => !t.WasArmed && t.Module is not null && _target.Map.Modules.All(m => m.Name != t.Module)))
+        {
+            Warn($"{tracepoint.Symbol} was never armed: module {tracepoint.Module} was not loaded");
+        }
+
         WriteEnd(_end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(_end!.Value), elapsed);
         return new RecordingResult(_end.Value, _hits, elapsed.Elapsed.TotalSeconds);
     }
@@ -309,6 +314,19 @@ public sealed class Recorder
 
     private void WriteEnd(string reason, Stopwatch elapsed) =>
         _writer.Write(new TraceRecord.End(_hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits > 1 ? _lastHit - _firstHit : null });
+
+    private void TryEnd(string reason, Stopwatch elapsed)
+    {
+        try
+        {
+            DrainConsole();
+            WriteEnd(reason, elapsed);
+        }
+        catch (TraceWriteException)
+        {
+            // The first error is the one to report.
+        }
+    }
 
     private string Reason(RecordingEnd end) => end switch
     {
