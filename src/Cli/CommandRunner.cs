@@ -3,6 +3,7 @@ using KTrace.Boot;
 using KTrace.Debugger;
 using KTrace.Rsp;
 using KTrace.Symbols;
+using KTrace.Tracing;
 using KTrace.Tui.Views;
 
 namespace KTrace.Cli;
@@ -19,20 +20,19 @@ internal static class CommandRunner
 
     public static async Task<int> RunAsync(RootCommand root, string[] args)
     {
+        AppDomain.CurrentDomain.UnhandledException += (_, e) =>
+        {
+            // Another thread's: nothing can be unwound any more, but the user still gets a line and no stack trace. QEMU goes with this process.
+            FailInternally(e.ExceptionObject as Exception ?? new InvalidOperationException(e.ExceptionObject.ToString()));
+            Environment.Exit(Error);
+        };
         using var signals = new Signals();
         try
         {
             var parsed = root.Parse(args);
-            if (parsed.Errors.Count > 0)
+            if (Misspelling.Find(parsed, args) is { } misspelt)
             {
-                foreach (var error in parsed.Errors)
-                {
-                    Console.Error.WriteLine("ktrace: " + TerminalText.Sanitize(error.Message));
-                }
-
-                var verb = parsed.CommandResult.Command is RootCommand ? "" : parsed.CommandResult.Command.Name + " ";
-                Console.Error.WriteLine($"try: ktrace {verb}--help");
-                return Error;
+                return Fail(misspelt.Message, misspelt.Remedy);
             }
 
             var code = await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, signals.Token);
@@ -42,22 +42,43 @@ internal static class CommandRunner
         {
             return signals.ExitCode.Value;
         }
-        catch (Exception e) when (Explain(e) is { } explanation)
+        catch (Exception e)
         {
-            return Fail(explanation.Message, explanation.Remedy);
+            return Explain(e) is { } explanation ? Fail(explanation.Message, explanation.Remedy) : FailInternally(e);
         }
+    }
+
+    /// <summary>A bug of ours: one line for people, and everything for whoever asks for it.</summary>
+    public static int FailInternally(Exception e)
+    {
+        Say($"ktrace: internal error: {e.GetType().Name}: {e.Message}; please report it (KTRACE_DEBUG=1 shows where)");
+        if (Environment.GetEnvironmentVariable("KTRACE_DEBUG") is { Length: > 0 })
+        {
+            Say(e.ToString());
+        }
+
+        return Error;
     }
 
     /// <summary>Prints an error as every verb does, and gives the exit code for it.</summary>
     public static int Fail(string message, string? remedy = null)
     {
-        Console.Error.WriteLine("ktrace: " + TerminalText.Sanitize(message));
+        Say("ktrace: " + message);
         if (remedy is not null)
         {
-            Console.Error.WriteLine("try: " + TerminalText.Sanitize(remedy));
+            Say("try: " + remedy);
         }
 
         return Error;
+    }
+
+    /// <summary>Our own line ends stay; whatever else is not to reach a terminal does not.</summary>
+    private static void Say(string text)
+    {
+        foreach (var line in text.Split('\n'))
+        {
+            Console.Error.WriteLine(TerminalText.Sanitize(line));
+        }
     }
 
     private static (string Message, string? Remedy)? Explain(Exception e) => e switch
@@ -69,6 +90,7 @@ internal static class CommandRunner
         FileNotFoundException missing => ($"{missing.FileName}: no such file", null),
         DirectoryNotFoundException or UnauthorizedAccessException => (e.Message, null),
         IOException io => (io.Message, null),
+        TraceQueryException query => (query.Message, null),
         AggregateException { InnerException: { } inner } => Explain(inner),
         _ => null,
     };

@@ -29,8 +29,8 @@ foreach (var entry in verb is null ? VerbTable.All : [verb])
     var command = entry.Create(behindDashes);
     if (verb is null)
     {
-        // In the list of verbs one sentence each; `ktrace VERB --help` has the rest.
-        command.Description = command.Description?.Split(". ", 2)[0].Split(".\n", 2)[0].TrimEnd('.') + ".";
+        // The list of verbs has room for a sentence each; the rest and the examples are the verb's own help.
+        command.Description = command.Description?.ReplaceLineEndings(" ").Split(". ")[0].TrimEnd('.') + ".";
     }
 
     root.Subcommands.Add(command);

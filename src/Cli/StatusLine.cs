@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using KTrace.Tui.Views;
 
 namespace KTrace.Cli;
 
@@ -39,12 +40,12 @@ internal sealed class StatusLine : IDisposable
             _sinceLast.Restart();
             if (_terminal)
             {
-                Console.Error.Write("\r" + Cut(text) + "\u001b[K");
+                Write("\r" + Cut(text) + "\u001b[K");
                 _shown = true;
             }
             else
             {
-                Console.Error.WriteLine(text);
+                Write(text + "\n");
             }
         }
     }
@@ -55,7 +56,7 @@ internal sealed class StatusLine : IDisposable
         lock (_lock)
         {
             Erase();
-            Console.Error.WriteLine(text);
+            Write(text + "\n");
         }
     }
 
@@ -71,8 +72,21 @@ internal sealed class StatusLine : IDisposable
     {
         if (_shown)
         {
-            Console.Error.Write("\r\u001b[K");
+            Write("\r\u001b[K");
             _shown = false;
+        }
+    }
+
+    /// <summary>A terminal that was closed must not end a recording: what it would have shown is lost, nothing else.</summary>
+    private static void Write(string text)
+    {
+        try
+        {
+            Console.Error.Write(text);
+        }
+        catch (IOException)
+        {
+            // Nobody looks any more.
         }
     }
 
@@ -93,6 +107,6 @@ internal sealed class StatusLine : IDisposable
             width = 79;
         }
 
-        return text.Length <= width ? text : text[..Math.Max(1, width - 1)] + "…";
+        return TerminalText.Width(text) <= width ? text : TerminalText.KeepStart(text, width);
     }
 }

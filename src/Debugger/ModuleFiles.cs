@@ -41,7 +41,7 @@ public sealed class ModuleFiles : IDisposable
     public bool IsEmpty => _byName.Count == 0;
 
     /// <summary>A module's name as the kernel has it.</summary>
-    public static string Normalize(string name) => name.Replace('-', '_');
+    public static string Normalize(string name) => (name.EndsWith(".ko", StringComparison.Ordinal) ? name[..^3] : name).Replace('-', '_');
 
     /// <summary>Opens the files of one module; those that are broken are passed over and reported through <paramref name="complain"/>.</summary>
     public IReadOnlyList<ElfFile> Open(string module, Action<string> complain)
@@ -66,22 +66,12 @@ public sealed class ModuleFiles : IDisposable
         return opened;
     }
 
-    /// <summary>The module that defines a function of that name, or null.</summary>
-    public string? FindDefining(string function)
-    {
-        foreach (var name in _byName.Keys)
-        {
-            foreach (var file in Open(name, _ => { }))
-            {
-                if (new ElfSymbolTable(file).Find(function).Any(m => m.Symbol.IsFunction && m.Symbol.SectionIndex != ElfSymbol.SectionUndefined))
-                {
-                    return name;
-                }
-            }
-        }
+    /// <summary>The modules that define a function of that name, by name.</summary>
+    public IReadOnlyList<string> FindDefining(string function) =>
+        [.. _byName.Keys.Where(name => Open(name, _ => { }).Any(file => new ElfSymbolTable(file).Find(function).Any(m => m.Symbol.IsFunction))).Order(StringComparer.Ordinal)];
 
-        return null;
-    }
+    /// <summary>Every file that is one.</summary>
+    public IEnumerable<ElfFile> OpenAll() => _byName.Keys.SelectMany(name => Open(name, _ => { }));
 
     public void Dispose()
     {

@@ -107,10 +107,10 @@ public sealed class Recorder
         {
             end = console.Seen ? RecordingEnd.ConsoleText : cancellationToken.IsCancellationRequested ? RecordingEnd.Interrupted : RecordingEnd.Timeout;
         }
-        catch (Exception e) when (e is RspException or TargetException)
+        catch (Exception e) when (e is not TraceWriteException)
         {
-            await console.FinishAsync(LastWords);
-            WriteEnd("error: " + e.Message, elapsed);
+            // Whatever went wrong, the hits before it are worth an end that says so.
+            await TryEndAsync(console, "error: " + e.Message, elapsed);
             throw;
         }
 
@@ -119,6 +119,11 @@ public sealed class Recorder
         {
             // It was among the last words.
             end = RecordingEnd.ConsoleText;
+        }
+
+        foreach (var tracepoint in _tracepoints.Where(t => !t.WasArmed && t.Module is not null && _target.Map.Modules.All(m => m.Name != t.Module)))
+        {
+            Warn($"{tracepoint.Symbol} was never armed: module {tracepoint.Module} was not loaded");
         }
 
         WriteEnd(end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(end), elapsed);
@@ -255,6 +260,19 @@ public sealed class Recorder
 
     private void WriteEnd(string reason, Stopwatch elapsed) =>
         _writer.Write(new TraceRecord.End(_hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits > 1 ? _lastHit - _firstHit : null });
+
+    private async Task TryEndAsync(ConsoleRecording console, string reason, Stopwatch elapsed)
+    {
+        try
+        {
+            await console.FinishAsync(LastWords);
+            WriteEnd(reason, elapsed);
+        }
+        catch (TraceWriteException)
+        {
+            // The first error is the one to report.
+        }
+    }
 
     private string Reason(RecordingEnd end) => end switch
     {

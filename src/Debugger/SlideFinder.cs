@@ -17,8 +17,14 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
     // Boot parameters lie below 1 MiB; the rest is for boot loaders that put them elsewhere.
     private const int WatchedBytes = 1 << 30;
 
+    private const int BuildIdBytes = 20;
+    private const int PageSize = 4096;
+
     /// <summary>Bases of the direct map before setup_arch moves it: with 4 and with 5 levels of page tables (Documentation/x86/x86_64/mm.rst).</summary>
     private static readonly ulong[] DirectMapBases = [0xffff888000000000, 0xff11000000000000];
+
+    /// <summary>Of a GNU note: name size 4, descriptor size 20, type NT_GNU_BUILD_ID, "GNU" (gABI, "Note Section").</summary>
+    private static ReadOnlySpan<byte> NoteHeader => [4, 0, 0, 0, BuildIdBytes, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
 
     /// <summary>True where the early watchpoint works; elsewhere the kernel is looked for again and again while it boots.</summary>
     public bool CanWatch => image.Architecture is X86_64;
@@ -68,6 +74,17 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
     /// <summary>The build id of whatever kernel is in the guest, for a message; null when none is found.</summary>
     public async ValueTask<string?> FindForeignBuildIdAsync(CancellationToken cancellationToken)
     {
+        // A build of the same sources most likely has its note at the same place.
+        var (link, expected) = image.Fingerprint;
+        var note = new byte[NoteHeader.Length + BuildIdBytes];
+        for (ulong slide = 0; expected.Length == BuildIdBytes && slide < SlideLimit; slide += SlideStep)
+        {
+            if (await memory.TryReadAsync(Wrap(link + slide - (ulong)NoteHeader.Length), note, cancellationToken) && note.AsSpan().StartsWith(NoteHeader))
+            {
+                return Convert.ToHexStringLower(note.AsSpan(NoteHeader.Length));
+            }
+        }
+
         var window = new byte[64 << 10];
         for (ulong at = 0; at < 2 * SlideLimit; at += (ulong)window.Length)
         {
@@ -79,12 +96,26 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
             }
 
             var read = await client.ReadMemoryAsync(start, window, cancellationToken);
-            // A GNU note: name size 4, descriptor size 20, type 3, "GNU".
-            var header = (ReadOnlySpan<byte>)[4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
-            var index = window.AsSpan(0, read.ReadableFromStart).IndexOf(header);
-            if (index >= 0 && index + header.Length + 20 <= window.Length)
+            if (FindKernelsNote(window.AsSpan(0, read.ReadableFromStart)) is { } found)
             {
-                return Convert.ToHexStringLower(window.AsSpan(index + header.Length, 20));
+                return found;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The kernel carries the vDSOs' files, each with a note of its own in its first pages: those are passed over.</summary>
+    private static string? FindKernelsNote(ReadOnlySpan<byte> window)
+    {
+        for (var at = 0; window[at..].IndexOf(NoteHeader) is var next and >= 0; at++)
+        {
+            at += next;
+            var page = at & ~(PageSize - 1);
+            var inFile = window[page..].StartsWith("\u007fELF"u8) || (page >= PageSize && window[(page - PageSize)..].StartsWith("\u007fELF"u8));
+            if (!inFile && window.Length - at >= NoteHeader.Length + BuildIdBytes)
+            {
+                return Convert.ToHexStringLower(window.Slice(at + NoteHeader.Length, BuildIdBytes));
             }
         }
 

@@ -23,7 +23,18 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     public string? Note { get; } = note;
 
     /// <summary>Run-time address of its breakpoint; null while it waits.</summary>
-    public ulong? Address { get; internal set; }
+    public ulong? Address
+    {
+        get;
+        internal set
+        {
+            field = value;
+            WasArmed |= value is not null;
+        }
+    }
+
+    /// <summary>It was armed at some time, and could have been hit.</summary>
+    public bool WasArmed { get; private set; }
 
     /// <summary>Bytes past the symbol, 0 at a function's entry.</summary>
     public ulong Offset => Request.Symbol is null ? 0 : Request.Offset;

@@ -14,7 +14,7 @@ public sealed record TracepointRequest(string Text, string? Scope, string? Symbo
 {
     private const int MaximumLength = 512;
 
-    public bool ScopeIsSourceFile => Scope is not null && Scope.Contains('.');
+    public bool ScopeIsSourceFile => Scope is not null && Scope.Contains('.') && !Scope.EndsWith(".ko", StringComparison.Ordinal);
 
     /// <summary>Throws <see cref="TargetException"/> with the remedy when the text cannot be a tracepoint.</summary>
     public static TracepointRequest Parse(string text)
@@ -44,7 +44,7 @@ public sealed record TracepointRequest(string Text, string? Scope, string? Symbo
         }
 
         ulong offset = 0;
-        if (symbol.IndexOf('+') is var plus and > 0)
+        if (symbol.IndexOf('+') is var plus and >= 0)
         {
             if (!TryParseNumber(symbol[(plus + 1)..], out offset))
             {

@@ -22,9 +22,18 @@ internal sealed record RecordingOutcome(string File, RecordingResult Result, boo
 /// </summary>
 internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
 {
+    /// <summary>A kernel that has not begun after so long, never will (a boot loader's menu, an image for another machine).</summary>
+    private static readonly TimeSpan MaximumComeUp = TimeSpan.FromMinutes(5);
+
     /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
     public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
     {
+        foreach (var request in scenario.Tracepoints)
+        {
+            TracepointRequest.Parse(request);
+        }
+
+        TraceOutput.Check(output);
         var prepared = await PreparedBoot.PrepareAsync(Pinned(scenario), store, null, status, cancellationToken);
         var image = OpenKernel(prepared);
         using var modules = new ModuleFiles(ModulePlaces(prepared));
@@ -34,12 +43,13 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(tracepoint.Note!, false);
         }
 
-        var header = await HeaderAsync(prepared, image, cancellationToken);
-        await using var qemu = await QemuProcess.StartAsync(prepared.CommandLine, cancellationToken: cancellationToken);
+        var limit = prepared.Scenario.Timeout is { } seconds && seconds < QemuProcess.DefaultStartTimeout.TotalSeconds ? TimeSpan.FromSeconds(seconds) : QemuProcess.DefaultStartTimeout;
+        await using var qemu = await QemuProcess.StartAsync(prepared.CommandLine, limit, cancellationToken);
+        var header = await HeaderAsync(prepared, image, qemu.Version, cancellationToken);
         status.Booting(qemu);
         try
         {
-            return await RecordAsync(prepared.Scenario, qemu, image, modules, tracepoints, header, output, cancellationToken);
+            return await RecordAsync(prepared.Scenario, qemu, image, modules, tracepoints, header, output, prepared.CommandLine.ToShell(), cancellationToken);
         }
         catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
         {
@@ -49,16 +59,14 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
     private async Task<RecordingOutcome> RecordAsync(
         Scenario boot, QemuProcess qemu, KernelImage image, ModuleFiles modules, IReadOnlyList<Tracepoint> tracepoints,
-        TraceRecord.Header header, string output, CancellationToken cancellationToken)
+        TraceRecord.Header header, string output, string commandLine, CancellationToken cancellationToken)
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(qemu.Console.Output, console.Writer);
         var limits = new RecorderLimits(boot.MaxHits, boot.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, boot.Until);
         using var comeUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        if (limits.Timeout is { } patience)
-        {
-            comeUp.CancelAfter(patience);
-        }
+        var patience = limits.Timeout is { } given && given < MaximumComeUp ? given : MaximumComeUp;
+        comeUp.CancelAfter(patience);
 
         KernelTarget target;
         try
@@ -68,8 +76,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
             throw new TargetException(
-                string.Create(CultureInfo.InvariantCulture, $"the kernel did not come up within {boot.Timeout:0.#} s; last on the console: {qemu.Console.LastLine}"),
-                "give it more time with --timeout, or look at the console of the same boot: " + boot.Name);
+                string.Create(CultureInfo.InvariantCulture, $"the kernel did not come up within {patience.TotalSeconds:0.#} s; {(qemu.Console.LastLine is { Length: > 0 } line ? "last on the console: " + line : "its console is empty")}"),
+                patience < MaximumComeUp ? "give it more time with --timeout" : "boot it without ktrace to see what it does: " + commandLine);
         }
 
         await using (target)
@@ -142,6 +150,11 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     {
         var path = prepared.Kernel?.Vmlinux ?? prepared.Scenario.Kernel?.Vmlinux
             ?? throw new BootException("there is no vmlinux with debug information for this kernel", "give it with --vmlinux, or fetch a kernel that has one: ktrace kernel fetch");
+        if (Directory.Exists(path))
+        {
+            throw new BootException($"{path} is a folder", "give the kernel's ELF file with --vmlinux");
+        }
+
         if (!File.Exists(path))
         {
             throw new BootException($"{path}: there is no such vmlinux", "give the kernel's ELF file with --vmlinux");
@@ -165,7 +178,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         ((string?[])[prepared.Kernel?.ModulesDirectory, prepared.Kernel?.DebugModulesDirectory, prepared.Scenario.Kernel?.Modules, prepared.Scenario.Kernel?.DebugModules])
         .OfType<string>().Distinct();
 
-    private async Task<TraceRecord.Header> HeaderAsync(PreparedBoot prepared, KernelImage image, CancellationToken cancellationToken)
+    private async Task<TraceRecord.Header> HeaderAsync(PreparedBoot prepared, KernelImage image, string qemuVersion, CancellationToken cancellationToken)
     {
         var boot = new Dictionary<string, object?> { ["scenario"] = Plain(prepared.Scenario.ToJson()) };
         if (prepared.Kernel is { } kernel)
@@ -180,7 +193,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
         boot["qemu"] = new Dictionary<string, object?>
         {
-            ["version"] = await QemuVersion.ReadAsync(prepared.CommandLine.Program, cancellationToken),
+            ["version"] = qemuVersion,
             ["command"] = prepared.CommandLine.ToShell().Replace(store.CacheDirectory, "$XDG_CACHE_HOME/ktrace", StringComparison.Ordinal),
         };
         return new TraceRecord.Header

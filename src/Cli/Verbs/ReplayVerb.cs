@@ -33,6 +33,11 @@ internal static class ReplayVerb
 
     private static async Task<int> RunAsync(string file, string? output, CancellationToken cancellationToken)
     {
+        if (output is not null && TraceOutput.IsSame(file, output))
+        {
+            throw new BootException($"-o {output} would overwrite the trace that is replayed", "give the new recording another name");
+        }
+
         var recorded = Trace.Load(file);
         var boot = recorded.Header?.Boot ?? throw new BootException($"{file} has no header, so it does not say what to boot");
         if (!boot.Value.TryGetProperty("scenario", out var element))
