@@ -31,7 +31,7 @@ public sealed class RecordingTests(RecordedBoots boots)
         Assert.True(hit.Task.Pid > 1);
         Assert.NotNull(hit.Clock?.Jiffies);
         var end = hit.PathEnd!;
-        Assert.Equal((TraceEndReason.User, "ioctl", "SIOCSIFFLAGS"), (end.Reason, end.Syscall!.Name, end.Syscall.Texts[1]));
+        Assert.Equal((TraceEndReason.User, "ioctl", "SIOCSIFFLAGS"), (end.Reason, end.Syscall!.Name, end.Syscall.ArgumentTexts[1]));
         Assert.InRange(end.Pc!.Value, 0x1000UL, 0x7fffffffffffUL);
         Assert.InRange(end.Sp!.Value, end.Pc.Value, 0x7fffffffffffUL);
     }
