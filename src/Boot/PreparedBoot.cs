@@ -24,7 +24,7 @@ public sealed record PreparedBoot(
         Scenario scenario, KernelStore store, IEnumerable<string>? extra = null, IBootProgress? progress = null,
             CancellationToken cancellationToken = default)
     {
-        var kernel = scenario.Kernel is null ? null : store.Resolve(scenario.Kernel);
+        var kernel = scenario.Kernel is null or { IsGuestsOwn: true } ? null : store.Resolve(scenario.Kernel);
         string? initramfs = null;
         ImmutableArray<string> modules = [];
         if (scenario.Initramfs is { File: { } file })

@@ -117,6 +117,10 @@ public sealed record KernelChoice
     public string? Modules { get; init; }
 
     public string? DebugModules { get; init; }
+
+    /// <summary>Only the debug files are named: the guest brings the kernel itself, on a disk or a CD.</summary>
+    [JsonIgnore]
+    public bool IsGuestsOwn => Vmlinux is not null && Release is null && Tree is null && Image is null;
 }
 
 /// <summary>Which initramfs: a finished file, or a description. Exactly one of the two.</summary>

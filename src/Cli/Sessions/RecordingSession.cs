@@ -154,7 +154,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     }
 
     /// <summary>"stock" means another kernel next month: the trace says which one it was.</summary>
-    private Scenario Pinned(Scenario unpinned) => unpinned.Kernel is { Image: null, Tree: null } choice && store.Find(choice.Release ?? KernelStore.Stock) is { } found
+    private Scenario Pinned(Scenario unpinned) => unpinned.Kernel is { Image: null, Tree: null, IsGuestsOwn: false } choice && store.Find(choice.Release ?? KernelStore.Stock) is { } found
         ? unpinned with { Kernel = choice with { Release = found.Release } }
         : unpinned;
 
