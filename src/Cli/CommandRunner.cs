@@ -40,6 +40,7 @@ internal static class CommandRunner
         }
         catch (OperationCanceledException) when (signals.ExitCode is not null)
         {
+            Console.Error.WriteLine("ktrace: interrupted");
             return signals.ExitCode.Value;
         }
         catch (Exception e)

@@ -25,6 +25,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     /// <summary>A kernel that has not begun after so long, never will (a boot loader's menu, an image for another machine).</summary>
     private static readonly TimeSpan MaximumComeUp = TimeSpan.FromMinutes(5);
 
+    private long? _recorded;
+
     /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
     public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
     {
@@ -53,7 +55,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
         catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
         {
-            throw await QemuEndedAsync(qemu, e);
+            throw await QemuEndedAsync(qemu, e, output);
         }
     }
 
@@ -86,7 +88,16 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
             writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
             var recorder = new Recorder(target, tracepoints, modules, writer, console.Reader, limits, status);
-            var result = await recorder.RunAsync(() => EndInWords(qemu), cancellationToken);
+            RecordingResult result;
+            try
+            {
+                result = await recorder.RunAsync(() => EndInWords(qemu), cancellationToken);
+            }
+            finally
+            {
+                _recorded = writer.Hits;
+            }
+
             return new RecordingOutcome(output, result, boot.Until is null || result.End == RecordingEnd.ConsoleText);
         }
     }
@@ -118,17 +129,18 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var other => "QEMU ended: " + other,
     };
 
-    private static async Task<BootException> QemuEndedAsync(QemuProcess qemu, RspException cause)
+    private async Task<BootException> QemuEndedAsync(QemuProcess qemu, RspException cause, string output)
     {
+        var remedy = _recorded is { } hits ? $"ktrace show {output} has the {hits.ToString(CultureInfo.InvariantCulture)} hits before it" : null;
         var ended = await Task.WhenAny(qemu.Exited, Task.Delay(TimeSpan.FromSeconds(2))) == qemu.Exited;
         if (!ended)
         {
-            return new BootException("QEMU's gdb stub closed the connection: " + cause.Message, inner: cause);
+            return new BootException("QEMU's gdb stub closed the connection: " + cause.Message, remedy, inner: cause);
         }
 
         var errors = (await qemu.ReadErrorsAsync()).Trim();
         var code = (await qemu.Exited).ToString(CultureInfo.InvariantCulture);
-        return new BootException($"QEMU ended with exit code {code} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}", inner: cause);
+        return new BootException($"QEMU ended with exit code {code} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}", remedy, inner: cause);
     }
 
     private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
