@@ -54,7 +54,7 @@ internal static class TraceOutput
     /// <summary>Both names lead to one file.</summary>
     public static bool IsSame(string a, string b) => Real(a) == Real(b);
 
-    private static string Real(string path) => File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path);
+    private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? Path.GetFullPath(path);
 
     private static bool BeginsLikeATrace(string path)
     {
