@@ -162,11 +162,6 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     {
         var path = prepared.Kernel?.Vmlinux ?? prepared.Scenario.Kernel?.Vmlinux
             ?? throw new BootException("there is no vmlinux with debug information for this kernel", "give it with --vmlinux, or fetch a kernel that has one: ktrace kernel fetch");
-        if (Directory.Exists(path))
-        {
-            throw new BootException($"{path} is a folder", "give the kernel's ELF file with --vmlinux");
-        }
-
         if (!File.Exists(path))
         {
             throw new BootException($"{path}: there is no such vmlinux", "give the kernel's ELF file with --vmlinux");

@@ -18,7 +18,7 @@ public sealed class BadInputTests : IDisposable
     [InlineData("truncated", "is it truncated?")]
     [InlineData("empty", "not an ELF file")]
     [InlineData("text", "not an ELF file")]
-    [InlineData("folder", "is a folder")]
+    [InlineData("folder", "there is no such vmlinux")]
     [InlineData("missing", "there is no such vmlinux")]
     [InlineData("big-endian", "big-endian")]
     public void A_vmlinux_that_is_of_no_use_is_named_before_anything_boots(string what, string message)
@@ -77,7 +77,8 @@ public sealed class BadInputTests : IDisposable
     public void What_cannot_be_booted_is_said_with_the_words_of_who_knows(string option, string value, string message)
     {
         _program.Write("text", "hello\n");
-        Fails(_program.Run("record", "--kernel", StockKernel.Vmlinuz, "--vmlinux", StockKernel.Vmlinux, "-b", "schedule", option, value), message);
+        string[] kernel = option == "--kernel" ? [] : ["--kernel", StockKernel.Vmlinuz];
+        Fails(_program.Run(["record", "--vmlinux", StockKernel.Vmlinux, "-b", "schedule", .. kernel, option, value]), message);
     }
 
     [Theory]

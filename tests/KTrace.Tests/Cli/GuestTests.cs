@@ -77,7 +77,7 @@ public sealed class GuestTests : IDisposable
         var panic = _program.Run("record", "guest.yaml", "--append", "console=ttyS0 nokaslr panic=-1", "-o", "panic.ktrace");
         Assert.True(panic.ExitCode == 0, panic.Errors);
         trace = Trace.Load(_program.PathOf("panic.ktrace"));
-        Assert.Contains("do_exit", Assert.Single(trace.Hits).Path.Frames.Select(f => f.Function));
+        Assert.Contains("do_group_exit", Assert.Single(trace.Hits).Path.Frames.Select(f => f.Function));
         Assert.Contains("reboot", trace.End!.Reason);
     }
 

@@ -1,0 +1,69 @@
+using KTrace.Debugger;
+using KTrace.Symbols.Kernel;
+using KTrace.Tests.Support;
+
+namespace KTrace.Tests.Debugger;
+
+public sealed class TracepointResolverTests : IDisposable
+{
+    private static readonly Lazy<KernelImage> Image = new(() => KernelImage.Open(StockKernel.Vmlinux));
+
+    private readonly ModuleFiles _modules = new([StockKernel.Module("e1000e"), StockKernel.DebugModule("e1000e")]);
+
+    public void Dispose() => _modules.Dispose();
+
+    [Theory]
+    [InlineData("request_threaded_irq")]
+    [InlineData("manage.c:request_threaded_irq")]
+    [InlineData("kernel/irq/manage.c:request_threaded_irq")]
+    [InlineData("irq/manage.c:request_threaded_irq")]
+    public void A_global_function_is_found_by_the_file_that_defines_it(string request)
+    {
+        var tracepoint = Resolve(request);
+        Assert.Equal(("request_threaded_irq", null), (tracepoint.Symbol, tracepoint.Module));
+        Assert.Equal(Image.Value.Symbols.Find("request_threaded_irq").Single().Symbol.Value, tracepoint.LinkAddress);
+    }
+
+    [Theory]
+    [InlineData("kernel/reboot.c:type_show")]
+    [InlineData("nvmem/core.c:type_show")]
+    [InlineData("pti.c:p4d_offset")]
+    public void One_of_several_static_functions_is_found_by_its_file(string request) => Assert.NotEqual(0ul, Resolve(request).LinkAddress);
+
+    [Fact]
+    public void A_file_name_is_not_matched_in_its_middle() => Assert.Throws<TargetException>(() => Resolve("anage.c:request_threaded_irq"));
+
+    [Fact]
+    public void An_older_name_leads_to_its_successor_and_says_so()
+    {
+        var tracepoint = Resolve("irq_msi_compose_msg");
+        Assert.Equal(("x86_vector_msi_compose_msg", "irq_msi_compose_msg"), (tracepoint.Symbol, tracepoint.Request.Text));
+        Assert.Contains("is x86_vector_msi_compose_msg in this kernel", tracepoint.Note);
+    }
+
+    [Theory]
+    [InlineData("e1000e_open")]
+    [InlineData("e1000e:e1000e_open")]
+    [InlineData("e1000e.ko:e1000e_open")]
+    public void A_modules_function_waits(string request)
+    {
+        var tracepoint = Resolve(request);
+        Assert.Equal(("e1000e_open", "e1000e", null), (tracepoint.Symbol, tracepoint.Module, tracepoint.Address));
+        Assert.False(tracepoint.WasArmed);
+    }
+
+    [Fact]
+    public void An_address_is_named_by_its_function()
+    {
+        var start = Resolve("schedule").LinkAddress;
+        Assert.Equal("schedule+0x5", Resolve($"0x{start + 5:x}").Symbol);
+        Assert.Equal(start + 5, Resolve("schedule+5").LinkAddress);
+        Assert.Equal("schedule", Resolve($"0x{start:x}").Symbol);
+    }
+
+    [Fact]
+    public void Numbers_are_given_in_order() =>
+        Assert.Equal([1, 2, 3], new TracepointResolver(Image.Value, _modules).Resolve(["schedule", "e1000e_open", "schedule"]).Select(t => t.Id));
+
+    private Tracepoint Resolve(string request) => new TracepointResolver(Image.Value, _modules).Resolve([request]).Single();
+}
