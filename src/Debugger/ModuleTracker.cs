@@ -22,6 +22,9 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
     // Real modules have about 40 sections; more is a guest that lies.
     private const int MaximumSections = 512;
     private const int MaximumName = 256;
+    private const int BuildIdBytes = 20;
+
+    private static ReadOnlySpan<byte> NoteHeader => [4, 0, 0, 0, BuildIdBytes, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
 
     private readonly ModuleLayout? _layout = ModuleLayout.Find(map.Image.Layouts);
 
@@ -48,7 +51,7 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
 
         var sections = await ReadSectionsAsync(address, cancellationToken);
         sections.TryAdd(".text", textBase.Value);
-        var buildId = await ReadBuildIdAsync(address, cancellationToken);
+        var buildId = await ReadBuildIdAsync(address, sections, cancellationToken);
         var warnings = new List<string>();
         var matching = Matching(name, buildId, warnings);
         if (matching.Count > 0)
@@ -92,11 +95,18 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
         return matching;
     }
 
-    private async ValueTask<ImmutableArray<byte>> ReadBuildIdAsync(ulong module, CancellationToken cancellationToken)
+    /// <summary>struct module has it with CONFIG_STACKTRACE_BUILD_ID only (Debian's kernels are built without); the note itself is loaded in any case.</summary>
+    private async ValueTask<ImmutableArray<byte>> ReadBuildIdAsync(ulong module, Dictionary<string, ulong> sections, CancellationToken cancellationToken)
     {
-        var bytes = new byte[20];
-        return _layout!.BuildId is { } offset && await memory.TryReadAsync(module + (ulong)offset, bytes, cancellationToken) && bytes.AsSpan().ContainsAnyExcept((byte)0)
-            ? [.. bytes]
+        var bytes = new byte[BuildIdBytes];
+        if (_layout!.BuildId is { } offset && await memory.TryReadAsync(module + (ulong)offset, bytes, cancellationToken) && bytes.AsSpan().ContainsAnyExcept((byte)0))
+        {
+            return [.. bytes];
+        }
+
+        var note = new byte[NoteHeader.Length + BuildIdBytes];
+        return sections.TryGetValue(".note.gnu.build-id", out var address) && await memory.TryReadAsync(address, note, cancellationToken) && note.AsSpan().StartsWith(NoteHeader)
+            ? [.. note[NoteHeader.Length..]]
             : [];
     }
 

@@ -51,8 +51,8 @@ public sealed class ModuleTrackerTests : IAsyncLifetime
     [Fact]
     public async Task A_file_of_another_build_is_not_used()
     {
-        Put("e1000e", [(".text", Text)]);
-        _stub.Put(Module + (ulong)Layout.Value.BuildId!.Value, Enumerable.Repeat((byte)0xab, 20).ToArray());
+        Put("e1000e", [(".text", Text), (".note.gnu.build-id", Text + 0x50000)]);
+        _stub.Put(Text + 0x50000, [4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0, .. Enumerable.Repeat((byte)0xab, 20)]);
 
         var loaded = await ReadAsync();
 
@@ -86,7 +86,7 @@ public sealed class ModuleTrackerTests : IAsyncLifetime
     public async Task A_list_of_sections_without_an_end_is_cut()
     {
         Put("e1000e", []);
-        _stub.PutWord(Module + (ulong)Layout.Value.SectionAttributes, Sections);
+        _stub.Put(Sections + (ulong)(Layout.Value.Attributes.Count ?? 0), BitConverter.GetBytes(uint.MaxValue));
         // Every pointer leads back into the list, and every name is readable: the guest would be read for ever.
         _stub.Everywhere = (address, length) => address >= Sections && address < Names ? Cycle(address, length) : null;
 
@@ -154,8 +154,12 @@ public sealed class ModuleTrackerTests : IAsyncLifetime
         var (layout, attributes) = (Layout.Value, Layout.Value.Attributes);
         _stub.PutText(Module + (ulong)layout.Name, name, layout.NameLength);
         _stub.PutWord(Module + (ulong)layout.TextBase, Text);
-        _stub.Put(Module + (ulong)layout.BuildId!.Value, ElfFile.Open(StockKernel.Module("e1000e")).BuildId.AsSpan());
-        _stub.PutWord(Module + (ulong)layout.SectionAttributes, sections.Length == 0 ? 0 : Sections);
+        if (layout.BuildId is { } buildId)
+        {
+            _stub.Put(Module + (ulong)buildId, ElfFile.Open(StockKernel.Module("e1000e")).BuildId.AsSpan());
+        }
+
+        _stub.PutWord(Module + (ulong)layout.SectionAttributes, Sections);
         _stub.Put(Sections + (ulong)(attributes.Count ?? 0), BitConverter.GetBytes(sections.Length));
         for (var i = 0; i < sections.Length; i++)
         {
