@@ -206,7 +206,14 @@ public sealed class Recorder
         var skipped = NopSkip.LengthAt(capture.Code.Span, capture.Registers);
         if (skipped > 0)
         {
-            _capture.Block.SetValue(_pc, capture.Registers.ProgramCounter + (ulong)skipped);
+            var next = capture.Registers.ProgramCounter + (ulong)skipped;
+            if (client.Profile.ContinuesFromAddress)
+            {
+                await client.SendAsync(new ContinueFrom(next), cancellationToken);
+                return;
+            }
+
+            _capture.Block.SetValue(_pc, next);
             _skip[0] = new WriteRegister(_pc, _capture.Block);
             _skip[1] = client.ContinueCommand;
             await client.SendBatchAsync(_skip, _skipOutcomes, cancellationToken);

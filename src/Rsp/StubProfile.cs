@@ -55,6 +55,12 @@ public sealed record StubProfile
     public bool QemuExtensions { get; init; }
 
     /// <summary>
+    /// `cADDR` moves the pc of the thread that stopped last, and all threads run. QEMU: handle_continue, gdb_set_cpu_pc on the CPU that
+    /// gdb_set_stop_cpu chose. One request less than writing the pc, and gdb itself never uses it, so it is not asked of stubs that were not tried.
+    /// </summary>
+    public bool ContinuesFromAddress { get; init; }
+
+    /// <summary>
     /// target.xml may be asked for only after `Hg` chose a thread. gdbserver 13.1: without one it fails an assertion in
     /// tdesc_get_features_xml and ends. The handshake sends `Hg` to it, as gdb does to all.
     /// </summary>
@@ -75,6 +81,7 @@ public sealed record StubProfile
         ConnectingStopsTarget = true,
         RefusesWholeRange = true,
         QemuExtensions = true,
+        ContinuesFromAddress = true,
     };
 
     public static StubProfile Gdbserver { get; } = new() { Name = "gdbserver", DescriptionNeedsThread = true };

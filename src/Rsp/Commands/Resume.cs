@@ -56,6 +56,12 @@ public sealed record PlainContinue(int Signal = 0) : ResumeCommand
     }
 }
 
+/// <summary>`cADDR`: all threads run, the one that stopped last from that address. See <see cref="StubProfile.ContinuesFromAddress"/>.</summary>
+public sealed record ContinueFrom(ulong Address) : ResumeCommand
+{
+    internal override void Write(PacketWriter packet) => packet.Text("c"u8).Hex(Address);
+}
+
 /// <summary>`s`, or `SSS` to deliver a signal: one instruction of the thread that stopped last (or that Hc named).</summary>
 public sealed record PlainStep(int Signal = 0) : ResumeCommand
 {
