@@ -5,7 +5,7 @@ namespace KTrace.Boot;
 
 /// <summary>What a filter program makes of another stream. Synchronous reads work too. A filter that fails shows as <see
 /// cref="InvalidDataException"/> at the end.</summary>
-internal sealed class FilterStream : Stream
+internal sealed class FilterStream : ReadOnlyStream
 {
     private readonly Process process;
     private readonly Task feeder;
@@ -22,22 +22,6 @@ internal sealed class FilterStream : Stream
         errors = Tool.ReadAsync(process.StandardError.BaseStream, 8 << 10, keepEnd: true);
         feeder = Task.Run(() => FeedAsync(input));
     }
-
-    public override bool CanRead => true;
-
-    public override bool CanSeek => false;
-
-    public override bool CanWrite => false;
-
-    public override long Length => throw new NotSupportedException();
-
-    public override long Position
-    {
-        get => throw new NotSupportedException();
-        set => throw new NotSupportedException();
-    }
-
-    public override int Read(byte[] buffer, int offset, int count) => Read(buffer.AsSpan(offset, count));
 
     public override int Read(Span<byte> buffer)
     {
@@ -60,19 +44,6 @@ internal sealed class FilterStream : Stream
 
         return read;
     }
-
-    public override Task<int> ReadAsync(byte[] buffer, int offset, int count, CancellationToken cancellationToken) =>
-        ReadAsync(buffer.AsMemory(offset, count), cancellationToken).AsTask();
-
-    public override void Flush()
-    {
-    }
-
-    public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-    public override void SetLength(long value) => throw new NotSupportedException();
-
-    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 
     protected override void Dispose(bool disposing)
     {
