@@ -47,7 +47,7 @@ internal sealed class ArgumentReader(KernelMap map, GuestMemory memory)
         }
 
         parameters = [];
-        if (map.Image.Architecture is X86_64 && tracepoint.Offset == 0 && !tracepoint.Symbol.Contains('.')
+        if (map.Image.Architecture is X86_64 && tracepoint.IsEntryAt(entry) && !tracepoint.Symbol.Contains('.')
             && map.FunctionAt(entry) is { ReturnsStructure: false } function)
         {
             // From the first parameter that takes no single register on, the rest may be anywhere.

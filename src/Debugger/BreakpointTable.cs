@@ -26,9 +26,8 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         _moduleInit = address;
     }
 
-    /// <param name="isInline">The body of an inlined call begins there.</param>
     /// <param name="module">The module that the address belongs to, or null.</param>
-    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, bool isInline, string? module, CancellationToken cancellationToken)
+    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CodePlaceKind kind, string? module, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here))
         {
@@ -44,7 +43,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
             here.Add(tracepoint);
         }
 
-        tracepoint.SetArmed(address, isInline, module);
+        tracepoint.SetArmed(address, kind, module);
     }
 
     /// <summary>Arms all places of a tracepoint that lie in the kernel.</summary>
@@ -52,7 +51,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
     {
         foreach (var place in tracepoint.Places)
         {
-            await ArmAsync(tracepoint, map.ToRunTime(place.Address), place.Kind == CodePlaceKind.Inline, null, cancellationToken);
+            await ArmAsync(tracepoint, map.ToRunTime(place.Address), place.Kind, null, cancellationToken);
         }
     }
 
@@ -62,7 +61,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         KernelModule module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
     {
         var (armed, missing) = (new List<Tracepoint>(), new List<Tracepoint>());
-        foreach (var tracepoint in all.Where(t => t.Module == module.Name || (t.Module is null && t.IsInlined)))
+        foreach (var tracepoint in all.Where(t => t.Module == module.Name || t.IsInlined))
         {
             foreach (var old in tracepoint.AddressesIn(module.Name))
             {
@@ -72,7 +71,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
             var places = ModulePlaces.Of(tracepoint, module);
             foreach (var place in places)
             {
-                await ArmAsync(tracepoint, place.Address, place.Kind == CodePlaceKind.Inline, module.Name, cancellationToken);
+                await ArmAsync(tracepoint, place.Address, place.Kind, module.Name, cancellationToken);
             }
 
             if (places.Count > 0)

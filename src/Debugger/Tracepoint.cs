@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Symbols;
 using KTrace.Symbols.Lookup;
 using KTrace.Tracing;
 
@@ -12,7 +13,7 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
 {
     private readonly Dictionary<ulong, Armed> _armed = [];
 
-    private readonly record struct Armed(bool IsInline, string? Module);
+    private readonly record struct Armed(CodePlaceKind Kind, string? Module);
 
     /// <summary>One place in the kernel, or (with a module) none yet.</summary>
     public Tracepoint(int id, TracepointRequest request, string symbol, string? module, ulong linkAddress, string? note)
@@ -37,8 +38,11 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     /// <summary>The first place in the kernel; 0 when there is none.</summary>
     public ulong LinkAddress => Places.IsEmpty ? 0 : Places[0].Address;
 
+    /// <summary>Where the function is written, or null when that is not known.</summary>
+    public SourceLine? Declaration { get; init; }
+
     /// <summary>The function is inlined, and modules that come may have inlined it too.</summary>
-    public bool IsInlined => Places.Any(p => p.Kind == CodePlaceKind.Inline);
+    public bool IsInlined => Module is null && Places.Any(p => p.Kind == CodePlaceKind.Inline);
 
     /// <summary>What a person should know about it, or null.</summary>
     public string? Note { get; } = note;
@@ -56,15 +60,18 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     public ulong Offset => Request.Symbol is null ? 0 : Request.Offset;
 
     /// <summary>The body of an inlined call begins at this run-time address, and that is why it is armed there: the function is being entered.</summary>
-    public bool IsInlineAt(ulong address) => _armed.TryGetValue(address, out var armed) && armed.IsInline;
+    public bool IsInlineAt(ulong address) => _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Inline;
+
+    /// <summary>A function's own first instruction is at this run-time address (not a copy's, which may take other parameters), and that is why it is armed there.</summary>
+    public bool IsEntryAt(ulong address) => Offset == 0 && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Entry;
 
     public TraceTracepoint ToRecord() => new(
         Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address);
 
     /// <param name="inModule">The module that the address belongs to, or null for the kernel.</param>
-    internal void SetArmed(ulong address, bool isInline, string? inModule)
+    internal void SetArmed(ulong address, CodePlaceKind kind, string? inModule)
     {
-        _armed[address] = new Armed(isInline, inModule);
+        _armed[address] = new Armed(kind, inModule);
         WasArmed = true;
         Address = _armed.Keys.Min();
     }

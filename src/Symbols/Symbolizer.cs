@@ -138,6 +138,39 @@ public sealed class Symbolizer
         }
     }
 
+    /// <summary>The DIE (bytes from the start of .debug_info) of the innermost inlined call at an address, or of the function there; -1 when DWARF has none.</summary>
+    internal int InstanceAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                var unit = HasDwarf ? Units.Find(address) : -1;
+                return unit >= 0 ? LoadUnit(unit).InstanceAt(address) : -1;
+            }
+            catch (MalformedFileException)
+            {
+                return -1;
+            }
+        }
+    }
+
+    /// <summary>The name of the source file that was compiled into the code at an address (DW_AT_name of its unit, <c>kernel/irq/chip.c</c>), or null.</summary>
+    internal string? CompiledFileAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return HasDwarf && Units.Find(address) is var unit and >= 0 && LoadUnit(unit).Unit.Name is { IsNone: false } name ? Sections.Text(name) : null;
+            }
+            catch (MalformedFileException)
+            {
+                return null;
+            }
+        }
+    }
+
     /// <summary>True when the address lies in a section of the object that holds code.</summary>
     public bool IsCode(ulong address) => Symbols.TryFindSection(address, out var section, out _) && section.IsExecutable;
 

@@ -51,6 +51,7 @@ internal static class DwAt
     public const ushort HighPc = 0x12;
     public const ushort Language = 0x13;
     public const ushort CompDir = 0x1b;
+    public const ushort Inline = 0x20;
     public const ushort UpperBound = 0x2f;
     public const ushort AbstractOrigin = 0x31;
     public const ushort Count = 0x37;
