@@ -1,6 +1,7 @@
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger;
 
@@ -25,7 +26,9 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         _moduleInit = address;
     }
 
-    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
+    /// <param name="isInline">The body of an inlined call begins there.</param>
+    /// <param name="module">The module that the address belongs to, or null.</param>
+    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, bool isInline, string? module, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here))
         {
@@ -36,8 +39,21 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
             }
         }
 
-        here.Add(tracepoint);
-        tracepoint.Address = address;
+        if (!here.Contains(tracepoint))
+        {
+            here.Add(tracepoint);
+        }
+
+        tracepoint.SetArmed(address, isInline, module);
+    }
+
+    /// <summary>Arms all places of a tracepoint that lie in the kernel.</summary>
+    public async ValueTask ArmInKernelAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        foreach (var place in tracepoint.Places)
+        {
+            await ArmAsync(tracepoint, map.ToRunTime(place.Address), place.Kind == CodePlaceKind.Inline, null, cancellationToken);
+        }
     }
 
     /// <summary>Arms what waited for this module, and forgets breakpoints of the same tracepoints in an earlier load of it.</summary>
@@ -46,23 +62,27 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         KernelModule module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
     {
         var (armed, missing) = (new List<Tracepoint>(), new List<Tracepoint>());
-        foreach (var tracepoint in all.Where(t => t.Module == module.Name))
+        foreach (var tracepoint in all.Where(t => t.Module == module.Name || (t.Module is null && t.IsInlined)))
         {
-            var name = tracepoint.Symbol.Split('+')[0];
-            var match = module.Symbols?.Find(name).Select(m => m.Symbol).FirstOrDefault(s => module.Text.Any(r => r.Contains(s.Value)));
-            if (match is not { Name: not null } symbol)
-            {
-                missing.Add(tracepoint);
-                continue;
-            }
-
-            if (tracepoint.Address is { } old)
+            foreach (var old in tracepoint.AddressesIn(module.Name))
             {
                 await DisarmAsync(tracepoint, old, cancellationToken);
             }
 
-            await ArmAsync(tracepoint, symbol.Value + tracepoint.Request.Offset, cancellationToken);
-            armed.Add(tracepoint);
+            var places = ModulePlaces.Of(tracepoint, module);
+            foreach (var place in places)
+            {
+                await ArmAsync(tracepoint, place.Address, place.Kind == CodePlaceKind.Inline, module.Name, cancellationToken);
+            }
+
+            if (places.Count > 0)
+            {
+                armed.Add(tracepoint);
+            }
+            else if (tracepoint.Module is not null)
+            {
+                missing.Add(tracepoint);
+            }
         }
 
         return (armed, missing);
@@ -87,7 +107,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
             return;
         }
 
-        tracepoint.Address = null;
+        tracepoint.SetDisarmed(address);
         if (here.Count == 0)
         {
             _armed.Remove(address);

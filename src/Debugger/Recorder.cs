@@ -134,7 +134,7 @@ public sealed class Recorder
     {
         foreach (var tracepoint in _tracepoints.Where(t => t.Module is null))
         {
-            await _breakpoints.ArmAsync(tracepoint, _target.Map.ToRunTime(tracepoint.LinkAddress), cancellationToken);
+            await _breakpoints.ArmInKernelAsync(tracepoint, cancellationToken);
             _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
         }
 
