@@ -67,7 +67,7 @@ internal sealed class ArgumentReader(KernelMap map, GuestMemory memory)
         switch (parameter.Kind)
         {
             case ValueKind.Text when value != 0:
-                return await memory.TryReadStringAsync(value, MaximumText, cancellationToken);
+                return await memory.TryReadStringAsync(value, MaximumText, cancellationToken) is { } text ? $"\"{text}\"" : null;
             case ValueKind.Pointer when value == 0:
                 return "NULL";
             case ValueKind.Pointer when map.Unwind.IsText(value):

@@ -28,24 +28,19 @@ internal sealed class HitCapture
 
     // A stack has 16 KiB on x86-64; interrupt, softirq and exception stacks come on top. Each fetch brings up to 2 KiB.
     private const int MaximumFetches = 64;
-    private const int MaximumBatch = 32;
 
-    private readonly RspClient _client;
     private readonly KernelMap _map;
     private readonly RegisterBridge _bridge;
     private readonly TaskLocator? _tasks;
     private readonly ulong? _jiffiesAddress;
-    private readonly FetchedMemory _memory = new();
-    private readonly RspOutcome[] _outcomes = new RspOutcome[MaximumBatch];
-    private readonly List<RspCommand> _batch = new(MaximumBatch);
     private readonly Dictionary<int, Expectation> _expected = [];
     private readonly Dictionary<ulong, int> _windows = [];
     private readonly ReadRegisters _readRegisters;
 
     public HitCapture(RspClient client, KernelMap map)
     {
-        _client = client;
         _map = map;
+        Memory = new StopMemory(client);
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
         _readRegisters = new ReadRegisters(Block);
@@ -55,6 +50,9 @@ internal sealed class HitCapture
 
     /// <summary>The registers as the stub sent them at the last capture.</summary>
     public RegisterBlock Block { get; }
+
+    /// <summary>What was fetched at the last capture; more can be, until the guest is let go.</summary>
+    public StopMemory Memory { get; }
 
     public async ValueTask<StopCapture> TakeAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
     {
@@ -66,11 +64,11 @@ internal sealed class HitCapture
         var window = _windows.GetValueOrDefault(pc, FirstWindow);
         var pointer = _tasks?.PointerAddress(registers);
 
-        var missing = Want(registers.StackPointer, window);
-        missing |= Want(pc, CodeLengthAt(pc));
-        missing |= pointer is { } at && Want(at, _map.Image.Architecture.WordSize);
+        var missing = Memory.Want(registers.StackPointer, window);
+        missing |= Memory.Want(pc, CodeLengthAt(pc));
+        missing |= pointer is { } at && Memory.Want(at, _map.Image.Architecture.WordSize);
         expected.WasRight(!missing);
-        await FetchAsync(cancellationToken);
+        await Memory.FetchAsync(cancellationToken);
         var task = await ReadTaskAsync(pointer, cancellationToken);
         var stack = await UnwindAsync(registers, cancellationToken);
         expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), pointer, task?.Members);
@@ -84,24 +82,23 @@ internal sealed class HitCapture
 
     private async ValueTask ReadRegistersAsync(Expectation expected, CancellationToken cancellationToken)
     {
-        _memory.Clear();
-        _batch.Clear();
-        _batch.Add(_readRegisters);
+        Memory.Clear();
+        var answered = Memory.Add(_readRegisters);
         if (_jiffiesAddress is { } jiffies)
         {
-            Want(jiffies, JiffiesBytes);
+            Memory.Want(jiffies, JiffiesBytes);
         }
 
         if (expected.IsWorthwhile)
         {
             foreach (var (address, length) in expected.Ranges)
             {
-                Want(address, length);
+                Memory.Want(address, length);
             }
         }
 
-        await FetchAsync(cancellationToken);
-        if (!_outcomes[0].IsOk)
+        await Memory.FetchAsync(cancellationToken);
+        if (!Memory.IsOk(answered))
         {
             throw new TargetException("the stub refused to send registers", null);
         }
@@ -110,32 +107,32 @@ internal sealed class HitCapture
     private ulong? ReadJiffies()
     {
         Span<byte> bytes = stackalloc byte[JiffiesBytes];
-        return _jiffiesAddress is { } address && _memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
+        return _jiffiesAddress is { } address && Memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
     }
 
     private ReadOnlyMemory<byte> ReadCode(ulong pc)
     {
         var code = new byte[CodeLengthAt(pc)];
-        return _memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
+        return Memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
     }
 
     private async ValueTask<(int Pid, string Comm, (ulong Address, int Length) Members)?> ReadTaskAsync(ulong? pointerAddress, CancellationToken cancellationToken)
     {
         var pointer = new byte[8];
-        if (pointerAddress is not { } at || _memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
+        if (pointerAddress is not { } at || Memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
             || BinaryPrimitives.ReadUInt64LittleEndian(pointer) is not (not 0 and var task))
         {
             return null;
         }
 
         var start = task + (ulong)_tasks!.MembersStart;
-        if (Want(start, _tasks.MembersLength))
+        if (Memory.Want(start, _tasks.MembersLength))
         {
-            await FetchAsync(cancellationToken);
+            await Memory.FetchAsync(cancellationToken);
         }
 
         var members = new byte[_tasks.MembersLength];
-        if (_memory.Read(start, members) != MemoryReadResult.Ok)
+        if (Memory.Read(start, members) != MemoryReadResult.Ok)
         {
             return null;
         }
@@ -152,7 +149,7 @@ internal sealed class HitCapture
     {
         for (var fetch = 0; ; fetch++)
         {
-            var result = StackUnwinder.Unwind(registers, _memory, _map.Unwind);
+            var result = StackUnwinder.Unwind(registers, Memory, _map.Unwind);
             if (result.Stop is not UnwindStop.MemoryMissing missing || fetch == MaximumFetches)
             {
                 Remember(registers, result);
@@ -160,8 +157,8 @@ internal sealed class HitCapture
             }
 
             // Fetch on from the miss, a window at a time; what lies just behind is often wanted next.
-            Want(missing.Address, Math.Max(missing.Length, FirstWindow));
-            await FetchAsync(cancellationToken);
+            Memory.Want(missing.Address, Math.Max(missing.Length, FirstWindow));
+            await Memory.FetchAsync(cancellationToken);
         }
     }
 
@@ -180,57 +177,6 @@ internal sealed class HitCapture
             ref var known = ref System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_windows, registers.ProgramCounter, out _);
             known = Math.Max(known, window);
         }
-    }
-
-    /// <summary>
-    /// Puts reads of what is not known yet into the batch; true when there are any. None crosses a page, so that a missing page refuses only itself. What
-    /// does not fit into the batch is left out: the unwinder asks for it again.
-    /// </summary>
-    private bool Want(ulong start, int length)
-    {
-        var wanted = false;
-        while (length > 0 && _batch.Count < MaximumBatch)
-        {
-            var piece = (int)Math.Min((ulong)Math.Min(length, _client.Features.MaxMemoryRead), PageSize - (start % PageSize));
-            if (!_memory.Knows(start, piece))
-            {
-                _batch.Add(new ReadMemory(start, new byte[piece]));
-                wanted = true;
-            }
-
-            start += (ulong)piece;
-            length -= piece;
-        }
-
-        return wanted;
-    }
-
-    private async ValueTask FetchAsync(CancellationToken cancellationToken)
-    {
-        if (_batch.Count == 0)
-        {
-            return;
-        }
-
-        await _client.SendBatchAsync(_batch.ToArray(), _outcomes, cancellationToken);
-        for (var i = 0; i < _batch.Count; i++)
-        {
-            if (_batch[i] is not ReadMemory read)
-            {
-                continue;
-            }
-
-            if (_outcomes[i].IsOk && _outcomes[i].Length > 0)
-            {
-                _memory.Add(read.Address, read.Destination[.._outcomes[i].Length]);
-            }
-            else
-            {
-                _memory.AddUnreadable(read.Address, (ulong)read.Destination.Length);
-            }
-        }
-
-        _batch.Clear();
     }
 
     /// <summary>What a CPU's last hit read, and whether guessing that the next one reads the same has paid lately.</summary>

@@ -189,7 +189,12 @@ public sealed class Recorder
         {
             _lastHit = elapsed.Elapsed.TotalSeconds;
             _firstHit = _hits == 0 ? _lastHit : _firstHit;
-            var hit = _records.Create(++_hits, tracepoint, capture, _clock) with { Arguments = arguments };
+            var hit = _records.Create(++_hits, tracepoint, capture, _clock);
+            if (arguments.Length > 0)
+            {
+                hit = hit with { Arguments = [new ArgumentList(arguments), .. Enumerable.Repeat(ArgumentList.Empty, hit.Path.Frames.Length - 1)] };
+            }
+
             _writer.Write(hit);
             _progress?.Hit(hit);
             if (_hits == _limits.MaximumHits)

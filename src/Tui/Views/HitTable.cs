@@ -45,9 +45,13 @@ public sealed class HitTable(Trace trace) : View
         }
 
         yield return Line(heads, columns, widths);
-        foreach (Cell[] row in rows)
+        foreach ((Cell[] row, TraceRecord.Hit hit) in rows.Zip(trace.Hits))
         {
             yield return Line(row, columns, widths);
+            foreach (TextLine line in CallPathView.PrintLines(hit.Prints, trace.Returns.GetValueOrDefault(hit.Sequence), widths[(int)Column.Hit] + Gap, width))
+            {
+                yield return line;
+            }
         }
     }
 
