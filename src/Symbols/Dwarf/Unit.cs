@@ -28,6 +28,9 @@ internal sealed class Unit
 
     public AbbreviationTable Abbreviations { get; } = new();
 
+    /// <summary>Type units are read too. Who looks for code has no use for them.</summary>
+    public bool ReadsTypeUnits { get; init; }
+
     /// <summary>DW_TAG_compile_unit or DW_TAG_partial_unit.</summary>
     public ushort Tag { get; private set; }
 
@@ -73,7 +76,7 @@ internal sealed class Unit
         _addrBase = _strOffsetsBase;
         _rnglistsBase = offsetSize == 4 ? 12u : 20u;
         _loclistsBase = _rnglistsBase;
-        if (Header.IsTypeUnit || Header.FirstEntry >= Header.End)
+        if ((Header.IsTypeUnit && !ReadsTypeUnits) || Header.FirstEntry >= Header.End)
         {
             return;
         }
