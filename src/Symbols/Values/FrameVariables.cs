@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Symbols.Values;
