@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Symbols.Kernel;
@@ -91,6 +92,31 @@ public sealed class KernelMap
 
         _frames[address] = frames;
         return frames;
+    }
+
+    /// <summary>The function or variable at a run-time address: <c>init_task</c>, <c>init_task+0x40</c>; null when no loaded object has that address.</summary>
+    public string? NameOf(ulong address)
+    {
+        foreach (var module in _modules)
+        {
+            if (module.Symbols is { } symbols && NameIn(symbols, address) is { } name)
+            {
+                return name;
+            }
+        }
+
+        return NameIn(Image.Symbols, ToLinkTime(address));
+    }
+
+    private static string? NameIn(ElfSymbolTable symbols, ulong address)
+    {
+        if (!symbols.TryFindSection(address, out _, out _) || !symbols.TryFindNearest(address, out ElfSymbol symbol)
+            || (symbol.Size > 0 && address - symbol.Value >= symbol.Size))
+        {
+            return null;
+        }
+
+        return address == symbol.Value ? symbol.Name : $"{symbol.Name}+0x{address - symbol.Value:x}";
     }
 
     /// <summary>The function that begins at a run-time address, as DWARF declares it; null when DWARF has none there.</summary>
