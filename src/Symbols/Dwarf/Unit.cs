@@ -52,6 +52,9 @@ internal sealed class Unit
 
     public bool HasChildren { get; private set; }
 
+    /// <summary>DW_AT_str_offsets_base: where the unit's table in .debug_str_offsets begins.</summary>
+    public ulong StrOffsetsBase => _strOffsetsBase;
+
     public MalformedFileException Malformed(long offset, string what) => Sections.Info.Malformed(offset, what);
 
     /// <summary>Reads the unit whose header is at <paramref name="offset"/>.</summary>
