@@ -32,6 +32,8 @@ internal sealed class ValueReader(IValueScope scope, int budget)
 
     public bool HasMissing => _missing.Count > 0;
 
+    public int MissingCount => _missing.Count;
+
     /// <summary>What to fetch, sorted, without overlaps; neighbours are joined.</summary>
     public ImmutableArray<MemoryRange> Missing()
     {
@@ -174,6 +176,16 @@ internal sealed class ValueReader(IValueScope scope, int budget)
         };
         return value with { Bytes = Slice(structure.Bytes, member.Offset, ByteCount(value)) };
     }
+
+    /// <summary>An element of an array that is in memory, or whose bytes are known.</summary>
+    /// <param name="wordSize">Bytes of an address.</param>
+    public static TypedValue ElementOf(TypedValue array, CType element, long index, int wordSize) => new()
+    {
+        Type = element,
+        Address = array.Address is { } start ? unchecked(start + (ulong)(index * element.Size)) & (wordSize == 4 ? uint.MaxValue : ulong.MaxValue) : null,
+        Bytes = Slice(array.Bytes, index is >= 0 and < int.MaxValue && element.Size < int.MaxValue ? index * element.Size : -1, element.Size),
+        Provenance = array.Provenance,
+    };
 
     /// <summary>The member at the end of a path (<c>irq_data.chip</c>) that goes through structures, not through pointers. Null when there is none of that name.</summary>
     public TypedValue? MemberAt(TypedValue structure, string path)

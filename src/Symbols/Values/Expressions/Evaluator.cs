@@ -311,14 +311,7 @@ internal sealed class Evaluator
 
         if (array.Value.Type.Resolved is ArrayType { Element: var element })
         {
-            var size = element.Size;
-            var value = new TypedValue
-            {
-                Type = element,
-                Address = array.Value.Address is { } start ? _state.Reader.Truncate(start + (ulong)(index.Bits * size)) : null,
-                Bytes = index.Bits is >= 0 and < int.MaxValue && size is > 0 and < int.MaxValue ? ValueReader.Slice(array.Value.Bytes, index.Bits * size, size) : default,
-                Provenance = array.Value.Provenance,
-            };
+            var value = ValueReader.ElementOf(array.Value, element, index.Bits, _types.AddressSize);
             return value.Address is null && value.Bytes.IsEmpty && !_state.TypesOnly
                 ? _state.Fail(node.Subscript, $"{_state.Text(node.Array)} is not in memory and has no element {index.Bits}")
                 : array with { Value = value };
