@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Diagnostics;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
+using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
@@ -21,10 +22,9 @@ internal sealed class HitRecorder
     private readonly RecorderLimits _limits;
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
-    private readonly FrameVariables _variables;
-    private readonly StopScope _scope;
-    private readonly HitValues _values;
-    private readonly ITypeSource _types;
+    private readonly KernelTypes _types;
+    private StopScope _scope;
+    private HitValues _values;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
     private readonly RegisterDescription _pc;
@@ -43,9 +43,7 @@ internal sealed class HitRecorder
         _capture = new HitCapture(target.Client, target.Map);
         _records = new HitRecords(target.Map);
         _types = new KernelTypes(target.Map);
-        _variables = new FrameVariables(target.Map) { Recovery = new Symbols.Recovery.FrameRecovery(target.Map) };
-        _scope = new StopScope(target.Map, _types, _capture.Memory, _variables, _capture.Tasks);
-        _values = new HitValues(_capture.Memory, _scope, _variables);
+        (_scope, _values) = NewValues();
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -64,7 +62,7 @@ internal sealed class HitRecorder
     public void ForgetNames()
     {
         _records.ForgetNames();
-        _variables.Forget();
+        (_scope, _values) = NewValues();
     }
 
     /// <param name="onModule">Called, with the registers, at the entry of the function that starts a module.</param>
@@ -107,6 +105,14 @@ internal sealed class HitRecorder
             _writer.Write(hit);
             _progress?.Hit(hit);
         }
+    }
+
+    /// <summary>What keeps answers by code address.</summary>
+    private (StopScope Scope, HitValues Values) NewValues()
+    {
+        var variables = new FrameVariables(_target.Map) { Recovery = new FrameRecovery(_target.Map) };
+        var scope = new StopScope(_target.Map, _types, _capture.Memory, variables, _capture.Tasks);
+        return (scope, new HitValues(_capture.Memory, scope, variables));
     }
 
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(

@@ -90,12 +90,10 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     {
         get
         {
-            if (tasks?.PointerAddress(_registers) is not { } address || types.FindType(TypeTag.Struct, "task_struct") is not { } task)
-            {
-                return null;
-            }
-
-            return new TypedValue { Type = _taskPointer ??= new PointerType(task, Architecture.WordSize), Address = address, Provenance = Provenance.Memory };
+            _taskPointer ??= types.FindType(TypeTag.Struct, "task_struct") is { } task ? new PointerType(task, Architecture.WordSize) : null;
+            return tasks?.PointerAddress(_registers) is { } address && _taskPointer is not null
+                ? new TypedValue { Type = _taskPointer, Address = address, Provenance = Provenance.Memory }
+                : null;
         }
     }
 
