@@ -22,7 +22,8 @@ internal enum PassingPlaceKind : byte
 /// <param name="Size">Bytes that DW_OP_deref_size reads; 0 for DW_OP_deref and for a location.</param>
 internal readonly record struct PassingPlace(PassingPlaceKind Kind, int Register = -1, long Offset = 0, int Size = 0)
 {
-    public static PassingPlace Of(in ExpressionBytes expression, int stackPointer)
+    /// <param name="frameBaseIsCfa">DW_AT_frame_base is DW_OP_call_frame_cfa (GCC); clang's is the frame pointer, when it keeps one.</param>
+    public static PassingPlace Of(in ExpressionBytes expression, int stackPointer, bool frameBaseIsCfa = true)
     {
         if (expression.IsNone)
         {
@@ -46,13 +47,16 @@ internal readonly record struct PassingPlace(PassingPlaceKind Kind, int Register
             var register = op == DwOp.Fbreg ? stackPointer : op == DwOp.Bregx ? (int)Math.Min(reader.ReadUleb128(), int.MaxValue) : op - DwOp.Breg0;
             var offset = reader.ReadSleb128();
             var (dereferenced, size) = Dereference(ref reader, end);
-            place = register == stackPointer ? new PassingPlace(PassingPlaceKind.Stack, -1, offset, size)
+            place = op == DwOp.Fbreg && !frameBaseIsCfa ? default
+                : register == stackPointer ? new PassingPlace(PassingPlaceKind.Stack, -1, offset, size)
                 : dereferenced && offset == 0 ? new PassingPlace(PassingPlaceKind.BehindRegister, register, 0, size)
                 : default;
         }
 
         return reader.Position == end ? place : default;
     }
+
+    public static bool IsCfa(in ExpressionBytes frameBase) => frameBase.Span is [DwOp.CallFrameCfa];
 
     private static (bool Dereferenced, int Size) Dereference(ref ByteReader reader, int end)
     {
