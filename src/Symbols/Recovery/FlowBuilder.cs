@@ -25,6 +25,7 @@ internal sealed class FlowBuilder
     private readonly Dictionary<ulong, ulong> _continues = [];
     private readonly HashSet<ulong> _stops = [];
     private readonly List<FlowExit> _exits = [];
+    private readonly List<Alternative> _alternatives = [];
     private bool _failed;
 
     private FlowBuilder(CodeObject code, InstructionDecoder decoder, ElfSymbol function)
@@ -200,6 +201,7 @@ internal sealed class FlowBuilder
     private void TakeAlternative(in Alternative alternative)
     {
         var end = alternative.Address + (ulong)alternative.Length;
+        _alternatives.Add(alternative);
         if (alternative.ReplacementLength == 0)
         {
             Edge(alternative.Address, end, FlowEdgeKind.Instead);
@@ -498,6 +500,6 @@ internal sealed class FlowBuilder
             }
         }
 
-        return new FunctionFlow(_function.Value, _function.Name, [.. instructions], blocks, _exits);
+        return new FunctionFlow(_function.Value, _function.Name, [.. instructions], blocks, _exits, _alternatives);
     }
 }

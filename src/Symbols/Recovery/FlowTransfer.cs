@@ -25,6 +25,9 @@ internal sealed class FlowTransfer
     /// <summary>A slot of the caller's was met that the state at entry does not have yet.</summary>
     public bool MetEntrySlot { get; set; }
 
+    /// <summary>Told of every slot that is loaded (true) or wholly stored (false); a word that a pop takes off the stack into a scratch register does not count.</summary>
+    public Action<int, bool>? Observer { get; set; }
+
     /// <summary>Changes the state to what it is behind the instruction.</summary>
     public void Apply(FlowState state, in MachineInstruction instruction)
     {
@@ -238,9 +241,13 @@ internal sealed class FlowTransfer
             }
         }
 
-        if (place >= 0 && !state[place].IsUnknown)
+        if (place >= 0)
         {
-            return state[place];
+            Observer?.Invoke(place, true);
+            if (!state[place].IsUnknown)
+            {
+                return state[place];
+            }
         }
 
         // The low bytes of a wider slot.
@@ -248,6 +255,7 @@ internal sealed class FlowTransfer
         {
             if (_places.Find(address.Addend, wider) is >= 0 and var whole && !state[whole].IsUnknown)
             {
+                Observer?.Invoke(whole, true);
                 return _values.Extend(state[whole], size * 8, isSigned: false);
             }
         }
@@ -373,6 +381,12 @@ internal sealed class FlowTransfer
             size = WideStore;
         }
 
+        for (var slot = address.Addend & -_registers.Word; slot >= 0 && slot < address.Addend + size; slot += _registers.Word)
+        {
+            // An argument on the caller's side is there from the beginning, so somebody must notice that it goes.
+            MetEntrySlot |= _places.Find(slot, _registers.Word) < 0 && _places.FindOrAdd(slot, _registers.Word) >= 0;
+        }
+
         ForgetSlots(state, address.Addend, address.Addend + size);
         if (size != 4 && size != _registers.Word)
         {
@@ -386,7 +400,6 @@ internal sealed class FlowTransfer
             return;
         }
 
-        var isNew = _places.Find(address.Addend, size) < 0;
         var place = _places.FindOrAdd(address.Addend, size);
         if (place < 0)
         {
@@ -394,7 +407,7 @@ internal sealed class FlowTransfer
             return;
         }
 
-        MetEntrySlot |= isNew && address.Addend >= 0;
+        Observer?.Invoke(place, false);
         state[place] = size < _registers.Word ? _values.Extend(value, size * 8, isSigned: false) : value;
     }
 
@@ -483,7 +496,15 @@ internal sealed class FlowTransfer
 
     private void Pop(FlowState state, in MachineInstruction instruction)
     {
+        var observer = Observer;
+        if (instruction.First is not { IsRegister: true, Register: var target } || (_registers.CalleeSaved & (1u << target)) == 0)
+        {
+            // Taking an argument off the stack again, most likely.
+            Observer = null;
+        }
+
         var value = LoadMemory(state, state[_registers.StackPointer], _registers.Word);
+        Observer = observer;
         MoveStack(state, _registers.Word);
         if (instruction.HasNarrowPrefix)
         {

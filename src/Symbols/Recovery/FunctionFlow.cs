@@ -47,13 +47,14 @@ internal sealed class FunctionFlow
     private readonly Dictionary<ulong, int> _at;
     private readonly int[] _blockOf;
 
-    public FunctionFlow(ulong entry, string name, MachineInstruction[] instructions, FlowBlock[] blocks, List<FlowExit> exits)
+    public FunctionFlow(ulong entry, string name, MachineInstruction[] instructions, FlowBlock[] blocks, List<FlowExit> exits, List<Alternative> alternatives)
     {
         Entry = entry;
         Name = name;
         _instructions = instructions;
         Blocks = blocks;
         Exits = exits;
+        Alternatives = alternatives;
         _at = new Dictionary<ulong, int>(instructions.Length);
         for (var i = 0; i < instructions.Length; i++)
         {
@@ -76,6 +77,9 @@ internal sealed class FunctionFlow
 
     /// <summary>Tail calls.</summary>
     public List<FlowExit> Exits { get; }
+
+    /// <summary>The alternatives in it.</summary>
+    public List<Alternative> Alternatives { get; }
 
     public int InstructionCount => _instructions.Length;
 

@@ -44,6 +44,12 @@ internal sealed class ValueFlow
 
     public RegisterNumbers Registers => _registers;
 
+    /// <summary>True when nobody but the function's own plain stores writes to that part of the frame.</summary>
+    public bool IsFollowed(long offset, int size) => _escapes.IsFollowed(offset, size);
+
+    /// <summary>Reports the slots that instructions load and store.</summary>
+    public void Observe(Action<int, bool>? observer) => _transfer.Observer = observer;
+
     /// <summary>Null when there is no end to it.</summary>
     public static ValueFlow? TryRun(FunctionFlow flow, CodeObject code, RegisterNumbers registers)
     {
@@ -60,7 +66,11 @@ internal sealed class ValueFlow
                 continue;
             }
 
-            run.CollectEscapes();
+            if (!run.CollectEscapes())
+            {
+                return null;
+            }
+
             if (!run._escapes.HasChanged && !run._transfer.MetEntrySlot)
             {
                 return run;
@@ -295,7 +305,7 @@ internal sealed class ValueFlow
         }
     }
 
-    private void CollectEscapes()
+    private bool CollectEscapes()
     {
         _escapes.IsCollecting = true;
         foreach (var block in Flow.Blocks)
@@ -307,7 +317,7 @@ internal sealed class ValueFlow
 
             if (Merge(block) is { } merged && !merged.SameAs(start))
             {
-                throw new InvalidOperationException($"no fixed point in {Flow.Name}");
+                return false;
             }
 
             var state = start.Clone();
@@ -318,5 +328,6 @@ internal sealed class ValueFlow
         }
 
         _escapes.IsCollecting = false;
+        return true;
     }
 }
