@@ -92,6 +92,10 @@ internal sealed class KernelCalls(KernelMap map)
         return Bound(_repeaters)[function] = may;
     }
 
+    /// <summary>A global symbol of the kernel or else of any module, at its run-time address.</summary>
+    public ulong? FindGlobal(string name) =>
+        GlobalIn(map.Image.Symbols, name) ?? map.Modules.Select(module => module.Symbols is null ? null : GlobalIn(module.Symbols, name)).FirstOrDefault(at => at is not null);
+
     private ulong? CalledBefore(ulong returnAddress)
     {
         var part = At(returnAddress - 1);

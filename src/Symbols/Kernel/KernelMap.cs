@@ -176,6 +176,9 @@ public sealed class KernelMap
         return null;
     }
 
+    /// <summary>The global function or variable of that name, wherever it is loaded, at its run-time address: what a module's undefined symbol means.</summary>
+    internal ulong? FindGlobal(string name) => _calls.FindGlobal(name);
+
     private TailCallFrame ToFrame(TailCall call)
     {
         var names = Symbolize(call.LookupAddress);
