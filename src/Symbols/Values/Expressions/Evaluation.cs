@@ -91,7 +91,9 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
             return Fail(whole, $"{Text(node)} is no pointer but {Article(address.Type)}: cast it, as in *(unsigned long *){Text(node)}");
         }
 
-        return At(target, address.Bits, node);
+        return target.Resolved is VoidType && !TypesOnly
+            ? Fail(whole, $"{Text(node)} is {Article(address.Type)}, which may point to anything: cast it, as in *(unsigned long *){Text(node)}")
+            : At(target, address.Bits, node);
     }
 
     /// <summary>What lies at an address that the pointer <paramref name="pointer"/> gave.</summary>
@@ -168,7 +170,7 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
     /// <summary>A type by name. A variable's name is no type.</summary>
     public CType? TypeOf(TypeName name)
     {
-        var (type, failure) = TypeNames.Find(scope.Types, name.Text);
+        var (type, failure) = TypeNames.Find(scope, name.Text);
         return type ?? Fail<CType>(name.Start, name.End, failure!);
     }
 

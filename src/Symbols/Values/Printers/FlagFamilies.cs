@@ -2,9 +2,11 @@
 // version. Macros leave no trace in debug information; of them only bits are listed that have not changed from 5.16 to 6.12:
 //   IRQF_*       include/linux/interrupt.h (6.1)      IORESOURCE_*  include/linux/ioport.h (6.1)     VM_*  include/linux/mm.h (6.1)
 //   PF_*, TASK_* include/linux/sched.h (6.1)          __GFP_*       include/linux/gfp_types.h (6.1; the same bits since 5.16; enumerators since 6.10)
+using System.Collections.Concurrent;
 using System.Collections.Frozen;
 using System.Collections.Immutable;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using KTrace.Symbols.Types;
 
 namespace KTrace.Symbols.Values.Printers;
@@ -58,6 +60,8 @@ internal static class FlagFamilies
         (0x80000, "__GFP_NOMEMALLOC"), (0x100000, "__GFP_HARDWALL"), (0x200000, "__GFP_THISNODE"), (0x400000, "__GFP_ACCOUNT"), (0x800000, "__GFP_ZEROTAGS"),
     ];
 
+    private static readonly ConditionalWeakTable<ITypeSource, ConcurrentDictionary<string, EnumType?>> Found = [];
+
     /// <summary>Members whose bits are enumerators: of the enumeration that has the one named here.</summary>
     private static readonly FrozenDictionary<(string Owner, string Member), (string Enumerator, bool IsBitNumber)> ByEnumerator =
         new Dictionary<(string, string), (string, bool)>
@@ -108,8 +112,8 @@ internal static class FlagFamilies
             return value == 0 && owner == "task_struct" && name == "__state" ? "TASK_RUNNING" : Join(value, table);
         }
 
-        return ByEnumerator.TryGetValue((owner, name), out var found) && types.FindEnumerator(found.Enumerator) is { } enumerator
-            ? Join(value, found.IsBitNumber ? BitsOf(enumerator.Type, "") : FlagsOf(enumerator.Type))
+        return ByEnumerator.TryGetValue((owner, name), out var found) && Find(types, found.Enumerator) is { } enumerator
+            ? Join(value, found.IsBitNumber ? BitsOf(enumerator, "") : FlagsOf(enumerator))
             : null;
     }
 
@@ -133,14 +137,18 @@ internal static class FlagFamilies
 
     private static string? SplitAllocation(ITypeSource types, ulong value)
     {
-        if (types.FindEnumerator("___GFP_DMA_BIT") is { } bit)
+        if (Find(types, "___GFP_DMA_BIT") is { } bits)
         {
-            return Join(value, BitsOf(bit.Type, "_BIT"));
+            return Join(value, BitsOf(bits, "_BIT"));
         }
 
         // struct folio came with 5.16; the bits of older kernels are elsewhere.
         return types.FindType(TypeTag.Struct, "folio") is null ? null : Join(value, Allocation);
     }
+
+    /// <summary>The enumeration that an enumerator is of. One that is not there is searched for in all debug information: that is remembered, too.</summary>
+    private static EnumType? Find(ITypeSource types, string enumerator) =>
+        Found.GetOrCreateValue(types).GetOrAdd(enumerator, static (name, source) => source.FindEnumerator(name)?.Type, types);
 
     /// <summary>Enumerators that are bits. One that is a mask of several would hide them.</summary>
     private static IEnumerable<(ulong Bits, string Name)> FlagsOf(EnumType enumeration) =>
