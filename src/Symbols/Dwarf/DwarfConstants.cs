@@ -20,10 +20,12 @@ internal static class DwTag
     public const ushort Typedef = 0x16;
     public const ushort UnionType = 0x17;
     public const ushort UnspecifiedParameters = 0x18;
+    public const ushort Inheritance = 0x1c;
     public const ushort InlinedSubroutine = 0x1d;
     public const ushort Module = 0x1e;
     public const ushort SubrangeType = 0x21;
     public const ushort BaseType = 0x24;
+    public const ushort Enumerator = 0x28;
     public const ushort ConstType = 0x26;
     public const ushort Subprogram = 0x2e;
     public const ushort Variable = 0x34;
@@ -34,6 +36,7 @@ internal static class DwTag
     public const ushort PartialUnit = 0x3c;
     public const ushort RvalueReferenceType = 0x42;
     public const ushort AtomicType = 0x47;
+    public const ushort TypeUnit = 0x41;
     public const ushort SkeletonUnit = 0x4a;
 }
 
@@ -51,6 +54,7 @@ internal static class DwAt
     public const ushort HighPc = 0x12;
     public const ushort Language = 0x13;
     public const ushort CompDir = 0x1b;
+    public const ushort ConstValue = 0x1c;
     public const ushort Inline = 0x20;
     public const ushort UpperBound = 0x2f;
     public const ushort AbstractOrigin = 0x31;
@@ -67,6 +71,7 @@ internal static class DwAt
     public const ushort Ranges = 0x55;
     public const ushort CallFile = 0x58;
     public const ushort CallLine = 0x59;
+    public const ushort Signature = 0x69;
     public const ushort DataBitOffset = 0x6b;
     public const ushort LinkageName = 0x6e;
     public const ushort StrOffsetsBase = 0x72;

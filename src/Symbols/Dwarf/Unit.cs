@@ -28,6 +28,9 @@ internal sealed class Unit
 
     public AbbreviationTable Abbreviations { get; } = new();
 
+    /// <summary>Type units are read too. Who looks for code has no use for them.</summary>
+    public bool ReadsTypeUnits { get; init; }
+
     /// <summary>DW_TAG_compile_unit or DW_TAG_partial_unit.</summary>
     public ushort Tag { get; private set; }
 
@@ -48,6 +51,9 @@ internal sealed class Unit
     public int FirstChild { get; private set; }
 
     public bool HasChildren { get; private set; }
+
+    /// <summary>DW_AT_str_offsets_base: where the unit's table in .debug_str_offsets begins.</summary>
+    public ulong StrOffsetsBase => _strOffsetsBase;
 
     public MalformedFileException Malformed(long offset, string what) => Sections.Info.Malformed(offset, what);
 
@@ -72,7 +78,7 @@ internal sealed class Unit
         _strOffsetsBase = offsetSize == 4 ? 8u : 16u;
         _addrBase = _strOffsetsBase;
         _rnglistsBase = offsetSize == 4 ? 12u : 20u;
-        if (Header.IsTypeUnit || Header.FirstEntry >= Header.End)
+        if ((Header.IsTypeUnit && !ReadsTypeUnits) || Header.FirstEntry >= Header.End)
         {
             return;
         }

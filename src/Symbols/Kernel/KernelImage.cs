@@ -15,6 +15,7 @@ public sealed class KernelImage
     private const int MaximumBanner = 512;
 
     private readonly Lazy<IStructLayouts> _layouts;
+    private readonly Lazy<ObjectTypes> _types;
     private readonly Lazy<ImmutableArray<string>> _sourceRoots;
 
     private KernelImage(ElfFile file, Architecture architecture, ImmutableArray<KernelLack> lacks)
@@ -28,6 +29,7 @@ public sealed class KernelImage
         Release = ReleaseOf(Banner);
         Lacks = lacks.AddRange(KernelLacks.Of(file, HasDwarf));
         _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _types = new Lazy<ObjectTypes>(() => new ObjectTypes(file, Symbolizer, architecture.WordSize));
         _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
 
@@ -55,6 +57,9 @@ public sealed class KernelImage
 
     /// <summary>Structure layouts: from .BTF (milliseconds), from DWARF where there is none.</summary>
     public IStructLayouts Layouts => _layouts.Value;
+
+    /// <summary>Types, variables and functions by name, at link-time addresses: from .BTF, and from DWARF what that does not have.</summary>
+    public ObjectTypes Types => _types.Value;
 
     /// <summary>Where the kernel's own mapping begins (__START_KERNEL_map on x86-64, PAGE_OFFSET on i386), rounded down to 16 MiB.</summary>
     public ulong KernelMapBase =>
