@@ -37,6 +37,7 @@ public sealed class Symbolizer
         _files = new SourceFiles(Sections, shortForm: true);
         _fullFiles = new SourceFiles(Sections, shortForm: false);
         _finder = new UnitFinder(Sections, Units);
+        Names = new NameSearch(Sections, Units);
     }
 
     /// <summary>A linked file at its link addresses.</summary>
@@ -61,6 +62,8 @@ public sealed class Symbolizer
     internal DwarfSections Sections { get; }
 
     internal UnitIndex Units { get; }
+
+    internal NameSearch Names { get; }
 
     /// <summary>
     /// The frames of an address (for a return address: of the byte before it), innermost first; at least one. An address that nothing covers gives one

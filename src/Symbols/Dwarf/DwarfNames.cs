@@ -23,7 +23,7 @@ internal sealed class DwarfNames
     {
         _sections = symbolizer.Sections;
         _units = symbolizer.Units;
-        Search = new NameSearch(_sections, _units);
+        Search = symbolizer.Names;
         Types = new DwarfTypes(symbolizer, (kind, name) => findDefinition?.Invoke(kind, name)
             ?? FindType(kind == StructKind.Union ? TypeTag.Union : TypeTag.Struct, name) as StructType);
     }

@@ -2,7 +2,6 @@
 // function of a header has a thousand. Each call that was replaced is a DW_TAG_inlined_subroutine with DW_AT_abstract_origin, nested in the function that it
 // was inlined into. Its entry is DW_AT_entry_pc where the producer tells it (GCC and clang do), else where its first range begins in the order
 // of the list, which is the order of the layout.
-using System.Text;
 using KTrace.Symbols.Dwarf;
 
 namespace KTrace.Symbols.Lookup;
@@ -16,20 +15,21 @@ internal sealed record InlineInstance(ulong Address, SourceLine? Declaration, st
 /// <summary>All inline instances of functions of one name, in all units.</summary>
 internal sealed class InlineInstances
 {
+    // Cross-unit references are looked for by their bytes, a pattern each.
+    private const int MaximumPatterns = 64;
+
     private readonly Symbolizer _symbolizer;
     private readonly DwarfSections _sections;
-    private readonly byte[] _name;
-    private readonly Unit _unit;
     private readonly List<InlineInstance> _found = [];
     private readonly Dictionary<long, SourceLine?> _abstract = [];
     private readonly GrowingArray<AddressRange> _ranges = new(16);
     private readonly int _limit;
+    private Unit _unit;
 
-    private InlineInstances(Symbolizer symbolizer, string name, int limit)
+    private InlineInstances(Symbolizer symbolizer, int limit)
     {
         _symbolizer = symbolizer;
         _sections = symbolizer.Sections;
-        _name = Encoding.UTF8.GetBytes(name);
         _unit = new Unit(_sections, new UnitFinder(_sections, symbolizer.Units).Find);
         _limit = limit;
     }
@@ -37,148 +37,117 @@ internal sealed class InlineInstances
     /// <summary>In the order of the units; none when the name is unknown. Reading stops behind <paramref name="limit"/> instances.</summary>
     public static IReadOnlyList<InlineInstance> Find(Symbolizer symbolizer, string name, int limit)
     {
-        var search = new InlineInstances(symbolizer, name, limit);
-        var units = NameUnits.Holding(symbolizer.Sections, symbolizer.Units, search._name);
-        foreach (var offset in units)
+        var search = new InlineInstances(symbolizer, limit);
+        var units = new SortedSet<int>();
+        symbolizer.Names.Find(name, (in FoundDie die) =>
         {
-            search.InUnit(offset, search.ReadAbstract);
-        }
-
-        if (search._abstract.Count == 0)
-        {
-            return [];
-        }
-
-        // With link-time optimisation a call may be in another unit than the function.
-        foreach (var offset in search.UnitsThatRefer(units))
-        {
-            search.InUnit(offset, search.ReadInlined);
-            if (search._found.Count > limit)
+            if (die.Tag == DwTag.Subprogram && search.ReadAbstract(in die))
             {
-                break;
+                units.Add(die.Unit.Header.Offset);
             }
+
+            return false;
+        });
+        if (units.Count > 0)
+        {
+            search.ReadInlinedIn(units);
+            search.ReadInlinedElsewhere(units);
         }
 
         return search._found;
     }
 
-    private void InUnit(int offset, Action read)
+    private void ReadInlinedIn(SortedSet<int> units)
     {
-        try
+        foreach (var offset in units)
         {
-            _unit.Load(offset);
-            if (_unit.HasChildren)
+            try
             {
-                read();
+                _unit.Load(offset);
+                if (_unit.HasChildren)
+                {
+                    ReadInlined();
+                }
+            }
+            catch (MalformedFileException)
+            {
+                // Damage costs this unit's instances.
+            }
+
+            _sections.Info.Release(_unit.Header.Offset, _unit.Header.End - _unit.Header.Offset);
+            if (_found.Count > _limit)
+            {
+                return;
             }
         }
-        catch (MalformedFileException)
-        {
-            // Damage costs this unit's instances.
-        }
-
-        _sections.Info.Release(_unit.Header.Offset, _unit.Header.End - _unit.Header.Offset);
     }
 
-    private IEnumerable<int> UnitsThatRefer(IReadOnlyList<int> own)
+    /// <summary>With link-time optimisation a call may be in another unit than the function; then origins are section offsets (DW_FORM_ref_addr).</summary>
+    private void ReadInlinedElsewhere(SortedSet<int> own)
     {
-        const int maximumSearches = 8;
-        if (_abstract.Count > maximumSearches)
+        ReadOnlySpan<byte> crossUnitOrigin = [(byte)DwAt.AbstractOrigin, (byte)DwForm.RefAddr];
+        if (_abstract.Count > MaximumPatterns || _sections.Abbrev.Span.IndexOf(crossUnitOrigin) < 0)
         {
-            return own;
+            return;
         }
 
-        var units = new SortedSet<int>(own);
-        foreach (var entry in _abstract.Keys)
+        new DieSearch(_sections, _symbolizer.Units).Find([.. _abstract.Keys.Select(entry => BitConverter.GetBytes((uint)entry))], insideFunctions: true, (in FoundDie die) =>
         {
-            NameUnits.AddReferring(_sections, _symbolizer.Units, BitConverter.GetBytes((uint)entry), units);
-        }
+            if (die.Tag == DwTag.InlinedSubroutine && !own.Contains(die.Unit.Header.Offset))
+            {
+                _unit = die.Unit;
+                ReadInlinedAt(die.Entry);
+            }
 
-        return units;
+            return _found.Count > _limit;
+        });
     }
 
-    private unsafe void ReadAbstract()
+    private unsafe bool ReadAbstract(in FoundDie die)
     {
         fixed (byte* bytes = _sections.Info.Span)
         {
-            var reader = new DieReader(_unit, bytes, _unit.FirstChild);
-            var depth = 1;
-            while (depth > 0 && !reader.AtEnd)
+            var reader = new DieReader(die.Unit, bytes, die.Entry);
+            if (!reader.ReadEntry())
             {
-                if (!reader.ReadEntry())
+                return false;
+            }
+
+            var isInline = false;
+            var (file, line) = (-1, 0);
+            for (var i = 0; i < reader.AttributeCount; i++)
+            {
+                ref readonly var attribute = ref reader.Attribute(i);
+                switch (attribute.Name)
                 {
-                    depth--;
-                }
-                else if (reader.Entry.Tag == DwTag.Subprogram)
-                {
-                    ReadAbstract(ref reader);
-                }
-                else if (reader.Entry.HasChildren && reader.Entry.Tag is DwTag.Namespace or DwTag.Module or DwTag.StructureType)
-                {
-                    reader.SkipAttributes();
-                    depth++;
-                }
-                else
-                {
-                    reader.SkipTree();
+                    case DwAt.Inline:
+                        // 1 and 3 say that it was inlined (DW_INL_inlined, DW_INL_declared_inlined).
+                        isInline = (reader.ReadNumber(in attribute) & 1) != 0;
+                        break;
+                    case DwAt.DeclFile when AttributeForm.IsConstant(attribute.Form):
+                        file = (int)Math.Min(reader.ReadNumber(in attribute), int.MaxValue);
+                        break;
+                    case DwAt.DeclLine when AttributeForm.IsConstant(attribute.Form):
+                        line = (int)Math.Min(reader.ReadNumber(in attribute), int.MaxValue);
+                        break;
+                    default:
+                        reader.Skip(in attribute);
+                        break;
                 }
             }
+
+            if (isInline)
+            {
+                _abstract[die.Entry] = DeclarationOf(die.Unit, file, line);
+            }
+
+            return isInline;
         }
     }
 
-    private void ReadAbstract(ref DieReader reader)
+    private static SourceLine? DeclarationOf(Unit unit, int file, int line)
     {
-        var entry = reader.EntryOffset;
-        var hasChildren = reader.Entry.HasChildren;
-        var (isInline, isNamed) = (false, false);
-        var (file, line) = (-1, 0);
-        long sibling = -1;
-        for (var i = 0; i < reader.AttributeCount; i++)
-        {
-            ref readonly var attribute = ref reader.Attribute(i);
-            switch (attribute.Name)
-            {
-                case DwAt.Name or DwAt.LinkageName:
-                    isNamed |= _sections.Bytes(reader.ReadString(in attribute)).SequenceEqual(_name);
-                    break;
-                case DwAt.Inline:
-                    // 1 and 3 say that it was inlined (DW_INL_inlined, DW_INL_declared_inlined).
-                    isInline = (reader.ReadNumber(in attribute) & 1) != 0;
-                    break;
-                case DwAt.DeclFile when AttributeForm.IsConstant(attribute.Form):
-                    file = (int)Math.Min(reader.ReadNumber(in attribute), int.MaxValue);
-                    break;
-                case DwAt.DeclLine when AttributeForm.IsConstant(attribute.Form):
-                    line = (int)Math.Min(reader.ReadNumber(in attribute), int.MaxValue);
-                    break;
-                case DwAt.Sibling:
-                    sibling = reader.ReadReference(in attribute);
-                    break;
-                default:
-                    reader.Skip(in attribute);
-                    break;
-            }
-        }
-
-        if (isInline && isNamed)
-        {
-            _abstract[entry] = DeclarationOf(file, line);
-        }
-
-        if (hasChildren && sibling >= 0)
-        {
-            reader.EntryOffset = entry;
-            reader.JumpTo(sibling);
-        }
-        else if (hasChildren)
-        {
-            reader.SkipChildren();
-        }
-    }
-
-    private SourceLine? DeclarationOf(int file, int line)
-    {
-        if (file < 0 || _unit.LineOffset < 0)
+        if (file < 0 || unit.LineOffset < 0)
         {
             return null;
         }
@@ -186,12 +155,24 @@ internal sealed class InlineInstances
         try
         {
             var header = new LineProgramHeader();
-            header.Load(_unit);
+            header.Load(unit);
             return new SourceLine(header.Path(file, shortForm: true), line);
         }
         catch (MalformedFileException)
         {
             return null;
+        }
+    }
+
+    private unsafe void ReadInlinedAt(int entry)
+    {
+        fixed (byte* bytes = _sections.Info.Span)
+        {
+            var reader = new DieReader(_unit, bytes, entry);
+            if (reader.ReadEntry())
+            {
+                ReadInlined(ref reader, _unit.Name.IsNone ? null : _sections.Text(_unit.Name));
+            }
         }
     }
 
