@@ -174,6 +174,20 @@ internal sealed class HitCapture
             (start, members.Length));
     }
 
+    /// <summary>
+    /// Another stack of the guest as it stands at the last stop: that of a task that waits for a processor (<see cref="SleepingTask"/>).
+    /// </summary>
+    /// <param name="stackPointer">task_struct.thread.sp.</param>
+    /// <returns>Null when its saved registers cannot be read.</returns>
+    internal async ValueTask<UnwindResult?> UnwindSleepingAsync(ulong stackPointer, CancellationToken cancellationToken)
+    {
+        Want(stackPointer, FirstWindow);
+        await FetchAsync(cancellationToken);
+        return SleepingTask.Registers(_map.Image.Architecture, stackPointer, _memory, out _) is { } registers
+            ? await UnwindAsync(registers, cancellationToken)
+            : null;
+    }
+
     private async ValueTask<UnwindResult> UnwindAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
         for (var fetch = 0; ; fetch++)
