@@ -181,9 +181,9 @@ internal sealed class HitCapture
     /// <returns>Null when its saved registers cannot be read.</returns>
     internal async ValueTask<UnwindResult?> UnwindSleepingAsync(ulong stackPointer, CancellationToken cancellationToken)
     {
-        Want(stackPointer, FirstWindow);
-        await FetchAsync(cancellationToken);
-        return SleepingTask.Registers(_map.Image.Architecture, stackPointer, _memory, out _) is { } registers
+        Memory.Want(stackPointer, FirstWindow);
+        await Memory.FetchAsync(cancellationToken);
+        return SleepingTask.Registers(_map.Image.Architecture, stackPointer, Memory, out _) is { } registers
             ? await UnwindAsync(registers, cancellationToken)
             : null;
     }
