@@ -90,7 +90,8 @@ internal static class InstructionEffects
 
         foreach (var id in Enum.GetValues<X86InstructionId>())
         {
-            var name = id.ToString()["X86_INS_".Length..];
+            // Value 0 has two names, and which one comes out is not ours to choose.
+            var name = id.ToString().Replace("X86_INS_", "", StringComparison.Ordinal);
             if (id != X86InstructionId.Invalid && name[0] == 'J')
             {
                 kinds[(int)id] = EffectKind.WritesNothing;
