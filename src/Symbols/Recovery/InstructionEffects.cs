@@ -90,8 +90,13 @@ internal static class InstructionEffects
 
         foreach (var id in Enum.GetValues<X86InstructionId>())
         {
+            if (id == X86InstructionId.Invalid)
+            {
+                continue;
+            }
+
             var name = id.ToString()["X86_INS_".Length..];
-            if (id != X86InstructionId.Invalid && name[0] == 'J')
+            if (name[0] == 'J')
             {
                 kinds[(int)id] = EffectKind.WritesNothing;
             }
