@@ -131,6 +131,9 @@ public sealed class KernelMap
         return frames;
     }
 
+    /// <summary>Who calls whom.</summary>
+    internal KernelCalls Calls => _calls;
+
     internal KernelModule? ModuleAt(ulong address)
     {
         foreach (var module in _modules)
