@@ -129,7 +129,7 @@ internal sealed class FlowTransfer
                 And(state, in instruction);
                 break;
             case EffectKind.Or:
-                Store(state, in instruction, instruction.First, instruction.Second is { IsImmediate: true, Number: -1 } ? _values.Constant(-1) : Computed(state, in instruction), default);
+                Store(state, in instruction, instruction.First, instruction.Second.IsImmediate && IsAllOnes(instruction.Second.Number, instruction.First.Size) ? _values.Constant(-1) : Computed(state, in instruction), default);
                 break;
             case EffectKind.Xor:
                 Store(state, in instruction, instruction.First, Computed(state, in instruction), default);
@@ -190,6 +190,8 @@ internal sealed class FlowTransfer
                 break;
         }
     }
+
+    private static bool IsAllOnes(long number, int size) => size >= 4 && number << (64 - (size * 8)) >> (64 - (size * 8)) == -1;
 
     private static bool IsSameRegister(in MachineInstruction instruction) =>
         instruction is { First.IsRegister: true, Second.IsRegister: true } && instruction.First == instruction.Second && instruction.First.Size >= 4;
@@ -530,14 +532,18 @@ internal sealed class FlowTransfer
 
     private void StringStore(FlowState state, in MachineInstruction instruction)
     {
-        Note(state[_registers.DiIndex], 0);
+        var mask = InstructionEffects.StringRegisters(in instruction, _registers);
+        if (instruction.First.IsMemory && (mask & _registers.Di) != 0)
+        {
+            Note(state[_registers.DiIndex], 0);
+        }
+
         for (var i = 0; i < instruction.OperandCount; i++)
         {
             Store(state, in instruction, instruction.Operand(i), FlowValues.Unknown, default);
         }
 
-        var mask = InstructionEffects.StringRegisters(in instruction, _registers);
-        Clobber(state, in instruction, (instruction.HasRepeat ? mask : mask & ~_registers.Cx) | InstructionEffects.Implicit(in instruction, _registers));
+        Clobber(state, in instruction, instruction.HasRepeat ? mask : mask & ~_registers.Cx);
     }
 
     private void Call(FlowState state, in MachineInstruction instruction)

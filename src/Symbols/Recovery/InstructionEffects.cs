@@ -71,6 +71,11 @@ internal static class InstructionEffects
     public static uint StringRegisters(in MachineInstruction instruction, RegisterNumbers registers) => instruction.Id switch
     {
         X86InstructionId.X86_INS_LODSB or X86InstructionId.X86_INS_LODSW or X86InstructionId.X86_INS_LODSD or X86InstructionId.X86_INS_LODSQ => registers.Ax | registers.Si | registers.Cx,
+        X86InstructionId.X86_INS_STOSB or X86InstructionId.X86_INS_STOSW or X86InstructionId.X86_INS_STOSD or X86InstructionId.X86_INS_STOSQ
+            or X86InstructionId.X86_INS_SCASB or X86InstructionId.X86_INS_SCASW or X86InstructionId.X86_INS_SCASD or X86InstructionId.X86_INS_SCASQ => registers.Di | registers.Cx,
+        // movsd and cmpsd are names of vector instructions too.
+        X86InstructionId.X86_INS_MOVSD or X86InstructionId.X86_INS_CMPSD
+            when instruction.First.Kind == OperandKind.OtherRegister || instruction.Second.Kind == OperandKind.OtherRegister => 0,
         _ => registers.Si | registers.Di | registers.Cx,
     };
 
@@ -90,9 +95,13 @@ internal static class InstructionEffects
 
         foreach (var id in Enum.GetValues<X86InstructionId>())
         {
-            // Value 0 has two names, and which one comes out is not ours to choose.
-            var name = id.ToString().Replace("X86_INS_", "", StringComparison.Ordinal);
-            if (id != X86InstructionId.Invalid && name[0] == 'J')
+            if (id == X86InstructionId.Invalid)
+            {
+                continue;
+            }
+
+            var name = id.ToString()["X86_INS_".Length..];
+            if (name[0] == 'J')
             {
                 kinds[(int)id] = EffectKind.WritesNothing;
             }

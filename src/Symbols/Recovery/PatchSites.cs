@@ -152,7 +152,9 @@ internal sealed class PatchSites
         var isNarrow = address >> 32 == 0;
         for (var at = 0; at + BugEntry <= table.Length; at += BugEntry)
         {
+            // 32-bit kernels have absolute pointers (CONFIG_GENERIC_BUG_RELATIVE_POINTERS is for 64 bits).
             var code = Wrap(Relative(table, address, at), isNarrow);
+            code = isNarrow && BinaryPrimitives.ReadUInt32LittleEndian(table[at..]) is var absolute && isCode(absolute) ? absolute : code;
             if (!isCode(code))
             {
                 IsComplete = false;
