@@ -32,7 +32,7 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
     {
         if (Scope.FindRegister(node.Name) is { } value)
         {
-            return new Place(value);
+            return new Place(value) { Name = "$" + node.Name };
         }
 
         switch (node.Name)
