@@ -22,7 +22,7 @@ internal sealed class HitRecorder
     private readonly RecorderLimits _limits;
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
-    private readonly KernelTypes _types;
+    private readonly RememberedTypes _types;
     private StopScope _scope;
     private HitValues _values;
     private readonly ReturnWatch _returns = new();
@@ -42,7 +42,7 @@ internal sealed class HitRecorder
         _progress = progress;
         _capture = new HitCapture(target.Client, target.Map);
         _records = new HitRecords(target.Map);
-        _types = new KernelTypes(target.Map);
+        _types = new RememberedTypes(new KernelTypes(target.Map));
         (_scope, _values) = NewValues();
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
@@ -62,6 +62,7 @@ internal sealed class HitRecorder
     public void ForgetNames()
     {
         _records.ForgetNames();
+        _types.Forget();
         (_scope, _values) = NewValues();
     }
 

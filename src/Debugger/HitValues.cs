@@ -40,8 +40,8 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         {
             prints.Add(await EvaluateAsync(expression, isCondition: false, cancellationToken) switch
             {
-                ExpressionOutcome.Value { Result: var result } => new TracePrint(
-                    expression.Text, result.Type.ToString(), (ulong?)result.Number, await TextAsync(new NamedValue(expression.Text, result), cancellationToken)),
+                ExpressionOutcome.Value { Result: var result, Named: var named } => new TracePrint(
+                    expression.Text, result.Type.ToString(), (ulong?)result.Number, await TextAsync(named, PrintOptions.Default, cancellationToken)),
                 ExpressionOutcome.Failed failed => new TracePrint(expression.Text, null, null, null, failed.Message),
                 _ => new TracePrint(expression.Text, null, null, null, "it needs more memory than an expression may read"),
             });
@@ -103,7 +103,8 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         return new TraceArgument(variable.Name, variable.Type.ToString(), (ulong?)value.Number, printed.Text, Word(value.Provenance), variable.IsAtEntry);
     }
 
-    private async ValueTask<ExpressionOutcome> EvaluateAsync(Expression expression, bool isCondition, CancellationToken cancellationToken)
+    /// <summary>Evaluates, and fetches whatever that takes.</summary>
+    public async ValueTask<ExpressionOutcome> EvaluateAsync(Expression expression, bool isCondition, CancellationToken cancellationToken)
     {
         for (var round = 0; ; round++)
         {
@@ -123,11 +124,12 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         }
     }
 
-    private async ValueTask<string> TextAsync(NamedValue value, CancellationToken cancellationToken)
+    /// <summary>Prints, and fetches whatever that takes.</summary>
+    public async ValueTask<string> TextAsync(NamedValue value, PrintOptions options, CancellationToken cancellationToken)
     {
         for (var round = 0; ; round++)
         {
-            var printed = ValuePrinter.Print(value, scope);
+            var printed = ValuePrinter.Print(value, scope, options);
             if (printed.Missing.IsEmpty || round == MaximumRounds || !await FetchAsync(printed.Missing, cancellationToken))
             {
                 return printed.Text;

@@ -68,22 +68,40 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         return _locals.GetValueOrDefault(name);
     }
 
+    /// <summary>
+    /// Registers by the target's names; <c>pc</c>, <c>sp</c> and <c>fp</c> as gdb has them; on x86-64 the lower halves (<c>eax</c>) too. Numbers are unsigned long, as addresses are
+    /// what is most often in them.
+    /// </summary>
     public TypedValue? FindRegister(string name)
     {
-        switch (name)
+        if (name == "ret")
         {
-            case "ret":
-                return _returned;
-            case "pc":
-                return Word(Architecture.ProgramCounter);
-            case "sp":
-                return Word(Architecture.StackPointer);
-            case "fp":
-                return Word(Architecture.FramePointer);
-            default:
-                var index = Architecture.IndexOf(name);
-                return index >= 0 ? Word(index) : null;
+            return _returned;
         }
+
+        var architecture = Architecture;
+        var index = name switch
+        {
+            "pc" => architecture.ProgramCounter,
+            "sp" => architecture.StackPointer,
+            "fp" => architecture.FramePointer,
+            _ => architecture.IndexOf(name),
+        };
+        var size = architecture.WordSize;
+        if (index < 0 && size == 8 && name.Length == 3 && name[0] == 'e')
+        {
+            (index, size) = (architecture.IndexOf("r" + name[1..]), 4);
+        }
+
+        if (index < 0 || !_registers.IsKnown(index))
+        {
+            return null;
+        }
+
+        CType type = index == architecture.ProgramCounter ? new PointerType(new FunctionType(() => VoidType.Instance, () => [], isVariadic: false), size)
+            : index == architecture.StackPointer && size == architecture.WordSize ? new PointerType(VoidType.Instance, size)
+            : new IntegerType(size == architecture.WordSize ? "long unsigned int" : "unsigned int", size, IntegerEncoding.Unsigned);
+        return TypedValue.OfNumber(type, _registers[index], Provenance.Register);
     }
 
     public TypedValue? CurrentTask
@@ -97,18 +115,14 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         }
     }
 
-    /// <summary>Of this CPU the register tells; of others the kernel's own table, which the evaluator reads.</summary>
-    public ulong? PerCpuOffset(int cpu) => cpu == Cpu ? TaskLocator.PerCpuBase(_registers) : null;
+    /// <summary>Left to the kernel's own table, which holds from the kernel's first instruction on, unlike gs_base.</summary>
+    public ulong? PerCpuOffset(int cpu) => null;
 
     public string? NameOf(ulong address) => map.NameOf(address);
 
+    /// <summary>Locals only: near names among 100,000 symbols take longer than a hit may.</summary>
     public IReadOnlyList<string> SuggestNames(string name, int limit) =>
-        map.Image.Symbols.Suggest(name, limit);
-
-    private TypedValue? Word(int register) =>
-        _registers.IsKnown(register)
-            ? TypedValue.OfNumber(new IntegerType("unsigned long", Architecture.WordSize, IntegerEncoding.Unsigned), _registers[register], Provenance.Register)
-            : null;
+        [.. _locals.Keys.Where(l => l.Length > 0 && (l.Contains(name, StringComparison.OrdinalIgnoreCase) || name.Contains(l, StringComparison.OrdinalIgnoreCase))).Take(limit)];
 
     private void ReadLocals()
     {

@@ -32,7 +32,7 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
     {
         if (Scope.FindRegister(node.Name) is { } value)
         {
-            return new Place(value);
+            return new Place(value) { Name = "$" + node.Name };
         }
 
         switch (node.Name)
@@ -59,7 +59,10 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
             return cpu == 0 ? 0 : FailNumber<ulong>(node, $"there is no CPU {cpu}");
         }
 
-        if (cpu < 0 || (offsets.Type.Resolved is ArrayType { Count: { } count } && cpu >= count))
+        // CPUs that the machine does not have point to the template.
+        var missing = Reader.MissingCount;
+        var count = NumberOfCpus() ?? (offsets.Type.Resolved is ArrayType { Count: { } declared } ? declared : int.MaxValue);
+        if (cpu < 0 || cpu >= count)
         {
             return FailNumber<ulong>(node, $"there is no CPU {cpu}");
         }
@@ -67,11 +70,17 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
         var value = new TypedValue { Type = Types.UnsignedLong, Address = Reader.Truncate(offsets.Address + ((ulong)cpu * (ulong)Types.AddressSize)) };
         return TypesOnly ? 0 : Reader.Load(value, out var loaded) switch
         {
-            ReadState.Ok => (ulong)loaded.Number!.Value,
-            ReadState.Missing => null,
+            ReadState.Ok when Reader.MissingCount == missing => (ulong)loaded.Number!.Value,
+            ReadState.Ok or ReadState.Missing => null,
             _ => FailNumber<ulong>(node, $"the per-cpu offset of CPU {cpu} cannot be read"),
         };
     }
+
+    /// <summary>nr_cpu_ids (kernel/smp.c); null where the kernel has no such variable, or it was not fetched (then noted).</summary>
+    private long? NumberOfCpus() =>
+        !TypesOnly && scope.Types.FindVariable("nr_cpu_ids") is { Type.Resolved: IntegerType } variable
+            ? Reader.Number(new TypedValue { Type = variable.Type, Address = variable.Address })
+            : null;
 
     /// <summary>What <paramref name="pointer"/> points to; reading it is left to whoever needs the bytes.</summary>
     public Place? Dereference(Place pointer, Syntax node, Syntax whole)

@@ -25,7 +25,9 @@ internal sealed class Evaluator
     }
 
     public ExpressionOutcome Run(Syntax root) =>
-        Evaluate(root) is { } place && _state.Loaded(place, root) is { } value ? new ExpressionOutcome.Value(value) : _state.Trouble();
+        Evaluate(root) is { } place && _state.Loaded(place, root) is { } value
+            ? new ExpressionOutcome.Value(value) { Named = new NamedValue(place.Name, value, place.Owner) }
+            : _state.Trouble();
 
     public ExpressionOutcome RunCondition(Syntax root) =>
         Truth(root) is { } truth ? new ExpressionOutcome.Value(TypedValue.OfNumber(_types.Int, truth ? 1UL : 0)) : _state.Trouble();
@@ -106,11 +108,11 @@ internal sealed class Evaluator
 
         if (!isPerCpu || value.Address is not { } template)
         {
-            return new Place(value);
+            return new Place(value) { Name = node.Name };
         }
 
         // The plain name of a per-cpu variable is the stopped CPU's: its template holds nothing that anybody wants to see.
-        return _state.PerCpuOffset(_state.Cpu ?? _state.Scope.Cpu, node) is { } offset ? new Place(value with { Address = _state.Reader.Truncate(template + offset) }) : null;
+        return _state.PerCpuOffset(_state.Cpu ?? _state.Scope.Cpu, node) is { } offset ? new Place(value with { Address = _state.Reader.Truncate(template + offset) }) { Name = node.Name } : null;
     }
 
     private Place? Unary(Syntax.Unary node)
@@ -294,7 +296,7 @@ internal sealed class Evaluator
                 : _state.Fail(new Syntax.Identifier(node.NameStart, node.End, node.Name, false), $"{structure} has no member {node.Name}{NearMembers.Suggestion(NearMembers.Of(structure, node.Name, 3))}");
         }
 
-        return owner with { Value = _state.Reader.MemberOf(owner.Value, member) };
+        return owner with { Value = _state.Reader.MemberOf(owner.Value, member), Name = node.Name, Owner = structure.Name.Length > 0 ? structure.Name : owner.Owner };
     }
 
     private Place? Element(Syntax.Index node)

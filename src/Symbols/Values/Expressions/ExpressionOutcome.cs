@@ -12,6 +12,11 @@ public abstract record ExpressionOutcome
     /// <summary>Numbers and pointers have their bytes; structures and arrays in memory have their address only.</summary>
     public sealed record Value(TypedValue Result) : ExpressionOutcome
     {
+        /// <summary>
+        /// The value with the name that tells what it means: of <c>dev->flags</c> "flags" of "net_device". Of a local the owner is not told: it is the frame's function.
+        /// </summary>
+        public NamedValue Named { get; init; } = new("", Result);
+
         /// <summary>Whether a condition holds: anything but zero and NULL. False for what is neither number nor pointer; see <see cref="Expression.EvaluateCondition"/>.</summary>
         public bool IsTrue => Result.Number is { } number ? number != 0 : Result.Address is not (null or 0);
     }

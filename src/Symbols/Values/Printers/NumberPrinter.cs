@@ -70,22 +70,22 @@ internal sealed class NumberPrinter(IValueScope scope)
         if (type.Size == scope.Architecture.WordSize && bitSize == 0 && IsKernelAddress((ulong)number))
         {
             return scope.NameOf((ulong)number) is { } symbol ? FormattableString.Invariant($"0x{number:x} <{symbol}>")
-                : type.Size == 8 || IsHexadecimal(item, names) ? FormattableString.Invariant($"0x{number:x}")
+                : type.Size == 8 || IsHexadecimal(item, names, (ulong)number) ? FormattableString.Invariant($"0x{number:x}")
                 : ((ulong)number).ToString(CultureInfo.InvariantCulture);
         }
 
-        return number != 0 && IsHexadecimal(item, names) ? FormattableString.Invariant($"0x{number:x}") : ((ulong)number).ToString(CultureInfo.InvariantCulture);
+        return number != 0 && IsHexadecimal(item, names, (ulong)number) ? FormattableString.Invariant($"0x{number:x}") : ((ulong)number).ToString(CultureInfo.InvariantCulture);
     }
 
     private bool IsKernelAddress(ulong value) => scope.Architecture.WordSize == 8 ? value >= 0xffff_8000_0000_0000 && value < 0xffff_ffff_ffff_f000 : value is >= 0xc000_0000 and < 0xffff_f000;
 
     /// <summary>Numbers that nobody counts with.</summary>
-    private static bool IsHexadecimal(NamedValue item, TypeNameChain names)
+    private static bool IsHexadecimal(NamedValue item, TypeNameChain names, ulong number)
     {
         var name = item.Name;
         return name.EndsWith("flags", StringComparison.Ordinal) || name.EndsWith("mask", StringComparison.Ordinal) || name.EndsWith("features", StringComparison.Ordinal)
             || (name.Contains("addr", StringComparison.Ordinal) && !name.Contains("len", StringComparison.Ordinal) && !name.Contains("type", StringComparison.Ordinal) && !name.Contains("assign", StringComparison.Ordinal))
-            || item.Owner == "pt_regs" || (item.Owner == "resource" && name is "start" or "end") || name is "magic" or "canary"
+            || item.Owner == "pt_regs" || (number >= 0x10000 && (name.EndsWith("start", StringComparison.Ordinal) || name.EndsWith("end", StringComparison.Ordinal) || name.EndsWith("base", StringComparison.Ordinal))) || (item.Owner == "resource" && name is "start" or "end") || name is "magic" or "canary"
             || AddressTypes.Any(names.Has);
     }
 

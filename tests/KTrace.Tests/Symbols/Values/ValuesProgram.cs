@@ -9,7 +9,7 @@ internal static class ValuesProgram
         typedef unsigned char u8; typedef unsigned int u32; typedef unsigned long long u64; typedef int irqreturn_t;
         signed char sc = -5; unsigned char uc = 250; short sh = -1234; unsigned short us = 65000; int i = -7, j = 3; unsigned int u = 4000000000u;
         long l = -100000; unsigned long ul = 0x80000001ul; long long ll = -0x123456789abcdefll; unsigned long long ull = 0xfedcba9876543210ull; char c = 'q'; _Bool yes = 1;
-        u32 typed = 77; irqreturn_t handled = 1; double d = 1.5; float f = -0.25f;
+        u32 typed = 77; u8 small = 200; struct undefined; irqreturn_t handled = 1; double d = 1.5; float f = -0.25f;
         enum color { RED, GREEN = 5, BLUE = -2 } color = GREEN; enum bits { BIT_A = 1, BIT_B = 2, BIT_C = 4, BIT_D = 8 } bits = BIT_B | BIT_D;
         enum { ANONYMOUS_ENUMERATOR = 42 } anonymous;
         struct point { int x, y; };
@@ -19,7 +19,7 @@ internal static class ValuesProgram
         struct inner { union { struct { short low, high; }; int word; }; struct point p[3]; };
         struct outer { char tag; struct inner in; struct point *pp; int (*op)(int); const char *text; void *raw; struct outer *self; int grid[2][3]; struct { long deep; }; };
         struct flexible { int count; int items[]; };
-        struct undefined; struct undefined *unknown;
+        struct undefined *unknown;
         static int twice(int x) { return 2 * x; }
         int (*function)(int) = twice; int (*none)(int);
         struct point points[4] = { { 1, 2 }, { 3, 4 }, { 5, 6 }, { 7, 8 } }; struct point *second = &points[1], *null;

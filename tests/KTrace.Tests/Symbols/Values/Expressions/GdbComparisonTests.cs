@@ -49,9 +49,14 @@ public sealed class GdbComparisonTests
         "1 / 0", "1 % 0", "i / (j - 3)", "i % j", "-7 / 2", "-7 % 3", "7u / -2", "i / 2u",
     ];
 
-    // gdb and C (ISO 9899, gcc) disagree, and we go with C, or with more than gdb has.
+    // Where we go with C (ISO 9899, as gcc compiles it) or say more than gdb.
     private static readonly Dictionary<string, string> Explained = new()
     {
+        ["yes ? sc : uc"] = "C converts both branches to their common type",
+        ["0x1p"] = "no number of C",
+        ["*unknown"] = "NULL is named at once; gdb shows an incomplete type at address 0",
+        ["&fields.a"] = "C gives no address of a bit field",
+        ["(struct undefined *)0x10"] = "a structure that is only declared has pointers",
     };
 
     [SkippableTheory]
@@ -90,7 +95,15 @@ public sealed class GdbComparisonTests
         Assert.True(equal > expressions.Length * 9 / 10, $"{equal} of {expressions.Length}");
     }
 
-    private static bool IsExplained(string expression, string ours, string theirs) => Explained.ContainsKey(expression);
+    private static bool IsExplained(string expression, string ours, string theirs) =>
+        Explained.ContainsKey(expression)
+        // Undefined in C; gdb gives 0 or all ones with a warning.
+        || ours.StartsWith("!a shift by", StringComparison.Ordinal)
+        // C promotes _Bool.
+        || (theirs.Contains("on booleans", StringComparison.Ordinal) && ours[0] != '!')
+        || (expression is "yes & yes" or "yes | yes" or "yes ^ yes" && ours[..2] == theirs[..2])
+        // size_t; gdb says int (evaluate_subexp_for_sizeof: "This should be size_t").
+        || (expression.Contains("sizeof", StringComparison.Ordinal) && ours.Split(' ')[0] == theirs.Split(' ')[0]);
 
     /// <summary><c>value size s|u</c> of numbers and pointers, <c>@address size</c> of structures and arrays, <c>!message</c>.</summary>
     private static string Ours(string text, IExpressionScope scope)
