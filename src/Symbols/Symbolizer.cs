@@ -2,6 +2,7 @@ using System.Text;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 
 namespace KTrace.Symbols;
 
@@ -233,7 +234,8 @@ public sealed class Symbolizer
             ref var frame = ref _frames[i];
             var (name, offset) = frame.IsInline ? (frame.Name, address - Math.Min(address, frame.Low)) : NameFunction(address, in frame);
             var source = frame.File >= 0 ? new SourceLine(Encoding.UTF8.GetString(files.Path(frame.File)), frame.Line) : null;
-            frames[i] = new Frame(name.IsNone ? $"0x{address:x}" : TextOf(name), offset, Module, source, frame.IsInline);
+            var (function, symbol) = name.IsNone ? ($"0x{address:x}", null) : Readable(TextOf(name));
+            frames[i] = new Frame(function, offset, Module, source, frame.IsInline) { Symbol = symbol };
         }
 
         return frames;
@@ -257,6 +259,18 @@ public sealed class Symbolizer
             // Damage costs the unit that has it: its addresses are named by their symbols.
             _frames.Clear();
         }
+    }
+
+    /// <summary>A symbol's name as the source has it, and the symbol where that is another text: copies and pieces of functions, and Rust.</summary>
+    internal static (string Function, string? Symbol) Readable(string name)
+    {
+        if (RustName.TryDemangle(name, out var rust))
+        {
+            return (rust, name);
+        }
+
+        var source = CloneName.Parse(name).Source;
+        return source.Length == name.Length ? (name, null) : (source, name);
     }
 
     internal string TextOf(StringReference name) =>

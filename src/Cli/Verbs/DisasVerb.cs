@@ -6,6 +6,7 @@ using KTrace.Symbols;
 using KTrace.Symbols.Disassembly;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 using KTrace.Tui.Views;
 
 namespace KTrace.Cli.Verbs;
@@ -79,7 +80,23 @@ internal static class DisasVerb
             return named;
         }
 
-        var near = image.Symbols.Suggest(what);
+        // A static function of a file, the only copy that the compiler made of one, a line: what has one place.
+        var lookup = new FunctionLookup(image.Symbolizer, image.ShortPath);
+        var (file, name) = what.LastIndexOf(':') is var colon and > 0 && SourceFileName.IsSourceFile(what[..colon]) ? (what[..colon], what[(colon + 1)..]) : (null, what);
+        var places = file is not null && int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out var line)
+            ? lookup.FindLine(file, line).SelectMany(m => m.Places).ToList()
+            : [.. lookup.Find(name, file).SelectMany(f => f.Places)];
+        if (places.Select(p => p.Symbol).Distinct().Count() == 1 && image.Symbols.TryFindNearest(places[0].Address, out ElfSymbol around))
+        {
+            return around;
+        }
+
+        if (places.Count > 0)
+        {
+            throw new BootException($"'{what}' is at {places.Count} places, in {string.Join(", ", places.Select(p => p.Symbol).Distinct().Take(8))}", $"name one of these functions: ktrace disas --vmlinux {image.File.Path} {places[0].Symbol}");
+        }
+
+        var near = lookup.Suggest(name);
         throw new BootException($"no function '{what}' in {image.File.Path}", near.Count == 0 ? null : "near names: " + string.Join(", ", near));
     }
 

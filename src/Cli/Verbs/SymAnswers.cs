@@ -3,6 +3,7 @@ using KTrace.Symbols;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 
 namespace KTrace.Cli.Verbs;
 
@@ -155,11 +156,18 @@ internal sealed class FrameAnswers : SymAnswers
             }
 
             into.Append("  "u8);
-            AppendName(place, in frame, into, out var offset, out var isNamed);
+            var symbol = AppendName(place, in frame, into, out var offset, out var isNamed);
             if (isNamed && !frame.IsInline)
             {
                 into.Append("+0x"u8);
                 into.AppendHex(offset);
+            }
+
+            if (symbol is not null)
+            {
+                into.Append(" ("u8);
+                into.Append(Encoding.UTF8.GetBytes(symbol));
+                into.Append((byte)')');
             }
 
             if (_module.Length > 0)
@@ -199,7 +207,7 @@ internal sealed class FrameAnswers : SymAnswers
         {
             ref readonly var frame = ref FrameOf(result, index, i);
             name.Clear();
-            AppendName(place, in frame, name, out var offset, out var isNamed);
+            var symbol = AppendName(place, in frame, name, out var offset, out var isNamed);
             into.Append(i > 0 ? ",{\"function\":"u8 : "{\"function\":"u8);
             if (isNamed)
             {
@@ -207,6 +215,11 @@ internal sealed class FrameAnswers : SymAnswers
                 into.Append(",\"offset\":\"0x"u8);
                 into.AppendHex(offset);
                 into.Append((byte)'"');
+                if (symbol is not null)
+                {
+                    into.Append(",\"symbol\":"u8);
+                    AppendJsonString(Encoding.UTF8.GetBytes(symbol), into);
+                }
             }
             else
             {
@@ -243,7 +256,8 @@ internal sealed class FrameAnswers : SymAnswers
         return ref result.Frame(index, number);
     }
 
-    private void AppendName(ulong place, in ResolvedFrame frame, ByteBuffer into, out ulong offset, out bool isNamed)
+    /// <returns>The symbol, where the function's name is not the same text.</returns>
+    private string? AppendName(ulong place, in ResolvedFrame frame, ByteBuffer into, out ulong offset, out bool isNamed)
     {
         StringReference name;
         (name, offset) = frame.IsInline ? (frame.Name, place - Math.Min(place, frame.Low)) : Symbolizer.NameFunction(place, in frame);
@@ -251,15 +265,19 @@ internal sealed class FrameAnswers : SymAnswers
         if (!isNamed)
         {
             into.Append("??"u8);
+            return null;
         }
-        else if (name.Section == StringSection.SymbolNames)
+
+        var bytes = name.Section == StringSection.SymbolNames ? Symbolizer.Symbols.NameBytes(name.Offset) : Symbolizer.Sections.Bytes(name);
+        if (bytes.Contains((byte)'.') || RustName.MayBe(bytes) || bytes.StartsWith("__pfx_"u8) || bytes.StartsWith("__cfi_"u8))
         {
-            into.Append(Symbolizer.Symbols.NameBytes(name.Offset));
+            var (function, symbol) = Symbolizer.Readable(Encoding.UTF8.GetString(bytes));
+            into.Append(Encoding.UTF8.GetBytes(function));
+            return symbol;
         }
-        else
-        {
-            into.Append(Symbolizer.Sections.Bytes(name));
-        }
+
+        into.Append(bytes);
+        return null;
     }
 
     private static void AppendJsonString(ReadOnlySpan<byte> text, ByteBuffer into)

@@ -1,6 +1,9 @@
+using System.Globalization;
 using System.Text;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Lookup;
+using KTrace.Tui.Views;
 
 namespace KTrace.Cli.Verbs;
 
@@ -162,13 +165,26 @@ internal sealed class SymSession
         return true;
     }
 
-    // name, name+0x10, name+0x10/0x80, and what an oops puts around them: "? name+0x10/0x80 [module]".
+    // name, name+0x10, name+0x10/0x80, and what an oops puts around them: "? name+0x10/0x80 [module]"; file.c:name, file.c:123, a glob, a regular expression.
     private void AddSymbol(string text)
     {
         var name = text.StartsWith("? ", StringComparison.Ordinal) ? text[2..] : text;
         if (name.IndexOf(" [", StringComparison.Ordinal) is var module and > 0)
         {
             name = name[..module];
+        }
+
+        if (NamePattern.IsPattern(name))
+        {
+            AddPattern(name);
+            return;
+        }
+
+        if (name.LastIndexOf(':') is var colon and > 0 && int.TryParse(name.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var line)
+            && SourceFileName.IsSourceFile(name[..colon]))
+        {
+            AddLine(name[..colon], line);
+            return;
         }
 
         ulong offset = 0;
@@ -193,6 +209,11 @@ internal sealed class SymSession
             name = name[..plus];
         }
 
+        AddNamed(name, offset, size);
+    }
+
+    private void AddNamed(string name, ulong offset, ulong? size)
+    {
         var matches = _answers.Symbolizer.Symbols.Find(name);
         var functions = matches.Where(m => m.Symbol.IsFunction).ToList();
         IReadOnlyList<SymbolMatch> usable = functions.Count > 0 ? functions : matches;
@@ -203,8 +224,7 @@ internal sealed class SymSession
 
         if (usable.Count == 0)
         {
-            var near = _answers.Symbolizer.Symbols.Suggest(name);
-            Unknown($"{name}: no such symbol" + (near.Count > 0 ? "; near: " + string.Join(", ", near) : ""));
+            AddFunction(name, offset);
         }
         else if (usable.Select(m => m.Symbol.Value).Distinct().Count() > 1)
         {
@@ -221,11 +241,102 @@ internal sealed class SymSession
         }
     }
 
+    /// <summary>No symbol of that very name: a copy that the compiler made, a function that was inlined everywhere, a Rust path, or static in a named file.</summary>
+    private void AddFunction(string name, ulong offset)
+    {
+        var (file, function) = name.IndexOf(':') is var colon and > 0 && SourceFileName.IsSourceFile(name[..colon]) ? (name[..colon], name[(colon + 1)..]) : (null, name);
+        var found = Functions.Find(function, file);
+        var places = found.SelectMany(f => f.Places).ToList();
+        if (places.Count == 0)
+        {
+            var near = Functions.Suggest(function).Concat(_answers.Symbolizer.Symbols.Suggest(function)).Distinct().Take(5).ToList();
+            Unknown($"{name}: no such symbol" + (near.Count > 0 ? "; near: " + string.Join(", ", near) : ""));
+        }
+        else if (offset != 0 && places.Count > 1)
+        {
+            Unknown($"{name}: {places.Count} places have this name; an offset from which of them?");
+        }
+        else
+        {
+            foreach (var note in found.Select(f => f.Describe()).OfType<string>())
+            {
+                Say(note);
+            }
+
+            places.ForEach(p => Ask(p, offset));
+        }
+    }
+
+    private void AddPattern(string text)
+    {
+        if (!NamePattern.TryParse(text, out var pattern, out var problem))
+        {
+            Unknown(problem);
+            return;
+        }
+
+        var places = Functions.Names(pattern).SelectMany(n => Functions.Find(n, null, withInlined: false)).SelectMany(f => f.Places).Select(p => p.Address).Distinct().ToList();
+        if (places.Count == 0)
+        {
+            Unknown($"{text}: no function matches");
+        }
+
+        foreach (var address in places)
+        {
+            Ask(address);
+        }
+    }
+
+    private void AddLine(string file, int line)
+    {
+        var matches = Functions.FindLine(file, line);
+        IReadOnlyList<LineMatch> usable = matches.Any(m => m.IsExact) ? [.. matches.Where(m => m.IsExact)] : matches;
+        if (usable.Count == 0)
+        {
+            Unknown($"{file}:{line}: no code at or behind that line of a file of that name");
+        }
+        else if (usable.Count > 1)
+        {
+            Unknown($"{file}:{line}: {usable.Count} files have this name; say which: " + string.Join(", ", usable.Select(m => $"{m.File}:{line}")));
+        }
+        else
+        {
+            if (!usable[0].IsExact)
+            {
+                Say($"line {line} of {usable[0].File} has no code; the next that has is {usable[0].Line}");
+            }
+
+            foreach (var place in usable[0].Places)
+            {
+                Ask(place.Address);
+            }
+        }
+    }
+
+    private FunctionLookup Functions => field ??= new FunctionLookup(_answers.Symbolizer);
+
+    private void Ask(CodePlace place, ulong offset) => Ask(place.Address + offset);
+
+    /// <summary>An address as the object has it, as a question: in a relocatable file an offset into its section.</summary>
+    private void Ask(ulong address)
+    {
+        if (_answers.IsRelocatable && _answers.Symbolizer.Symbols.TryFindSection(address, out var section, out var start))
+        {
+            Ask(address - start, section.Index);
+        }
+        else
+        {
+            Ask(address, -1);
+        }
+    }
+
+    private void Say(string message) => _errors.WriteLine("ktrace sym: " + TerminalText.Sanitize(message));
+
     private void Unknown(string message)
     {
         // In order: what was asked before is answered before.
         Flush();
-        _errors.WriteLine("ktrace sym: " + message);
+        Say(message);
         _answers.AppendUnknown(_output);
         _output.Flush();
         _allFound = false;

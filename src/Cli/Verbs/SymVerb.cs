@@ -2,7 +2,6 @@
 // and text is written as the bytes that the file has.
 using KTrace.Symbols;
 using KTrace.Symbols.Dwarf;
-using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 
 namespace KTrace.Cli.Verbs;
@@ -11,12 +10,19 @@ namespace KTrace.Cli.Verbs;
 internal static class SymVerb
 {
     private const string Usage = """
-        usage: ktrace sym --vmlinux FILE [--format text|addr2line|json] [--json] [ADDRESS...]
+        usage: ktrace sym --vmlinux FILE [--symbols MAP] [--debug-dir DIR] [--format text|addr2line|json] [--json] [ADDRESS...]
 
-        Names the function, file and line of each ADDRESS in FILE (vmlinux, or a module's .ko), inlined calls first.
-        An ADDRESS is hexadecimal with or without 0x, or a symbol: name, name+0x10, name+0x10/0x80, file.c:name.
+        Names the function, file and line of each ADDRESS in FILE, inlined calls first. FILE is a vmlinux, a bzImage (with its System.map beside it), a System.map,
+        or a module: .ko, .ko.xz, .ko.zst, .ko.gz. Debug information in a file of its own is found by build id and .gnu_debuglink.
+        An ADDRESS is hexadecimal with or without 0x, or a name:
+          name, name+0x10, name+0x10/0x80   a function or variable; also one that was inlined everywhere: every place of it
+          file.c:name                       the static one of that file
+          file.c:123                        where that line begins
+          'irq_*', '/^irq_(en|dis)able$/'   every function that matches a glob or regular expression
         Without ADDRESS they are read from standard input, one a line, and answered as soon as the input pauses.
 
+        --symbols MAP        System.map or /proc/kallsyms, for a FILE without symbols
+        --debug-dir DIR      where separate debug files are, instead of /usr/lib/debug; may be given several times
         --format addr2line   exactly the lines of binutils' addr2line -a -f -i -e FILE
         --json               one JSON object a line
 
@@ -26,7 +32,7 @@ internal static class SymVerb
     /// <summary>Runs the verb with the arguments behind its name.</summary>
     public static int Run(string[] arguments, Stream input, Stream output, TextWriter errors)
     {
-        if (!TryParse(arguments, out var vmlinux, out var format, out var addresses, out var problem))
+        if (!TryParse(arguments, out var vmlinux, out var format, out var addresses, out var symbols, out var debugFolders, out var problem))
         {
             if (problem.Length == 0)
             {
@@ -40,11 +46,11 @@ internal static class SymVerb
 
         try
         {
-            var file = ElfFile.Open(vmlinux);
-            var answers = SymAnswers.Create(file, format);
-            if (!answers.HasDwarf)
+            var opened = ObjectFile.Open(vmlinux, new ObjectFileOptions(symbols, debugFolders.Count > 0 ? debugFolders : null));
+            var answers = SymAnswers.Create(opened.File, format);
+            foreach (var lack in opened.Lacks)
             {
-                errors.WriteLine($"ktrace sym: {vmlinux}: no DWARF: frames by symbol only (the kernel's -dbg package has the file with DWARF)");
+                errors.WriteLine($"ktrace sym: {vmlinux}: {lack}");
             }
 
             var session = new SymSession(answers, output, errors);
@@ -64,8 +70,10 @@ internal static class SymVerb
         }
     }
 
-    private static bool TryParse(string[] arguments, out string vmlinux, out string format, out List<string> addresses, out string problem)
+    private static bool TryParse(string[] arguments, out string vmlinux, out string format, out List<string> addresses, out string? symbols, out List<string> debugFolders, out string problem)
     {
+        symbols = null;
+        debugFolders = [];
         vmlinux = "";
         format = "text";
         addresses = [];
@@ -95,7 +103,7 @@ internal static class SymVerb
                 case "--json":
                     format = "json";
                     break;
-                case "--vmlinux" or "-e" or "--format":
+                case "--vmlinux" or "-e" or "--format" or "--symbols" or "--debug-dir":
                     if (value is null && ++i >= arguments.Length)
                     {
                         problem = $"{argument} needs a value";
@@ -103,13 +111,20 @@ internal static class SymVerb
                     }
 
                     value ??= arguments[i];
-                    if (argument == "--format")
+                    switch (argument)
                     {
-                        format = value;
-                    }
-                    else
-                    {
-                        vmlinux = value;
+                        case "--format":
+                            format = value;
+                            break;
+                        case "--symbols":
+                            symbols = value;
+                            break;
+                        case "--debug-dir":
+                            debugFolders.Add(value);
+                            break;
+                        default:
+                            vmlinux = value;
+                            break;
                     }
 
                     break;

@@ -99,7 +99,7 @@ public sealed record ObjectFile(ElfFile File, ImmutableArray<KernelLack> Lacks)
     {
         if (!HasDwarf(file))
         {
-            lacks.Add(new KernelLack("no DWARF", "no inlined functions, no source lines, no arguments and locals: frames by symbol only", DebugPackage));
+            lacks.Add(new KernelLack("no DWARF", "frames by symbol only, without inlined functions, source lines, arguments and locals", DebugPackage));
             return;
         }
 

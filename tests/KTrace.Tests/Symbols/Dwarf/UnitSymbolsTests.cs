@@ -49,7 +49,8 @@ public sealed class UnitSymbolsTests
     public void A_clone_keeps_its_suffix_and_an_alias_gives_way_to_the_source()
     {
         var function = Function("work", 0x1000, 0x20);
-        Assert.Equal("work.isra.0", Assert.Single(Resolve(0x1004, _ => { }, [("work.isra.0", 0x1000, 0x20)], function)).Function);
+        var clone = Assert.Single(Resolve(0x1004, _ => { }, [("work.isra.0", 0x1000, 0x20)], function));
+        Assert.Equal(("work", "work.isra.0"), (clone.Function, clone.Symbol));
         Assert.Equal("work", Assert.Single(Resolve(0x1004, _ => { }, [("__x64_work", 0x1000, 0x20)], function)).Function);
     }
 
