@@ -84,7 +84,7 @@ internal static partial class OracleConsole
                 {
                     entries.Add(From(match));
                 }
-                else if (line.Contains("[FTRACE TRAMPOLINE]", StringComparison.Ordinal))
+                else if (line.Contains("[FTRACE TRAMPOLINE]", StringComparison.Ordinal) || line.Contains("=> 0x", StringComparison.Ordinal))
                 {
                     entries.Add(new OracleEntry(null, 0, null));
                 }

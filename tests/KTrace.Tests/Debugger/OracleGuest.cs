@@ -15,7 +15,7 @@ namespace KTrace.Tests.Debugger;
 
 /// <summary>A kernel that the oracle tests boot.</summary>
 /// <param name="Modules">A folder like /lib/modules/RELEASE, or null for a kernel without modules.</param>
-internal sealed record OracleKernel(string Image, string Vmlinux, string? Modules = null, string? DebugModules = null, string Architecture = "x86-64")
+internal sealed record OracleKernel(string Image, string Vmlinux, string? Modules = null, string? DebugModules = null, string Architecture = "x86-64", string? Busybox = null)
 {
     /// <summary>A kernel in the layout of an unpacked package: what <c>ktrace kernel fetch</c> leaves in the cache.</summary>
     public static OracleKernel Package(string root, string release) => new(
@@ -93,7 +93,7 @@ internal sealed class OracleGuest : IAsyncDisposable
             Name = "oracle",
             Kernel = new KernelChoice { Image = kernel.Image, Vmlinux = kernel.Vmlinux, Modules = kernel.Modules, DebugModules = kernel.DebugModules },
             Initramfs = initramfs is not null ? new InitramfsChoice { File = initramfs }
-                : new InitramfsChoice { Build = new InitramfsDescription { Modules = [.. modules ?? []], Script = text } },
+                : new InitramfsChoice { Build = new InitramfsDescription { Modules = [.. modules ?? []], Script = text, Busybox = kernel.Busybox } },
             Append = "console=ttyS0 nokaslr ignore_loglevel sysrq_always_enabled printk.time=0 log_buf_len=4M panic=-1 " + append,
             Architecture = kernel.Architecture,
             Cpus = cpus,
@@ -158,6 +158,64 @@ internal sealed class OracleGuest : IAsyncDisposable
         }
 
         await _reading.WaitAsync(TimeSpan.FromSeconds(10), CancellationToken.None);
+    }
+
+    /// <summary>Stops the running guest again and again and takes the stack of every CPU.</summary>
+    public async Task InterruptAsync(int stops, Func<TimeSpan> pause, Func<StopCapture, Task> onCapture)
+    {
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(5));
+        for (var i = 0; i < stops; i++)
+        {
+            await Client.ContinueAsync(patience.Token);
+            await Task.Delay(pause(), patience.Token);
+            await Client.InterruptAsync(patience.Token);
+            if (await Client.WaitForStopAsync(patience.Token) is not StopReply.Stopped stop)
+            {
+                return;
+            }
+
+            foreach (var thread in await Client.ListThreadsAsync(patience.Token))
+            {
+                await Client.SendAsync(new SelectThread(thread), patience.Token);
+                await onCapture(await Capture.TakeAsync(stop with { Thread = thread }, patience.Token));
+            }
+        }
+    }
+
+    /// <summary>Runs until a CPU comes to the address; false when none does in time, or the guest ended. The guest stands in any case.</summary>
+    public async Task<bool> RunToAsync(ulong address, TimeSpan limit)
+    {
+        await Client.SendAsync(new InsertBreakpoint(BreakpointKind.Hardware, address));
+        try
+        {
+            await Client.ContinueAsync();
+            using var patience = new CancellationTokenSource(limit);
+            try
+            {
+                return await Client.WaitForStopAsync(patience.Token) is StopReply.Stopped;
+            }
+            catch (OperationCanceledException)
+            {
+                await Client.InterruptAsync();
+                await Client.WaitForStopAsync();
+                return false;
+            }
+        }
+        finally
+        {
+            if (Client.State == RspState.Stopped)
+            {
+                await Client.SendAsync(new RemoveBreakpoint(BreakpointKind.Hardware, address));
+            }
+        }
+    }
+
+    public async Task<StopCapture> CaptureAsync() => await Capture.TakeAsync((StopReply.Stopped)Client.LastStop, CancellationToken.None);
+
+    public async Task StepAsync()
+    {
+        await Client.StepAsync(((StopReply.Stopped)Client.LastStop).Thread);
+        await Client.WaitForStopAsync();
     }
 
     /// <summary>"function+0xoffset", or the address where nothing is known.</summary>

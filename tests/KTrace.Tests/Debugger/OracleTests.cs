@@ -22,29 +22,75 @@ public sealed class OracleTests(ITestOutputHelper output)
     [Fact]
     public async Task Frames_equal_the_kernels_own_call_traces()
     {
-        var differences = await CompareAsync(Stock, """
+        AssertSame(await CompareAsync(Stock, """
             echo l > /proc/sysrq-trigger
             echo t > /proc/sysrq-trigger
             echo c > /proc/sysrq-trigger
-            """);
-        Assert.True(differences.Count == 0, string.Join("\n\n", differences));
+            """));
     }
 
+    [Fact]
+    public async Task Frames_equal_what_ftrace_and_kprobe_handlers_see()
+    {
+        // The kernel's tracers store their own stacks at each event; the trace file then has them in order.
+        AssertSame(await CompareAsync(Stock, OracleScripts.Tracers, saver: true));
+    }
+
+    [SkippableTheory]
+    [Trait("Group", "Long")]
+    [MemberData(nameof(LongBoots))]
+    public async Task Frames_equal_the_kernels_own_call_traces_on_every_kernel(string kernel, int cpus, string append, string? cpu)
+    {
+        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "echo l > /proc/sysrq-trigger\necho t > /proc/sysrq-trigger\necho w > /proc/sysrq-trigger\necho c > /proc/sysrq-trigger", append, cpus, cpu));
+    }
+
+    [SkippableTheory]
+    [Trait("Group", "Long")]
+    [InlineData("stock", 1)]
+    [InlineData("other", 2)]
+    public async Task Frames_equal_the_kernels_own_call_trace_of_an_nmi(string kernel, int cpus)
+    {
+        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "echo l > /proc/sysrq-trigger\nwhile :; do cat /init >/dev/null; done", "unknown_nmi_panic", cpus, nmiAt: 0, mark: "NMI"));
+    }
+
+    [SkippableFact]
+    [Trait("Group", "Long")]
+    public async Task Frames_equal_what_tracers_see_on_the_other_kernel() =>
+        AssertSame(await CompareAsync(OracleKernels.Open("other"), OracleScripts.Tracers, saver: true));
+
+    public static TheoryData<string, int, string, string?> LongBoots => new()
+    {
+        { "stock", 2, "spectre_v2=retpoline", null },
+        { "stock", 1, "", "EPYC" },
+        { "other", 1, "", null },
+        { "other", 2, "spectre_v2=retpoline", "EPYC" },
+        { "tree:fp64", 2, "", null },
+        { "tree:clang64", 2, "", null },
+        { "tree:fp32", 1, "", null },
+    };
+
+    private static void AssertSame(List<string> differences) => Assert.True(differences.Count == 0, string.Join("\n\n", differences));
+
     /// <summary>Every way in which ours and the kernel's differ.</summary>
-    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null)
+    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null, bool saver = false, int? nmiAt = null, string? mark = null)
     {
         await using var guest = await OracleGuest.BootAsync(kernel, script, append, cpus, cpu);
         var ours = new List<(ImmutableArray<UnwoundFrame> Frames, UnwindStop Stop, ImmutableArray<string> Names)>();
         await guest.RunAsync(
-            [Printer],
+            saver ? ["stack_trace_save", "stack_trace_save_regs"] : [Printer],
             async capture =>
             {
-                var stack = await StackOfAsync(guest, capture);
+                if (ours.Count == nmiAt)
+                {
+                    await guest.Client.MonitorAsync("nmi", CancellationToken.None);
+                }
+
+                var stack = saver ? capture.Stack : await StackOfAsync(guest, capture);
                 ours.Add((stack.Frames, stack.Stop, [.. stack.Frames.Select(guest.Name)]));
                 return true;
             },
             TimeSpan.FromMinutes(3));
-        var theirs = OracleConsole.CallTraces(guest.Console);
+        var theirs = saver ? OracleConsole.TraceFile(guest.Console) : OracleConsole.CallTraces(guest.Console);
         var differences = new List<string>();
         if (ours.Count != theirs.Count)
         {
@@ -61,7 +107,13 @@ public sealed class OracleTests(ITestOutputHelper output)
             }
         }
 
+        if (entries == 0 || (mark is not null && !theirs.Any(t => t.Marks.Contains(mark))))
+        {
+            differences.Add("the kernel printed no such trace:\n" + guest.Console[^Math.Min(guest.Console.Length, 4000)..]);
+        }
+
         output.WriteLine($"{theirs.Count} traces, {entries} entries, {differences.Count} differences; ends: "
+            + string.Join(", ", theirs.SelectMany(t => t.Marks).CountBy(m => m).Select(p => $"<{p.Key}> {p.Value}")) + "; "
             + string.Join(", ", ours.CountBy(o => o.Stop.GetType().Name).Select(p => $"{p.Key} {p.Value}")));
         return differences;
     }
