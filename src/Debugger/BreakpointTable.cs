@@ -1,6 +1,7 @@
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger;
 
@@ -8,6 +9,7 @@ namespace KTrace.Debugger;
 internal sealed class BreakpointTable(RspClient client, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
+    private readonly HashSet<ulong> _returns = [];
     private ulong? _moduleInit;
 
     /// <summary>The internal stop at do_init_module.</summary>
@@ -17,27 +19,34 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
 
     public async ValueTask ArmModuleInitAsync(ulong address, CancellationToken cancellationToken)
     {
-        if (!_armed.ContainsKey(address))
-        {
-            await InsertAsync(address, cancellationToken);
-        }
-
+        await InsertAsync(address, cancellationToken);
         _moduleInit = address;
     }
 
-    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
+    /// <param name="module">The module that the address belongs to, or null.</param>
+    public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CodePlaceKind kind, string? module, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here))
         {
+            await InsertAsync(address, cancellationToken);
             _armed[address] = here = [];
-            if (address != _moduleInit)
-            {
-                await InsertAsync(address, cancellationToken);
-            }
         }
 
-        here.Add(tracepoint);
-        tracepoint.Address = address;
+        if (!here.Contains(tracepoint))
+        {
+            here.Add(tracepoint);
+        }
+
+        tracepoint.SetArmed(address, kind, module);
+    }
+
+    /// <summary>Arms all places of a tracepoint that lie in the kernel.</summary>
+    public async ValueTask ArmInKernelAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        foreach (var place in tracepoint.Places)
+        {
+            await ArmAsync(tracepoint, map.ToRunTime(place.Address), place.Kind, null, cancellationToken);
+        }
     }
 
     /// <summary>Arms what waited for this module, and forgets breakpoints of the same tracepoints in an earlier load of it.</summary>
@@ -46,23 +55,27 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         KernelModule module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
     {
         var (armed, missing) = (new List<Tracepoint>(), new List<Tracepoint>());
-        foreach (var tracepoint in all.Where(t => t.Module == module.Name))
+        foreach (var tracepoint in all.Where(t => t.Module == module.Name || t.IsInlined))
         {
-            var name = tracepoint.Symbol.Split('+')[0];
-            var match = module.Symbols?.Find(name).Select(m => m.Symbol).FirstOrDefault(s => module.Text.Any(r => r.Contains(s.Value)));
-            if (match is not { Name: not null } symbol)
-            {
-                missing.Add(tracepoint);
-                continue;
-            }
-
-            if (tracepoint.Address is { } old)
+            foreach (var old in tracepoint.AddressesIn(module.Name))
             {
                 await DisarmAsync(tracepoint, old, cancellationToken);
             }
 
-            await ArmAsync(tracepoint, symbol.Value + tracepoint.Request.Offset, cancellationToken);
-            armed.Add(tracepoint);
+            var places = ModulePlaces.Of(tracepoint, module);
+            foreach (var place in places)
+            {
+                await ArmAsync(tracepoint, place.Address, place.Kind, module.Name, cancellationToken);
+            }
+
+            if (places.Count > 0)
+            {
+                armed.Add(tracepoint);
+            }
+            else if (tracepoint.Module is not null)
+            {
+                missing.Add(tracepoint);
+            }
         }
 
         return (armed, missing);
@@ -87,18 +100,51 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
             return;
         }
 
-        tracepoint.Address = null;
+        tracepoint.SetDisarmed(address);
         if (here.Count == 0)
         {
             _armed.Remove(address);
-            if (address != _moduleInit)
-            {
-                await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, address), cancellationToken);
-            }
+            await RemoveAsync(address, cancellationToken);
         }
     }
 
+    /// <summary>A function that was entered will return here.</summary>
+    public async ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!_returns.Contains(address))
+        {
+            await InsertAsync(address, cancellationToken);
+            _returns.Add(address);
+        }
+    }
+
+    /// <summary>Nobody waits for a return here any more.</summary>
+    public async ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (_returns.Remove(address))
+        {
+            await RemoveAsync(address, cancellationToken);
+        }
+    }
+
+    private bool IsSet(ulong address) => address == _moduleInit || _armed.ContainsKey(address) || _returns.Contains(address);
+
     /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
-    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken) =>
-        await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, map.Image.Architecture.WordSize == 4 ? (uint)address : address), cancellationToken);
+    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!IsSet(address))
+        {
+            await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
+        }
+    }
+
+    private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!IsSet(address))
+        {
+            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
+        }
+    }
+
+    private ulong Truncated(ulong address) => map.Image.Architecture.WordSize == 4 ? (uint)address : address;
 }

@@ -28,54 +28,80 @@ internal sealed class HitCapture
 
     // A stack has 16 KiB on x86-64; interrupt, softirq and exception stacks come on top. Each fetch brings up to 2 KiB.
     private const int MaximumFetches = 64;
-    private const int MaximumBatch = 32;
 
-    private readonly RspClient _client;
     private readonly KernelMap _map;
     private readonly RegisterBridge _bridge;
-    private readonly TaskLocator? _tasks;
     private readonly ulong? _jiffiesAddress;
-    private readonly FetchedMemory _memory = new();
-    private readonly RspOutcome[] _outcomes = new RspOutcome[MaximumBatch];
-    private readonly List<RspCommand> _batch = new(MaximumBatch);
     private readonly Dictionary<int, Expectation> _expected = [];
     private readonly Dictionary<ulong, int> _windows = [];
     private readonly ReadRegisters _readRegisters;
+    private RegisterSet _registers;
+    private int _cpu;
 
     public HitCapture(RspClient client, KernelMap map)
     {
-        _client = client;
         _map = map;
+        Memory = new StopMemory(client);
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
+        _registers = new RegisterSet(map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
         _readRegisters = new ReadRegisters(Block);
-        _tasks = TaskLocator.Find(map);
+        Tasks = TaskLocator.Find(map);
         _jiffiesAddress = map.Image.TryFindSymbol("jiffies_64", out var jiffies) ? map.ToRunTime(jiffies.Value) : null;
     }
 
     /// <summary>The registers as the stub sent them at the last capture.</summary>
     public RegisterBlock Block { get; }
 
-    public async ValueTask<StopCapture> TakeAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
+    /// <summary>Where the current task is found; null when the kernel's symbols or types do not tell.</summary>
+    public TaskLocator? Tasks { get; }
+
+    /// <summary>What was fetched at the last capture; more can be, until the guest is let go.</summary>
+    public StopMemory Memory { get; }
+
+    /// <summary>
+    /// Reads the registers, and with them what the CPU's last hit needed. Enough to ask a condition; <see cref="CompleteAsync"/> takes the rest.
+    /// </summary>
+    /// <returns>Registers, and the number of the CPU that stopped.</returns>
+    public async ValueTask<(RegisterSet Registers, int Cpu)> BeginAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
     {
-        var cpu = CpuOf(stop);
-        var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, cpu, out _) ??= new Expectation();
+        _cpu = CpuOf(stop);
+        var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, _cpu, out _) ??= new Expectation();
         await ReadRegistersAsync(expected, cancellationToken);
-        var registers = _bridge.ToRegisterSet(Block);
+        _registers = _bridge.ToRegisterSet(Block);
+        return (_registers, _cpu);
+    }
+
+    /// <summary>Takes stack, task and code of the stop that <see cref="BeginAsync"/> began.</summary>
+    public async ValueTask<StopCapture> CompleteAsync(CancellationToken cancellationToken)
+    {
+        var (registers, expected) = (_registers, _expected[_cpu]);
         var pc = registers.ProgramCounter;
         var window = _windows.GetValueOrDefault(pc, FirstWindow);
-        var pointer = _tasks?.PointerAddress(registers);
+        var pointer = Tasks?.PointerAddress(registers);
 
-        var missing = Want(registers.StackPointer, window);
-        missing |= Want(pc, CodeLengthAt(pc));
-        missing |= pointer is { } at && Want(at, _map.Image.Architecture.WordSize);
+        var missing = Memory.Want(registers.StackPointer, window);
+        missing |= Memory.Want(pc, CodeLengthAt(pc));
+        missing |= pointer is { } at && Memory.Want(at, _map.Image.Architecture.WordSize);
         expected.WasRight(!missing);
-        await FetchAsync(cancellationToken);
+        await Memory.FetchAsync(cancellationToken);
         var task = await ReadTaskAsync(pointer, cancellationToken);
         var stack = await UnwindAsync(registers, cancellationToken);
         expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), pointer, task?.Members);
-        return new StopCapture(registers, stack, cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
+        return new StopCapture(registers, stack, _cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
     }
+
+    /// <summary>The bytes at the pc, for a stop that needs nothing else.</summary>
+    public async ValueTask<ReadOnlyMemory<byte>> CodeAsync(CancellationToken cancellationToken)
+    {
+        var pc = _registers.ProgramCounter;
+        Memory.Want(pc, CodeLengthAt(pc));
+        await Memory.FetchAsync(cancellationToken);
+        return ReadCode(pc);
+    }
+
+    /// <summary>What the values of this stop needed beside the stack: the next stop of this CPU most likely needs it too.</summary>
+    public void Expect(IEnumerable<(ulong Address, int Length)> ranges) => _expected[_cpu].Add(ranges);
 
     /// <summary>QEMU numbers CPUs from 1 as threads of process 1; stop replies of one CPU may name none.</summary>
     private static int CpuOf(StopReply.Stopped stop) => stop.Thread is { Thread: > 0 and < int.MaxValue } thread ? (int)thread.Thread - 1 : 0;
@@ -84,75 +110,89 @@ internal sealed class HitCapture
 
     private async ValueTask ReadRegistersAsync(Expectation expected, CancellationToken cancellationToken)
     {
-        _memory.Clear();
-        _batch.Clear();
-        _batch.Add(_readRegisters);
+        Memory.Clear();
+        var answered = Memory.Add(_readRegisters);
         if (_jiffiesAddress is { } jiffies)
         {
-            Want(jiffies, JiffiesBytes);
+            Memory.Want(jiffies, JiffiesBytes);
         }
 
         if (expected.IsWorthwhile)
         {
             foreach (var (address, length) in expected.Ranges)
             {
-                Want(address, length);
+                Memory.Want(address, length);
             }
         }
 
-        await FetchAsync(cancellationToken);
-        if (!_outcomes[0].IsOk)
+        await Memory.FetchAsync(cancellationToken);
+        if (!Memory.IsOk(answered))
         {
             throw new TargetException("the stub refused to send registers", null);
         }
     }
 
-    private ulong? ReadJiffies()
+    /// <summary>jiffies_64 at the stop, or null.</summary>
+    public ulong? ReadJiffies()
     {
         Span<byte> bytes = stackalloc byte[JiffiesBytes];
-        return _jiffiesAddress is { } address && _memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
+        return _jiffiesAddress is { } address && Memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
     }
 
     private ReadOnlyMemory<byte> ReadCode(ulong pc)
     {
         var code = new byte[CodeLengthAt(pc)];
-        return _memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
+        return Memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
     }
 
     private async ValueTask<(int Pid, string Comm, (ulong Address, int Length) Members)?> ReadTaskAsync(ulong? pointerAddress, CancellationToken cancellationToken)
     {
         var pointer = new byte[8];
-        if (pointerAddress is not { } at || _memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
+        if (pointerAddress is not { } at || Memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
             || BinaryPrimitives.ReadUInt64LittleEndian(pointer) is not (not 0 and var task))
         {
             return null;
         }
 
-        var start = task + (ulong)_tasks!.MembersStart;
-        if (Want(start, _tasks.MembersLength))
+        var start = task + (ulong)Tasks!.MembersStart;
+        if (Memory.Want(start, Tasks.MembersLength))
         {
-            await FetchAsync(cancellationToken);
+            await Memory.FetchAsync(cancellationToken);
         }
 
-        var members = new byte[_tasks.MembersLength];
-        if (_memory.Read(start, members) != MemoryReadResult.Ok)
+        var members = new byte[Tasks.MembersLength];
+        if (Memory.Read(start, members) != MemoryReadResult.Ok)
         {
             return null;
         }
 
-        var comm = members.AsSpan(_tasks.Comm - _tasks.MembersStart, _tasks.CommLength);
+        var comm = members.AsSpan(Tasks.Comm - Tasks.MembersStart, Tasks.CommLength);
         var end = comm.IndexOf((byte)0);
         return (
-            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(_tasks.Pid - _tasks.MembersStart)),
+            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(Tasks.Pid - Tasks.MembersStart)),
             Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]),
             (start, members.Length));
+    }
+
+    /// <summary>
+    /// Another stack of the guest as it stands at the last stop: that of a task that waits for a processor (<see cref="SleepingTask"/>).
+    /// </summary>
+    /// <param name="stackPointer">task_struct.thread.sp.</param>
+    /// <returns>Null when its saved registers cannot be read.</returns>
+    internal async ValueTask<UnwindResult?> UnwindSleepingAsync(ulong stackPointer, CancellationToken cancellationToken)
+    {
+        Memory.Want(stackPointer, FirstWindow);
+        await Memory.FetchAsync(cancellationToken);
+        return SleepingTask.Registers(_map.Image.Architecture, stackPointer, Memory, out _) is { } registers
+            ? await UnwindAsync(registers, cancellationToken)
+            : null;
     }
 
     private async ValueTask<UnwindResult> UnwindAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
         for (var fetch = 0; ; fetch++)
         {
-            var result = StackUnwinder.Unwind(registers, _memory, _map.Unwind);
+            var result = StackUnwinder.Unwind(registers, Memory, _map.Unwind);
             if (result.Stop is not UnwindStop.MemoryMissing missing || fetch == MaximumFetches)
             {
                 Remember(registers, result);
@@ -160,8 +200,8 @@ internal sealed class HitCapture
             }
 
             // Fetch on from the miss, a window at a time; what lies just behind is often wanted next.
-            Want(missing.Address, Math.Max(missing.Length, FirstWindow));
-            await FetchAsync(cancellationToken);
+            Memory.Want(missing.Address, Math.Max(missing.Length, FirstWindow));
+            await Memory.FetchAsync(cancellationToken);
         }
     }
 
@@ -182,61 +222,13 @@ internal sealed class HitCapture
         }
     }
 
-    /// <summary>
-    /// Puts reads of what is not known yet into the batch; true when there are any. None crosses a page, so that a missing page refuses only itself. What
-    /// does not fit into the batch is left out: the unwinder asks for it again.
-    /// </summary>
-    private bool Want(ulong start, int length)
-    {
-        var wanted = false;
-        while (length > 0 && _batch.Count < MaximumBatch)
-        {
-            var piece = (int)Math.Min((ulong)Math.Min(length, _client.Features.MaxMemoryRead), PageSize - (start % PageSize));
-            if (!_memory.Knows(start, piece))
-            {
-                _batch.Add(new ReadMemory(start, new byte[piece]));
-                wanted = true;
-            }
-
-            start += (ulong)piece;
-            length -= piece;
-        }
-
-        return wanted;
-    }
-
-    private async ValueTask FetchAsync(CancellationToken cancellationToken)
-    {
-        if (_batch.Count == 0)
-        {
-            return;
-        }
-
-        await _client.SendBatchAsync(_batch.ToArray(), _outcomes, cancellationToken);
-        for (var i = 0; i < _batch.Count; i++)
-        {
-            if (_batch[i] is not ReadMemory read)
-            {
-                continue;
-            }
-
-            if (_outcomes[i].IsOk && _outcomes[i].Length > 0)
-            {
-                _memory.Add(read.Address, read.Destination[.._outcomes[i].Length]);
-            }
-            else
-            {
-                _memory.AddUnreadable(read.Address, (ulong)read.Destination.Length);
-            }
-        }
-
-        _batch.Clear();
-    }
-
     /// <summary>What a CPU's last hit read, and whether guessing that the next one reads the same has paid lately.</summary>
     private sealed class Expectation
     {
         private const int MaximumTrust = 4;
+
+        // As many as one batch takes along with the registers and the clock.
+        private const int MaximumRanges = 28;
 
         private int _trust = MaximumTrust;
 
@@ -246,6 +238,19 @@ internal sealed class HitCapture
         public bool IsWorthwhile => _trust > 0;
 
         public void WasRight(bool right) => _trust = right ? MaximumTrust : _trust > -MaximumTrust ? _trust - 1 : 1;
+
+        public void Add(IEnumerable<(ulong Address, int Length)> ranges)
+        {
+            foreach (var range in ranges)
+            {
+                if (Ranges.Count == MaximumRanges)
+                {
+                    return;
+                }
+
+                Ranges.Add(range);
+            }
+        }
 
         public void Set(ulong stack, int window, ulong pc, int code, ulong? pointer, (ulong Address, int Length)? task)
         {

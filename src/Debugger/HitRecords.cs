@@ -11,14 +11,21 @@ internal sealed class HitRecords(KernelMap map)
 {
     private const int MaximumKept = 1 << 16;
 
-    private readonly Dictionary<(ulong Address, UnwindRule Rule), ImmutableArray<TraceFrame>> _frames = [];
-    private readonly Dictionary<ImmutableArray<ulong>, (CallPath Path, ImmutableArray<ulong> TailPcs)> _paths = new(new AddressesComparer());
+    private readonly Dictionary<(ulong Address, UnwindRule Rule, string? Entered), ImmutableArray<TraceFrame>> _frames = [];
+    private readonly Dictionary<PathKey, (CallPath Path, ImmutableArray<ulong> TailPcs)> _paths = [];
 
     /// <summary>Code was loaded or freed: addresses may mean something else now.</summary>
     public void ForgetNames()
     {
         _frames.Clear();
         _paths.Clear();
+    }
+
+    /// <summary>How many inlined functions begin right at the pc of a hit and count as not entered yet.</summary>
+    public int SkippedInlines(ulong pc, Tracepoint tracepoint)
+    {
+        var entered = tracepoint.IsInlineAt(pc) ? tracepoint.Symbol : null;
+        return map.Symbolize(pc).TakeWhile(f => IsNotEntered(f, entered)).Count();
     }
 
     public TraceRecord.Hit Create(long sequence, Tracepoint tracepoint, StopCapture capture, TraceClock? clock)
@@ -30,7 +37,7 @@ internal sealed class HitRecords(KernelMap map)
         }
 
         var addresses = pcs.MoveToImmutable();
-        var (path, tailPcs) = PathOf(addresses, capture.Stack);
+        var (path, tailPcs) = PathOf(addresses, capture.Stack, tracepoint.IsInlineAt(capture.Registers.ProgramCounter) ? tracepoint.Symbol : null);
         return new TraceRecord.Hit
         {
             Sequence = sequence,
@@ -46,9 +53,10 @@ internal sealed class HitRecords(KernelMap map)
         };
     }
 
-    private (CallPath Path, ImmutableArray<ulong> TailPcs) PathOf(ImmutableArray<ulong> addresses, UnwindResult stack)
+    private (CallPath Path, ImmutableArray<ulong> TailPcs) PathOf(ImmutableArray<ulong> addresses, UnwindResult stack, string? entered)
     {
-        if (_paths.TryGetValue(addresses, out var path))
+        var key = new PathKey(addresses, entered);
+        if (_paths.TryGetValue(key, out var path))
         {
             return path;
         }
@@ -64,7 +72,7 @@ internal sealed class HitRecords(KernelMap map)
                 tailPcs.Add(tailCall.ProgramCounter);
             }
 
-            frames.AddRange(FramesOf(frame));
+            frames.AddRange(FramesOf(frame, entered));
             callee = frame;
         }
 
@@ -74,13 +82,15 @@ internal sealed class HitRecords(KernelMap map)
             _paths.Clear();
         }
 
-        _paths[addresses] = path;
+        _paths[key] = path;
         return path;
     }
 
-    private ImmutableArray<TraceFrame> FramesOf(UnwoundFrame frame)
+    /// <param name="entered">The inlined function whose first instruction is the hit, or null.</param>
+    private ImmutableArray<TraceFrame> FramesOf(UnwoundFrame frame, string? entered)
     {
-        var key = (frame.LookupAddress, frame.Rule);
+        entered = frame.Rule == UnwindRule.Registers ? entered : null;
+        var key = (frame.LookupAddress, frame.Rule, entered);
         if (_frames.TryGetValue(key, out var frames))
         {
             return frames;
@@ -90,7 +100,8 @@ internal sealed class HitRecords(KernelMap map)
         if (frame.Rule == UnwindRule.Registers)
         {
             // At the very first instruction of an inlined block its function is about to be entered, and has not been: gdb does not show it either.
-            named = named.SkipWhile(f => f.IsInline && f.Offset == 0);
+            // The one that is traced is shown, as its entry is what was hit.
+            named = named.SkipWhile(f => IsNotEntered(f, entered));
         }
 
         frames = [.. named.Select(f => TraceFrame.From(f, f.IsInline ? null : frame.Rule))];
@@ -102,6 +113,8 @@ internal sealed class HitRecords(KernelMap map)
         _frames[key] = frames;
         return frames;
     }
+
+    private static bool IsNotEntered(Frame frame, string? entered) => frame.IsInline && frame.Offset == 0 && frame.Function != entered;
 
     private static ImmutableArray<TraceRegister> RegistersOf(RegisterSet registers)
     {
@@ -129,14 +142,15 @@ internal sealed class HitRecords(KernelMap map)
         return new TraceSyscall(SystemCalls.NameOf(number, user.IsCompat || user.Registers.Architecture.WordSize == 4), number, values, texts);
     }
 
-    private sealed class AddressesComparer : IEqualityComparer<ImmutableArray<ulong>>
+    /// <summary>A stack by its addresses. One address may be the entry of several inlined functions, each traced for itself.</summary>
+    private readonly record struct PathKey(ImmutableArray<ulong> Addresses, string? Entered)
     {
-        public bool Equals(ImmutableArray<ulong> x, ImmutableArray<ulong> y) => x.AsSpan().SequenceEqual(y.AsSpan());
+        public bool Equals(PathKey other) => Entered == other.Entered && Addresses.AsSpan().SequenceEqual(other.Addresses.AsSpan());
 
-        public int GetHashCode(ImmutableArray<ulong> addresses)
+        public override int GetHashCode()
         {
             var hash = new HashCode();
-            foreach (var address in addresses)
+            foreach (var address in Addresses)
             {
                 hash.Add(address);
             }

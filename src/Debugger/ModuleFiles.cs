@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using KTrace.Symbols;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger;
 
@@ -13,6 +15,7 @@ public sealed class ModuleFiles : IDisposable
     private static readonly string[] Suffixes = [".ko", ".ko.debug", ".ko.xz", ".ko.zst", ".ko.gz"];
 
     private readonly Dictionary<string, List<string>> _byName = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, List<Symbolizer>> _symbolizers = new(StringComparer.Ordinal);
     private string? _inflated;
 
     /// <param name="places">Folders (searched below) and single files; those that do not exist are passed over.</param>
@@ -66,9 +69,37 @@ public sealed class ModuleFiles : IDisposable
         return opened;
     }
 
-    /// <summary>The modules that define a function of that name, by name.</summary>
+    /// <summary>The modules that have a function of that name, by name: with code of its own, a copy, or inlined.</summary>
     public IReadOnlyList<string> FindDefining(string function) =>
-        [.. _byName.Keys.Where(name => Open(name, _ => { }).Any(file => new ElfSymbolTable(file).Find(function).Any(m => m.Symbol.IsFunction))).Order(StringComparer.Ordinal)];
+        [.. Symbolizers().Where(m => new FunctionLookup(m.Symbolizer).Find(function).Count > 0).Select(m => m.Module).Distinct().Order(StringComparer.Ordinal)];
+
+    /// <summary>Names of one module's files (of all modules when null), at addresses of no meaning: one section after the other from 0.</summary>
+    public IEnumerable<(string Module, Symbolizer Symbolizer)> Symbolizers(string? module = null)
+    {
+        foreach (var name in module is null ? _byName.Keys.ToList() : [Normalize(module)])
+        {
+            if (!_symbolizers.TryGetValue(name, out var symbolizers))
+            {
+                _symbolizers[name] = symbolizers = [];
+                foreach (var file in Open(name, _ => { }))
+                {
+                    try
+                    {
+                        symbolizers.Add(new Symbolizer(new RelocatedSections(file, RelocatedSections.OneAfterTheOther(file)), name));
+                    }
+                    catch (MalformedFileException)
+                    {
+                        // It is complained about when the module comes.
+                    }
+                }
+            }
+
+            foreach (var symbolizer in symbolizers)
+            {
+                yield return (name, symbolizer);
+            }
+        }
+    }
 
     /// <summary>Every file that is one.</summary>
     public IEnumerable<ElfFile> OpenAll() => _byName.Keys.SelectMany(name => Open(name, _ => { }));

@@ -1,37 +1,57 @@
+using System.Collections.Immutable;
+using KTrace.Symbols;
+using KTrace.Symbols.Lookup;
 using KTrace.Tracing;
 
 namespace KTrace.Debugger;
 
-/// <summary>A place in the kernel or a module, and where it is right now.</summary>
-public sealed class Tracepoint(int id, TracepointRequest request, string symbol, string? module, ulong linkAddress, string? note)
+/// <summary>
+/// What is traced, and where it is right now: one place for most functions; several for one that the compiler copied or inlined, and then a hit at any
+/// of them is a hit of this tracepoint.
+/// </summary>
+public sealed class Tracepoint(int id, TracepointRequest request, string symbol, string? module, ImmutableArray<CodePlace> places, string? note)
 {
+    private readonly Dictionary<ulong, Armed> _armed = [];
+
+    private readonly record struct Armed(CodePlaceKind Kind, string? Module);
+
+    /// <summary>One place in the kernel, or (with a module) none yet.</summary>
+    public Tracepoint(int id, TracepointRequest request, string symbol, string? module, ulong linkAddress, string? note)
+        : this(id, request, symbol, module, module is null ? [new CodePlace(linkAddress, CodePlaceKind.Entry, symbol, symbol, null)] : [], note)
+    {
+    }
+
     /// <summary>1-based; hits refer to it.</summary>
     public int Id { get; } = id;
 
     public TracepointRequest Request { get; } = request;
 
-    /// <summary>The symbol that is armed; it may be the successor of the one that was asked for.</summary>
+    /// <summary>The symbol that is armed; it may be the successor of the one that was asked for. Of an inlined function its name.</summary>
     public string Symbol { get; } = symbol;
 
     /// <summary>The module whose symbol it is (with underscores), or null for the kernel.</summary>
     public string? Module { get; } = module;
 
-    /// <summary>In the kernel: the link-time address. Unused for modules.</summary>
-    public ulong LinkAddress { get; } = linkAddress;
+    /// <summary>Places in the kernel, at link-time addresses, ascending. Empty for a module's function: its places are found when the module comes.</summary>
+    public ImmutableArray<CodePlace> Places { get; } = places;
+
+    /// <summary>The first place in the kernel; 0 when there is none.</summary>
+    public ulong LinkAddress => Places.IsEmpty ? 0 : Places[0].Address;
+
+    /// <summary>Where the function is written, or null when that is not known.</summary>
+    public SourceLine? Declaration { get; init; }
+
+    /// <summary>The function is inlined, and modules that come may have inlined it too.</summary>
+    public bool IsInlined => Module is null && Places.Any(p => p.Kind == CodePlaceKind.Inline);
 
     /// <summary>What a person should know about it, or null.</summary>
     public string? Note { get; } = note;
 
-    /// <summary>Run-time address of its breakpoint; null while it waits.</summary>
-    public ulong? Address
-    {
-        get;
-        internal set
-        {
-            field = value;
-            WasArmed |= value is not null;
-        }
-    }
+    /// <summary>Run-time addresses of its breakpoints; empty while it waits.</summary>
+    public IReadOnlyCollection<ulong> Addresses => _armed.Keys;
+
+    /// <summary>The first run-time address of its breakpoints; null while it waits.</summary>
+    public ulong? Address { get; private set; }
 
     /// <summary>It was armed at some time, and could have been hit.</summary>
     public bool WasArmed { get; private set; }
@@ -39,6 +59,29 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     /// <summary>Bytes past the symbol, 0 at a function's entry.</summary>
     public ulong Offset => Request.Symbol is null ? 0 : Request.Offset;
 
+    /// <summary>The body of an inlined call begins at this run-time address, and that is why it is armed there: the function is being entered.</summary>
+    public bool IsInlineAt(ulong address) => _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Inline;
+
+    /// <summary>A function's own first instruction is at this run-time address (not a copy's, which may take other parameters), and that is why it is armed there.</summary>
+    public bool IsEntryAt(ulong address) => Offset == 0 && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Entry;
+
     public TraceTracepoint ToRecord() => new(
         Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address);
+
+    /// <param name="inModule">The module that the address belongs to, or null for the kernel.</param>
+    internal void SetArmed(ulong address, CodePlaceKind kind, string? inModule)
+    {
+        _armed[address] = new Armed(kind, inModule);
+        WasArmed = true;
+        Address = _armed.Keys.Min();
+    }
+
+    internal void SetDisarmed(ulong address)
+    {
+        _armed.Remove(address);
+        Address = _armed.Count == 0 ? null : _armed.Keys.Min();
+    }
+
+    /// <summary>Where it is armed in an earlier load of a module.</summary>
+    internal IReadOnlyList<ulong> AddressesIn(string loaded) => [.. _armed.Where(a => a.Value.Module == loaded).Select(a => a.Key)];
 }

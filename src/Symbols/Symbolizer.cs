@@ -37,6 +37,7 @@ public sealed class Symbolizer
         _files = new SourceFiles(Sections, shortForm: true);
         _fullFiles = new SourceFiles(Sections, shortForm: false);
         _finder = new UnitFinder(Sections, Units);
+        Names = new NameSearch(Sections, Units);
     }
 
     /// <summary>A linked file at its link addresses.</summary>
@@ -61,6 +62,8 @@ public sealed class Symbolizer
     internal DwarfSections Sections { get; }
 
     internal UnitIndex Units { get; }
+
+    internal NameSearch Names { get; }
 
     /// <summary>
     /// The frames of an address (for a return address: of the byte before it), innermost first; at least one. An address that nothing covers gives one
@@ -130,6 +133,39 @@ public sealed class Symbolizer
                 return unit >= 0 && LoadUnit(unit) is var symbols && symbols.Functions.TryFind(address, out var piece)
                     ? FunctionDeclarations.Read(symbols, in piece)
                     : null;
+            }
+            catch (MalformedFileException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>The DIE (bytes from the start of .debug_info) of the innermost inlined call at an address, or of the function there; -1 when DWARF has none.</summary>
+    internal int InstanceAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                var unit = HasDwarf ? Units.Find(address) : -1;
+                return unit >= 0 ? LoadUnit(unit).InstanceAt(address) : -1;
+            }
+            catch (MalformedFileException)
+            {
+                return -1;
+            }
+        }
+    }
+
+    /// <summary>The name of the source file that was compiled into the code at an address (DW_AT_name of its unit, <c>kernel/irq/chip.c</c>), or null.</summary>
+    internal string? CompiledFileAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return HasDwarf && Units.Find(address) is var unit and >= 0 && LoadUnit(unit).Unit.Name is { IsNone: false } name ? Sections.Text(name) : null;
             }
             catch (MalformedFileException)
             {

@@ -8,7 +8,6 @@ internal static class HitParts
     // No architecture that Linux runs on has more; bounds what a hostile line can make of itself.
     private const int MaxRegisters = 1024;
     private const int MaxArguments = 16;
-    private const int MaxNamedArguments = 256;
 
     /// <param name="last">The task of the hit before: mostly the same, so its record and its string are used again.</param>
     public static TraceTask? Task(ref RecordJson json, TraceTask? last)
@@ -98,54 +97,6 @@ internal static class HitParts
         }
 
         return values.DrainToImmutable();
-    }
-
-    /// <summary>The rest of an array of arguments whose start was read.</summary>
-    public static ImmutableArray<TraceArgument> Arguments(ref RecordJson json)
-    {
-        ImmutableArray<TraceArgument>.Builder arguments = ImmutableArray.CreateBuilder<TraceArgument>();
-        while (json.NextElement())
-        {
-            json.ElementObject("an argument");
-            if (arguments.Count == MaxNamedArguments)
-            {
-                throw json.Fail($"more than {MaxNamedArguments} arguments");
-            }
-
-            string? name = null, type = null, text = null, from = null;
-            ulong? value = null;
-            while (json.NextProperty())
-            {
-                if (json.Is("name"u8))
-                {
-                    name = json.OptionalString("name");
-                }
-                else if (json.Is("type"u8))
-                {
-                    type = json.OptionalString("type");
-                }
-                else if (json.Is("value"u8))
-                {
-                    value = json.Hex("value");
-                }
-                else if (json.Is("text"u8))
-                {
-                    text = json.OptionalString("text");
-                }
-                else if (json.Is("from"u8))
-                {
-                    from = json.OptionalString("from");
-                }
-                else
-                {
-                    json.Skip();
-                }
-            }
-
-            arguments.Add(new TraceArgument(name ?? throw json.Fail("an argument without name"), type, value, text, from ?? "register"));
-        }
-
-        return arguments.DrainToImmutable();
     }
 
     public static TraceEnd End(ref RecordJson json)

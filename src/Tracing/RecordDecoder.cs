@@ -13,8 +13,11 @@ namespace KTrace.Tracing;
 /// <param name="FrameId">The id that a frame line gives.</param>
 /// <param name="PathId">The id that a path line gives, or that a hit refers to.</param>
 /// <param name="PathFrames">The frame ids of a path line.</param>
+/// <param name="ValuesId">The id that a line of arguments gives.</param>
+/// <param name="Values">The ids of arguments that a hit refers to.</param>
 internal readonly record struct DecodedLine(
-    TraceRecord? Record, int? FrameId = null, int? PathId = null, ImmutableArray<int> PathFrames = default);
+    TraceRecord? Record, int? FrameId = null, int? PathId = null, ImmutableArray<int> PathFrames = default, int? ValuesId = null,
+    ImmutableArray<int> Values = default);
 
 /// <summary>Decodes the lines of one file in order.</summary>
 internal sealed class RecordDecoder(string file, bool keepRegisters)
@@ -24,6 +27,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
 
     private readonly Dictionary<int, TraceFrame> _frames = [];
     private readonly Dictionary<int, CallPath> _paths = [];
+    private readonly Dictionary<int, ArgumentList> _values = new() { [0] = ArgumentList.Empty };
     private readonly HashSet<int> _tracepoints = [];
     private TraceRecord.Header? _header;
     private TraceRecord.Hit? _lastHit;
@@ -49,6 +53,8 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         DecodedLine result = type.Is("hit"u8) ? Hit(ref json)
             : type.Is("frame"u8) ? Frame(ref json)
             : type.Is("path"u8) ? Path(ref json)
+            : type.Is("values"u8) ? Values(ref json)
+            : type.Is("return"u8) ? new(Return(ref json))
             : type.Is("console"u8) ? new(Console(ref json))
             : type.Is("header"u8) ? new(_header = HeaderParts.Header(ref json, _tracepoints))
             : type.Is("module"u8) ? new(Module(ref json))
@@ -270,7 +276,8 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         TraceClock? clock = null;
         TraceEnd? end = null;
         ImmutableArray<ulong> pcs = [], tailPcs = [];
-        ImmutableArray<TraceArgument> arguments = [];
+        ImmutableArray<int> values = [];
+        ImmutableArray<TracePrint> prints = [];
         ImmutableArray<TraceRegister> registers = [];
         while (json.NextProperty())
         {
@@ -312,10 +319,13 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
             }
-            else if (json.Is("args"u8))
+            else if (json.Is("values"u8) && keepRegisters)
             {
-                json.StartArray("args");
-                arguments = HitParts.Arguments(ref json);
+                values = ValueIds(ref json);
+            }
+            else if (json.Is("prints"u8))
+            {
+                prints = ValueParts.Prints(ref json);
             }
             else if (json.Is("end"u8))
             {
@@ -339,12 +349,51 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             Pcs = pcs,
             TailPcs = tailPcs,
             Registers = registers,
-            Arguments = arguments,
+            Arguments = [.. values.Select(id => _values[id])],
+            Prints = prints,
             PathEnd = end ?? throw json.Fail("a hit without end"),
         };
         Check(hit, ref json);
         _lastHit = hit;
-        return new DecodedLine(hit, PathId: pathId);
+        return new DecodedLine(hit, PathId: pathId, Values: values);
+    }
+
+    private DecodedLine Values(ref RecordJson json)
+    {
+        (int id, ArgumentList arguments) = ValueParts.Values(ref json);
+        _values[id] = arguments;
+        return new DecodedLine(null, ValuesId: id);
+    }
+
+    private ImmutableArray<int> ValueIds(ref RecordJson json)
+    {
+        ImmutableArray<int>.Builder ids = ImmutableArray.CreateBuilder<int>();
+        json.StartArray("values");
+        while (json.NextElement())
+        {
+            int id = json.ElementInt32("an id of values");
+            if (!_values.ContainsKey(id))
+            {
+                throw json.Fail($"values {id} are not there");
+            }
+
+            if (ids.Count == TraceFormat.MaxPathFrames)
+            {
+                throw json.Fail($"values for more than {TraceFormat.MaxPathFrames} frames");
+            }
+
+            ids.Add(id);
+        }
+
+        return ids.DrainToImmutable();
+    }
+
+    private TraceRecord.Return Return(ref RecordJson json)
+    {
+        TraceRecord.Return returned = ValueParts.Return(ref json);
+        return returned.HitSequence >= 1 && returned.HitSequence <= (_lastHit?.Sequence ?? 0)
+            ? returned
+            : throw json.Fail($"a return of hit {returned.HitSequence}, which is not there");
     }
 
     private void Check(TraceRecord.Hit hit, ref RecordJson json)
@@ -362,6 +411,11 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         if (hit.Pcs.Length > 0 && hit.Pcs.Length != hit.Path.PhysicalCount)
         {
             throw json.Fail($"{hit.Pcs.Length} pcs for {hit.Path.PhysicalCount} frames that are neither inline nor tail calls");
+        }
+
+        if (hit.Arguments.Length > 0 && hit.Arguments.Length != hit.Path.Frames.Length)
+        {
+            throw json.Fail($"values for {hit.Arguments.Length} frames of {hit.Path.Frames.Length}");
         }
 
         if (hit.TailPcs.Length > 0 && hit.TailPcs.Length != hit.Path.TailCallCount)

@@ -136,7 +136,34 @@ internal sealed class RecordWriter : IDisposable
         EndLine();
     }
 
-    public void Write(TraceRecord.Hit hit, int pathId)
+    /// <summary>The arguments of a frame; an id that was there before has these from now on.</summary>
+    public void Write(ArgumentList arguments, int id)
+    {
+        Begin("values"u8);
+        _json.WriteNumber("id"u8, id);
+        _json.WriteStartArray("args"u8);
+        foreach (TraceArgument argument in arguments)
+        {
+            _json.WriteStartObject();
+            _json.WriteString("name"u8, argument.Name);
+            Optional("type"u8, argument.Type);
+            Hex("value"u8, argument.Value);
+            Optional("text"u8, argument.Text);
+            _json.WriteString("from"u8, argument.Provenance);
+            if (argument.IsAtEntry)
+            {
+                _json.WriteBoolean("at_entry"u8, true);
+            }
+
+            _json.WriteEndObject();
+        }
+
+        _json.WriteEndArray();
+        EndLine();
+    }
+
+    /// <param name="values">Ids of the frames' arguments; empty when none were recorded.</param>
+    public void Write(TraceRecord.Hit hit, int pathId, ReadOnlySpan<int> values)
     {
         Begin("hit"u8);
         _json.WriteNumber("seq"u8, hit.Sequence);
@@ -178,8 +205,29 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteEndObject();
         }
 
-        Arguments(hit.Arguments);
+        if (values.Length > 0)
+        {
+            _json.WriteStartArray("values"u8);
+            foreach (int id in values)
+            {
+                _json.WriteNumberValue(id);
+            }
+
+            _json.WriteEndArray();
+        }
+
+        Prints(hit.Prints);
         Fields(hit.PathEnd);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Return returned)
+    {
+        Begin("return"u8);
+        _json.WriteNumber("hit"u8, returned.HitSequence);
+        _json.WriteNumber("cpu"u8, returned.Cpu);
+        Fields(returned.Clock);
+        Prints(returned.Prints);
         EndLine();
     }
 
@@ -280,22 +328,22 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteEndObject();
     }
 
-    private void Arguments(ImmutableArray<TraceArgument> arguments)
+    private void Prints(ImmutableArray<TracePrint> prints)
     {
-        if (arguments.IsDefaultOrEmpty)
+        if (prints.IsDefaultOrEmpty)
         {
             return;
         }
 
-        _json.WriteStartArray("args"u8);
-        foreach (TraceArgument argument in arguments)
+        _json.WriteStartArray("prints"u8);
+        foreach (TracePrint print in prints)
         {
             _json.WriteStartObject();
-            _json.WriteString("name"u8, argument.Name);
-            Optional("type"u8, argument.Type);
-            Hex("value"u8, argument.Value);
-            Optional("text"u8, argument.Text);
-            _json.WriteString("from"u8, argument.Provenance);
+            _json.WriteString("expression"u8, print.Expression);
+            Optional("type"u8, print.Type);
+            Hex("value"u8, print.Value);
+            Optional("text"u8, print.Text);
+            Optional("error"u8, print.Error);
             _json.WriteEndObject();
         }
 

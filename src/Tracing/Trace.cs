@@ -26,6 +26,10 @@ public sealed record Trace(
     string? Incomplete,
     bool Truncated)
 {
+    /// <summary>Returns of hits that were asked for, by the hit's number.</summary>
+    public IReadOnlyDictionary<long, TraceRecord.Return> Returns { get; init; } = ImmutableDictionary<long, TraceRecord.Return>.Empty;
+
+
     /// <param name="file">Path of a trace.</param>
     /// <param name="filter">Which hits to keep; null keeps all.</param>
     /// <param name="keepRegisters">See <see cref="TraceReader.Open(string, bool)"/>.</param>
@@ -43,6 +47,7 @@ public sealed record Trace(
     {
         var tracepoints = new TracepointTable();
         var hits = new List<TraceRecord.Hit>();
+        var returns = new Dictionary<long, TraceRecord.Return>();
         long hitCount = 0;
         ImmutableArray<TraceRecord.Module>.Builder modules = ImmutableArray.CreateBuilder<TraceRecord.Module>();
         ImmutableArray<TraceRecord>.Builder remarks = ImmutableArray.CreateBuilder<TraceRecord>();
@@ -59,6 +64,7 @@ public sealed record Trace(
                     }
 
                     break;
+                case TraceRecord.Return returned: returns[returned.HitSequence] = returned; break;
                 case TraceRecord.Module module: modules.Add(module); break;
                 case TraceRecord.Note or TraceRecord.Warning: remarks.Add(record); break;
             }
@@ -66,6 +72,9 @@ public sealed record Trace(
 
         return new Trace(
             reader.File, reader.Header, tracepoints, hits, hitCount, modules.DrainToImmutable(), remarks.DrainToImmutable(),
-            reader.End, reader.Incomplete, reader.Truncated);
+            reader.End, reader.Incomplete, reader.Truncated)
+        {
+            Returns = returns,
+        };
     }
 }

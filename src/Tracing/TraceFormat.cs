@@ -16,6 +16,12 @@ public static class TraceFormat
     /// <summary>Frames in one call path. Linux' largest stack (16 KiB, 8 bytes a return address) cannot hold as many.</summary>
     public const int MaxPathFrames = 4096;
 
+    /// <summary>Ids of argument lists. A recording of a million hits has millions of different ones, so ids come again and mean the latest.</summary>
+    public const int MaxValues = 8192;
+
+    /// <summary>Arguments of one function, and prints of one tracepoint. The kernel's widest functions have 13.</summary>
+    public const int MaxArguments = 256;
+
     /// <summary>Characters in the name of a function, module or source file (Linux: KSYM_NAME_LEN is 512, PATH_MAX 4096).</summary>
     public const int MaxNameLength = 4096;
 

@@ -8,7 +8,11 @@ public static class TraceQuery
     /// <summary>A hit, and the trace around it without its other hits.</summary>
     /// <param name="Hit">The hit.</param>
     /// <param name="Trace">Header, tracepoints and modules; <see cref="Trace.Hits"/> holds this one.</param>
-    public sealed record PickedHit(TraceRecord.Hit Hit, Trace Trace);
+    public sealed record PickedHit(TraceRecord.Hit Hit, Trace Trace)
+    {
+        /// <summary>What was recorded when its function returned, or null.</summary>
+        public TraceRecord.Return? Return { get; init; }
+    }
 
     /// <param name="file">Path of a trace.</param>
     /// <param name="pick">Which hit.</param>
@@ -28,6 +32,7 @@ public static class TraceQuery
         var tracepoints = new TracepointTable();
         var modules = new List<TraceRecord.Module>();
         var remarks = new List<TraceRecord>();
+        TraceRecord.Return? returned = null;
         TraceRecord.Hit? found = null, first = null, last = null;
         long count = 0;
         foreach (TraceRecord record in reader.ReadAll())
@@ -47,6 +52,7 @@ public static class TraceQuery
                         _ => found,
                     };
                     break;
+                case TraceRecord.Return mine when mine.HitSequence == found?.Sequence: returned = mine; break;
                 case TraceRecord.Module module: modules.Add(module); break;
                 case TraceRecord.Note or TraceRecord.Warning: remarks.Add(record); break;
             }
@@ -65,6 +71,9 @@ public static class TraceQuery
 
         var trace = new Trace(
             reader.File, reader.Header, tracepoints, [found], count, [.. modules], [.. remarks], reader.End, reader.Incomplete, reader.Truncated);
-        return new PickedHit(found, trace);
+        return new PickedHit(found, trace)
+        {
+            Return = returned?.HitSequence == found.Sequence ? returned : null,
+        };
     }
 }

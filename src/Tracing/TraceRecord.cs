@@ -79,8 +79,14 @@ public abstract record TraceRecord
         /// <summary>General registers in the architecture's order. Empty when not recorded.</summary>
         public ImmutableArray<TraceRegister> Registers { get; init; } = [];
 
-        /// <summary>Arguments of the innermost function, as far as they are known. Empty when none is.</summary>
-        public ImmutableArray<TraceArgument> Arguments { get; init; } = [];
+        /// <summary>The arguments of each frame, in the path's order. Empty when none were recorded.</summary>
+        public ImmutableArray<ArgumentList> Arguments { get; init; } = [];
+
+        /// <summary>What the tracepoint was asked to print, in order. Empty when nothing was.</summary>
+        public ImmutableArray<TracePrint> Prints { get; init; } = [];
+
+        /// <summary>The arguments of a frame of the path; empty when none were recorded.</summary>
+        public ArgumentList ArgumentsOf(int frame) => (uint)frame < (uint)Arguments.Length ? Arguments[frame] : ArgumentList.Empty;
 
         /// <summary>Why the path ends.</summary>
         public required TraceEnd PathEnd { get; init; }
@@ -109,6 +115,20 @@ public abstract record TraceRecord
                 first = last + 1;
             }
         }
+    }
+
+    /// <summary>A function that was hit has returned, to a tracepoint that asked for it.</summary>
+    public sealed record Return : TraceRecord
+    {
+        /// <summary>The hit at its entry.</summary>
+        public required long HitSequence { get; init; }
+
+        public int Cpu { get; init; }
+
+        public TraceClock? Clock { get; init; }
+
+        /// <summary>What was asked to be printed, <c>$ret</c> when nothing else was.</summary>
+        public ImmutableArray<TracePrint> Prints { get; init; } = [];
     }
 
     /// <summary>One line of the guest's console, without its line feed.</summary>
@@ -153,7 +173,11 @@ public static class TracepointState
 /// <param name="Note">For people: <c>irq_msi_compose_msg is x86_vector_msi_compose_msg in this kernel</c>.</param>
 /// <param name="Address">Where it was armed, at run time.</param>
 public sealed record TraceTracepoint(
-    int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null);
+    int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null)
+{
+    /// <summary>The user's words for the place, without conditions and prints.</summary>
+    public string Place => Requested.Split(' ', 2)[0];
+}
 
 /// <summary>Who ran.</summary>
 /// <param name="Pid">As the kernel's initial pid namespace has it; every CPU's idle task has 0.</param>
@@ -184,12 +208,5 @@ public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null
             : null;
     }
 }
-
-/// <summary>One argument of a function.</summary>
-/// <param name="Type">In C's words, or null.</param>
-/// <param name="Value">The raw value, or null where it is not known.</param>
-/// <param name="Text">What it means to a person: quoted text without its quotes, a symbol, a decimal number; or null.</param>
-/// <param name="Provenance">How it is known: <c>register</c>, <c>memory</c>, <c>entry value</c>, <c>constant</c>, <c>optimized out</c>; an open set.</param>
-public sealed record TraceArgument(string Name, string? Type, ulong? Value, string? Text, string Provenance = "register");
 
 public readonly record struct TraceRegister(string Name, ulong Value);

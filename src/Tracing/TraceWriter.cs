@@ -3,6 +3,7 @@
 // Write returns, together with the frame and path lines that it is the first to need. There is no fsync: a power cut may cost the last
 // seconds, as with any log. The file has its final name from the beginning, so that it can be read while it grows.
 using System.Buffers;
+using System.Collections.Immutable;
 using System.Text;
 
 namespace KTrace.Tracing;
@@ -15,6 +16,7 @@ public sealed class TraceWriter : IDisposable
     private readonly RecordWriter _records = new();
     private readonly Dictionary<TraceFrame, int> _frames = [];
     private readonly Dictionary<CallPath, int> _paths = [];
+    private readonly Dictionary<ArgumentList, int> _values = [];
     private readonly HashSet<int> _tracepoints = [];
     private readonly Decoder _consoleDecoder = Encoding.UTF8.GetDecoder();
     private readonly StringBuilder _consoleLine = new();
@@ -135,9 +137,13 @@ public sealed class TraceWriter : IDisposable
             throw new InvalidOperationException(_hasHeader ? "a trace has one header" : "the header is the first record of a trace");
         }
 
-        if (record is TraceRecord.Hit hit)
+        switch (record)
         {
-            CheckHit(hit);
+            case TraceRecord.Hit hit:
+                CheckHit(hit);
+                break;
+            case TraceRecord.Return returned when returned.HitSequence < 1 || returned.HitSequence > _lastSequence:
+                throw new ArgumentException($"a return of hit {returned.HitSequence}, which is not there", nameof(record));
         }
     }
 
@@ -164,6 +170,12 @@ public sealed class TraceWriter : IDisposable
                 $"{hit.Pcs.Length} addresses for {hit.Path.PhysicalCount} physical frames in hit {hit.Sequence}", nameof(hit));
         }
 
+        if (!hit.Arguments.IsDefaultOrEmpty && hit.Arguments.Length != hit.Path.Frames.Length)
+        {
+            throw new ArgumentException(
+                $"{hit.Arguments.Length} lists of arguments for {hit.Path.Frames.Length} frames in hit {hit.Sequence}", nameof(hit));
+        }
+
         if (!hit.TailPcs.IsDefaultOrEmpty && hit.TailPcs.Length != hit.Path.TailCallCount)
         {
             throw new ArgumentException(
@@ -176,6 +188,7 @@ public sealed class TraceWriter : IDisposable
         _records.Clear();
         int newFrames = _frames.Count;
         int newPaths = _paths.Count;
+        int newValues = _values.Count;
         try
         {
             switch (record)
@@ -183,7 +196,8 @@ public sealed class TraceWriter : IDisposable
                 case TraceRecord.Header header: _records.Write(header); break;
                 case TraceRecord.Module module: _records.Write(module); break;
                 case TraceRecord.TracepointResolved resolved: _records.Write(resolved); break;
-                case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path)); break;
+                case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path), ValueIds(hit.Arguments, ref newValues)); break;
+                case TraceRecord.Return returned: _records.Write(returned); break;
                 case TraceRecord.Console console: _records.Write(console); break;
                 case TraceRecord.Note note: _records.Write("note"u8, note.Text); break;
                 case TraceRecord.Warning warning: _records.Write("warning"u8, warning.Text); break;
@@ -195,6 +209,7 @@ public sealed class TraceWriter : IDisposable
             // A line that is too long: nothing was written, so ids given out for it must not stay.
             Forget(_frames, newFrames);
             Forget(_paths, newPaths);
+            Forget(_values, newValues + 1);
             throw;
         }
 
@@ -234,6 +249,34 @@ public sealed class TraceWriter : IDisposable
         _paths.Add(path, id);
         _records.Write(id, frames);
         return id;
+    }
+
+    /// <summary>Ids from 1; 0 is a frame without arguments. There are as many as fit into the table: then ids begin anew, and mean something else.</summary>
+    private int[] ValueIds(ImmutableArray<ArgumentList> arguments, ref int kept)
+    {
+        if (arguments.IsDefaultOrEmpty)
+        {
+            return [];
+        }
+
+        if (_values.Count + arguments.Length > TraceFormat.MaxValues)
+        {
+            _values.Clear();
+            kept = 0;
+        }
+
+        int[] ids = new int[arguments.Length];
+        for (int i = 0; i < ids.Length; i++)
+        {
+            if (arguments[i].Count > 0 && !_values.TryGetValue(arguments[i], out ids[i]))
+            {
+                ids[i] = _values.Count + 1;
+                _values.Add(arguments[i], ids[i]);
+                _records.Write(arguments[i], ids[i]);
+            }
+        }
+
+        return ids;
     }
 
     private void Append(bool isHit)

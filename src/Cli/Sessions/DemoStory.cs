@@ -57,5 +57,5 @@ internal static class DemoStory
 
     /// <summary>The devname argument of a hit at the request function, or null.</summary>
     private static string? RequestedName(Trace trace, TraceRecord.Hit hit) =>
-        hit.Path.Frames is [{ Function: Request }, ..] ? hit.Arguments.FirstOrDefault(a => a.Name == "devname")?.Text : null;
+        hit.Path.Frames is [{ Function: Request }, ..] ? hit.ArgumentsOf(0).FirstOrDefault(a => a.Name == "devname")?.Text?.Trim('"') : null;
 }

@@ -34,6 +34,13 @@ internal static class ShowVerb
         };
         var rules = new Option<bool>("--rules") { Description = "Show what found each frame: cfi, orc, fp (frame pointer), saved registers" };
         var addresses = new Option<bool>("--addresses") { Description = "Show each frame's address" };
+        var arguments = new Option<string>("--arguments")
+        {
+            HelpName = "none|values|provenance",
+            Description = "How much of each frame's arguments: provenance shows a line for each, with its type and how its value is known",
+            DefaultValueFactory = _ => "values",
+        };
+        arguments.AcceptOnlyFromAmong("none", "values", "provenance");
         var command = new Command(
             "show",
             """
@@ -41,19 +48,19 @@ internal static class ShowVerb
 
             Examples:
               ktrace show e1000e-msix.ktrace
-              ktrace show 'e1000e-msix.ktrace#12'
+              ktrace show 'e1000e-msix.ktrace#12' --arguments provenance
               ktrace show e1000e-msix.ktrace --filter task=ifconfig,function=e1000_*
               ktrace show e1000e-msix.ktrace --format json | jq -r 'select(.type=="hit").task.comm'
             """)
         {
-            trace, format, stats, filter, rules, addresses,
+            trace, format, stats, filter, rules, addresses, arguments,
         };
         command.SetAction(result => Guard(result.InvocationConfiguration, () => Show(
             HitReference.Parse(result.GetRequiredValue(trace)),
             result.GetValue(format)!,
             result.GetValue(stats),
             result.GetValue(filter) is { Length: > 0 } terms ? HitFilter.Parse(terms) : HitFilter.All,
-            new CallPathOptions(result.GetValue(addresses), result.GetValue(rules), Registers: true),
+            new CallPathOptions(result.GetValue(addresses), result.GetValue(rules), Registers: true, Enum.Parse<ArgumentDetail>(result.GetValue(arguments)!, ignoreCase: true)),
             result.InvocationConfiguration)));
         return command;
     }
@@ -150,7 +157,7 @@ internal static class ShowVerb
         }
         else
         {
-            output.Write(new CallPathView(picked.Hit, picked.Trace.Header, picked.Trace.Tracepoints, options));
+            output.Write(new CallPathView(picked.Hit, picked.Trace.Header, picked.Trace.Tracepoints, options, picked.Return));
         }
 
         Remark(configuration, what.File, picked.Trace.Incomplete);

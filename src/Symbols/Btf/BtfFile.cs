@@ -167,6 +167,12 @@ public sealed class BtfFile
         return false;
     }
 
+    /// <summary>The kind of one of this section's own types.</summary>
+    internal BtfKind KindOf(int id) => _kinds[id - FirstId];
+
+    /// <summary>The string at an offset is that name. False for an offset outside.</summary>
+    internal bool StringIs(int offset, ReadOnlySpan<byte> name) => offset != 0 && StringBytesStartWith(offset, name);
+
     internal uint ReadU32(int offset) => _section.Span.Length - offset >= 4 && offset >= 0
         ? BinaryPrimitives.ReadUInt32LittleEndian(_section.Span[offset..])
         : throw _section.Malformed(offset, "the data ends early");

@@ -72,4 +72,25 @@ public readonly struct BtfType
             (int)(Flag ? offset & 0xffffff : Math.Min(offset, int.MaxValue)),
             Flag ? (int)(offset >> 24) : 0);
     }
+
+    /// <summary>Of an int: BTF_INT_CHAR and BTF_INT_BOOL.</summary>
+    internal (bool IsCharacter, bool IsBoolean) IntegerFlags => _file!.ReadU32(_trailer) is var encoding
+        ? ((encoding & 0x0200_0000) != 0, (encoding & 0x0400_0000) != 0)
+        : default;
+
+    /// <summary>Enumerator number <paramref name="index"/>; its value as it stands, 32 bits unsigned or 64.</summary>
+    internal (int NameOffset, ulong Value) Enumerator(int index)
+    {
+        if (Kind == BtfKind.Enum64)
+        {
+            var at = _trailer + (12 * index);
+            return ((int)_file!.ReadU32(at), _file.ReadU32(at + 4) | ((ulong)_file.ReadU32(at + 8) << 32));
+        }
+
+        return ((int)_file!.ReadU32(_trailer + (8 * index)), _file.ReadU32(_trailer + (8 * index) + 4));
+    }
+
+    /// <summary>Parameter number <paramref name="index"/> of a prototype; without name and type it is the ellipsis.</summary>
+    internal (int NameOffset, int TypeId) Parameter(int index) =>
+        ((int)_file!.ReadU32(_trailer + (8 * index)), (int)Math.Min(_file.ReadU32(_trailer + (8 * index) + 4), int.MaxValue));
 }

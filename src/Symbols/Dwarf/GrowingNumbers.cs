@@ -30,6 +30,8 @@ internal sealed class GrowingNumbers
     /// <summary>Forgets the items from <paramref name="count"/> on.</summary>
     public void Truncate(int count) => Count = count;
 
+    public void Sort() => Array.Sort(_items, 0, Count);
+
     public int[] ToArray()
     {
         var array = new int[Count];

@@ -30,6 +30,9 @@ internal sealed class LineProgramHeader
     /// <summary>1 except on VLIW machines.</summary>
     public int MaximumOperations { get; private set; }
 
+    /// <summary>The is_stmt register's initial value. Lookups by address take every row; by line only statements.</summary>
+    public bool DefaultIsStatement { get; private set; }
+
     public int LineBase { get; private set; }
 
     public int LineRange { get; private set; }
@@ -38,6 +41,9 @@ internal sealed class LineProgramHeader
 
     /// <summary>Offset of standard_opcode_lengths in .debug_line; entry i is at OpcodeLengths + i - 1.</summary>
     public int OpcodeLengths { get; private set; }
+
+    /// <summary>How many LEB128 operands a standard opcode has that this reader may not know.</summary>
+    public int OperandsOf(int opcode) => _sections.Line.Span[OpcodeLengths + opcode - 1];
 
     /// <summary>The first opcode, bytes from the start of .debug_line.</summary>
     public int ProgramStart { get; private set; }
@@ -93,7 +99,7 @@ internal sealed class LineProgramHeader
         ProgramStart = r.Position + (int)headerLength;
         MinimumInstructionLength = r.ReadU8();
         MaximumOperations = Version >= 4 ? r.ReadU8() : 1;
-        r.ReadU8(); // default_is_stmt: every row counts for a lookup by address
+        DefaultIsStatement = r.ReadU8() != 0;
         LineBase = (sbyte)r.ReadU8();
         LineRange = r.ReadU8();
         OpcodeBase = r.ReadU8();

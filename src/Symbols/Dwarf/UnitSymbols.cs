@@ -146,6 +146,18 @@ internal sealed class UnitSymbols
         return true;
     }
 
+    /// <summary>The DIE of the innermost inlined call at an address, or of the function that holds it; -1 when DWARF has none.</summary>
+    public int InstanceAt(ulong address)
+    {
+        if (!Functions.TryFind(address, out var function))
+        {
+            return -1;
+        }
+
+        LoadTree(in function, default);
+        return _tree[_tree.Innermost(address)].Entry;
+    }
+
     private void LoadTree(in FunctionPiece function, ReadOnlySpan<ulong> wanted)
     {
         if (_treeEntry == function.Entry && _treeLow == function.Low)

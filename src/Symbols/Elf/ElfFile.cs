@@ -19,7 +19,7 @@ public sealed class ElfFile : ISectionSource
 
     private readonly Dictionary<string, ElfSection> _byName;
 
-    private ElfFile(string path, bool is64, ushort type, ushort machine, ImmutableArray<ElfSection> sections)
+    internal ElfFile(string path, bool is64, ushort type, ushort machine, ImmutableArray<ElfSection> sections)
     {
         Path = path;
         Is64Bit = is64;
@@ -30,6 +30,14 @@ public sealed class ElfFile : ISectionSource
         foreach (var section in sections)
         {
             _byName.TryAdd(section.Name, section);
+        }
+
+        foreach (var section in sections)
+        {
+            if (section.Name.StartsWith(CompressedSection.GnuPrefix, StringComparison.Ordinal))
+            {
+                _byName.TryAdd(".debug_" + section.Name[CompressedSection.GnuPrefix.Length..], section);
+            }
         }
     }
 
@@ -52,9 +60,11 @@ public sealed class ElfFile : ISectionSource
     public ImmutableArray<ElfSection> Sections { get; }
 
     /// <summary>Opens a file. Throws <see cref="MalformedFileException"/> when it is no little-endian ELF file, IOException when it cannot be read.</summary>
-    public static ElfFile Open(string path)
+    public static ElfFile Open(string path) => Open(new MappedFile(path));
+
+    internal static ElfFile Open(MappedFile mapped)
     {
-        var mapped = new MappedFile(path);
+        var path = mapped.Path;
         var head = mapped.Slice("", 0, Math.Min(mapped.Length, 64));
         if (head.Length < 16 || !head.Span[..4].SequenceEqual("\u007fELF"u8))
         {

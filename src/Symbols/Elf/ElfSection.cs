@@ -10,11 +10,12 @@ public sealed class ElfSection
     public const uint TypeNobits = 8;
     public const uint TypeRel = 9;
     public const uint TypeSymtabShndx = 18;
+    public const ulong FlagWrite = 1;
     public const ulong FlagAlloc = 2;
     public const ulong FlagExecinstr = 4;
     public const ulong FlagCompressed = 0x800;
 
-    private readonly MappedFile _file;
+    private readonly MappedFile? _file;
     private readonly bool _is64;
     private readonly Lazy<SectionData> _data;
 
@@ -26,6 +27,28 @@ public sealed class ElfSection
         _data = new Lazy<SectionData>(Load);
     }
 
+    /// <summary>A section whose bytes do not come from an ELF file as they are: of another file's section, or made from a list of symbols.</summary>
+    internal ElfSection(int index, string name, SectionData data, ElfSection? like = null)
+    {
+        Index = index;
+        Name = name;
+        _data = new Lazy<SectionData>(data);
+        Size = (ulong)data.Length;
+        if (like is not null)
+        {
+            CopyHeader(like);
+        }
+    }
+
+    /// <summary>The same section with another number.</summary>
+    internal ElfSection(int index, ElfSection like)
+    {
+        Index = index;
+        Name = like.Name;
+        _data = like._data;
+        CopyHeader(like);
+    }
+
     public int Index { get; }
 
     public string Name { get; internal set; } = "";
@@ -33,31 +56,33 @@ public sealed class ElfSection
     internal uint NameOffset { get; private init; }
 
     /// <summary>sh_type.</summary>
-    public uint Type { get; private init; }
+    public uint Type { get; internal set; }
 
     /// <summary>sh_flags.</summary>
-    public ulong Flags { get; private init; }
+    public ulong Flags { get; internal set; }
 
     /// <summary>sh_addr: where it was linked to run; 0 in relocatable files.</summary>
-    public ulong Address { get; private init; }
+    public ulong Address { get; internal set; }
 
     /// <summary>sh_offset, in bytes from the file's start.</summary>
-    public ulong Offset { get; private init; }
+    public ulong Offset { get; internal set; }
 
     /// <summary>sh_size, in bytes (of a compressed section: as stored).</summary>
-    public ulong Size { get; private init; }
+    public ulong Size { get; internal set; }
 
-    public uint Link { get; private init; }
+    public uint Link { get; internal set; }
 
-    public uint Info { get; private init; }
+    public uint Info { get; internal set; }
 
     /// <summary>sh_addralign, in bytes.</summary>
-    public ulong Alignment { get; private init; }
+    public ulong Alignment { get; internal set; }
 
     /// <summary>sh_entsize, in bytes.</summary>
-    public ulong EntrySize { get; private init; }
+    public ulong EntrySize { get; internal set; }
 
     public bool IsAllocated => (Flags & FlagAlloc) != 0;
+
+    public bool IsWritable => (Flags & FlagWrite) != 0;
 
     public bool IsExecutable => (Flags & FlagExecinstr) != 0;
 
@@ -86,19 +111,34 @@ public sealed class ElfSection
         };
     }
 
+    private void CopyHeader(ElfSection like)
+    {
+        Type = like.Type;
+        Flags = like.Flags;
+        Address = like.Address;
+        Offset = like.Offset;
+        Size = like.Size;
+        Link = like.Link;
+        Info = like.Info;
+        Alignment = like.Alignment;
+        EntrySize = like.EntrySize;
+    }
+
     private SectionData Load()
     {
         if (!HasContents)
         {
-            return SectionData.Empty(_file.Path, Name);
+            return SectionData.Empty(_file!.Path, Name);
         }
 
         if (Offset > long.MaxValue || Size > long.MaxValue)
         {
-            throw new MalformedFileException(_file.Path, Name, 0, $"0x{Size:x} bytes at 0x{Offset:x}, outside the file");
+            throw new MalformedFileException(_file!.Path, Name, 0, $"0x{Size:x} bytes at 0x{Offset:x}, outside the file");
         }
 
-        var stored = _file.Slice(Name, (long)Offset, (long)Size);
-        return (Flags & FlagCompressed) != 0 ? CompressedSection.Inflate(stored, _is64) : stored;
+        var stored = _file!.Slice(Name, (long)Offset, (long)Size);
+        return (Flags & FlagCompressed) != 0 ? CompressedSection.Inflate(stored, _is64)
+            : Name.StartsWith(CompressedSection.GnuPrefix, StringComparison.Ordinal) ? CompressedSection.InflateGnu(stored)
+            : stored;
     }
 }

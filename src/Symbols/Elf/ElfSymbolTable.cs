@@ -139,6 +139,33 @@ public sealed class ElfSymbolTable
         return found;
     }
 
+    /// <summary>
+    /// Functions and labels by the name that the source gives them: that very symbol, and those of the copies that a compiler made of it
+    /// (<c>name.isra.0</c>, <c>name.cold</c>). In the file's order.
+    /// </summary>
+    public IReadOnlyList<SymbolMatch> FindWithClones(string name)
+    {
+        var wanted = Encoding.UTF8.GetBytes(name);
+        var found = new List<SymbolMatch>();
+        var sourceFile = -1;
+        for (var i = 1; i < Count; i++)
+        {
+            var raw = At(i);
+            if (raw.Type == ElfSymbol.TypeFile)
+            {
+                sourceFile = i;
+            }
+            else if (raw.Section != ElfSymbol.SectionUndefined && raw.Type is ElfSymbol.TypeFunction or ElfSymbol.TypeNone or TypeIndirectFunction
+                && NameBytes(raw.NameOffset) is var symbol && symbol.StartsWith(wanted)
+                && (symbol.Length == wanted.Length || (symbol[wanted.Length] == '.' && Lookup.CloneName.SourceLength(symbol) == wanted.Length)))
+            {
+                found.Add(new SymbolMatch(Decode(i), raw.Binding == ElfSymbol.BindingLocal && sourceFile >= 0 ? NameOf(At(sourceFile).NameOffset) : null));
+            }
+        }
+
+        return found;
+    }
+
     /// <summary>Names of functions, labels and objects that match a glob (<c>*</c> and <c>?</c>), in the file's order, each once.</summary>
     public IEnumerable<ElfSymbol> Glob(string pattern)
     {

@@ -11,9 +11,16 @@ internal sealed unsafe class MappedFile
     private readonly MemoryMappedViewAccessor? _view;
 
     public MappedFile(string path)
+        : this(path, path)
+    {
+    }
+
+    /// <param name="path">How it is called in messages.</param>
+    /// <param name="contents">The file that has its bytes.</param>
+    public MappedFile(string path, string contents)
     {
         Path = path;
-        using SafeFileHandle handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using SafeFileHandle handle = File.OpenHandle(contents, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         Length = RandomAccess.GetLength(handle);
         if (Length == 0)
         {

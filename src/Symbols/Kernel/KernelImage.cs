@@ -15,9 +15,10 @@ public sealed class KernelImage
     private const int MaximumBanner = 512;
 
     private readonly Lazy<IStructLayouts> _layouts;
+    private readonly Lazy<ObjectTypes> _types;
     private readonly Lazy<ImmutableArray<string>> _sourceRoots;
 
-    private KernelImage(ElfFile file, Architecture architecture)
+    private KernelImage(ElfFile file, Architecture architecture, ImmutableArray<KernelLack> lacks)
     {
         File = file;
         Architecture = architecture;
@@ -26,7 +27,9 @@ public sealed class KernelImage
         BuildId = file.BuildId;
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
+        Lacks = lacks.AddRange(KernelLacks.Of(file, HasDwarf));
         _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _types = new Lazy<ObjectTypes>(() => new ObjectTypes(file, Symbolizer, architecture.WordSize));
         _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
 
@@ -47,10 +50,16 @@ public sealed class KernelImage
     /// <summary>uname -r, out of the banner, or null.</summary>
     public string? Release { get; }
 
-    public bool HasDwarf => !File.GetSection(".debug_info").IsEmpty;
+    public bool HasDwarf => ObjectFile.HasDwarf(File);
+
+    /// <summary>What its files do not have, each said once with what it costs. Empty for a vmlinux with everything.</summary>
+    public ImmutableArray<KernelLack> Lacks { get; }
 
     /// <summary>Structure layouts: from .BTF (milliseconds), from DWARF where there is none.</summary>
     public IStructLayouts Layouts => _layouts.Value;
+
+    /// <summary>Types, variables and functions by name, at link-time addresses: from .BTF, and from DWARF what that does not have.</summary>
+    public ObjectTypes Types => _types.Value;
 
     /// <summary>Where the kernel's own mapping begins (__START_KERNEL_map on x86-64, PAGE_OFFSET on i386), rounded down to 16 MiB.</summary>
     public ulong KernelMapBase =>
@@ -79,22 +88,26 @@ public sealed class KernelImage
         }
     }
 
-    /// <summary>Opens a vmlinux.</summary>
-    /// <exception cref="MalformedFileException">Not ELF, truncated, of another architecture, or without a symbol table.</exception>
-    public static KernelImage Open(string path)
+    /// <summary>
+    /// Opens a kernel: a vmlinux (its debug information in it or in a file of its own), a bzImage with the System.map beside it, or a System.map alone.
+    /// </summary>
+    /// <exception cref="MalformedFileException">None of these, truncated, of another architecture, or without symbols.</exception>
+    /// <exception cref="IOException">It cannot be read.</exception>
+    public static KernelImage Open(string path, ObjectFileOptions? options = null)
     {
-        var file = ElfFile.Open(path);
+        var opened = ObjectFile.Open(path, options);
+        var file = opened.File;
         if (Architecture.ForElfMachine(file.Machine) is not { } architecture)
         {
             throw new MalformedFileException(path, "", 18, $"machine {file.Machine}; KTrace knows {string.Join(" and ", Architecture.All.Select(a => a.Name))}");
         }
 
-        if (file.FindSection(".symtab") is null)
+        if (!ObjectFile.HasSymbols(file))
         {
-            throw new MalformedFileException(path, ".symtab", 0, "no symbol table: the file is stripped; use the vmlinux of the kernel's -dbg package or build tree");
+            throw new MalformedFileException(path, ".symtab", 0, "no symbol table: the file is stripped; use the vmlinux of the kernel's -dbg package or build tree, or put its System.map beside it");
         }
 
-        return new KernelImage(file, architecture);
+        return new KernelImage(file, architecture, opened.Lacks);
     }
 
     /// <summary>

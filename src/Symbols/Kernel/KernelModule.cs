@@ -4,6 +4,7 @@
 using System.Collections.Immutable;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Symbols.Kernel;
@@ -13,6 +14,8 @@ public sealed class KernelModule
 {
     private readonly RelocatedSections? _debug;
     private readonly RelocatedSections? _shipped;
+    private ObjectTypes? _types;
+    private ObjectTypes? _typesBase;
 
     private KernelModule(string name, Architecture architecture, ulong textBase, RelocatedSections? debug, RelocatedSections? shipped, ImmutableArray<AddressRange> text)
     {
@@ -36,6 +39,7 @@ public sealed class KernelModule
         _shipped = whole._shipped;
         Symbols = whole.Symbols;
         Symbolizer = whole.Symbolizer;
+        (_types, _typesBase) = (whole._types, whole._typesBase);
         Text = text;
     }
 
@@ -59,6 +63,28 @@ public sealed class KernelModule
     public string? File => (_debug ?? _shipped)?.Path;
 
     public bool HasDwarf => _debug is not null && !_debug.GetSection(".debug_info").IsEmpty;
+
+    /// <summary>Its types, variables and functions by name, at run-time addresses; null when no file of it was found.</summary>
+    /// <param name="kernel">The kernel's types, which a module's .BTF goes on from.</param>
+    public ObjectTypes? TypesOver(ObjectTypes kernel)
+    {
+        if (Symbolizer is null)
+        {
+            return null;
+        }
+
+        if (_types is null || _typesBase != kernel)
+        {
+            var btf = _shipped?.GetSection(".BTF").IsEmpty == false ? _shipped : _debug;
+            (_types, _typesBase) = (new ObjectTypes(btf, Symbolizer, Architecture.WordSize, kernel, Name), kernel);
+        }
+
+        return _types;
+    }
+
+    /// <summary>Its code at the addresses at which it runs; null when no file with code was found.</summary>
+    internal RelocatedSections? Code =>
+        HasCode(_shipped) ? _shipped : HasCode(_debug) ? _debug : null;
 
     /// <param name="sections">Section name → address, as the kernel's section attributes have them.</param>
     /// <param name="files">Its .ko and debug .ko, in any order; the one with DWARF gives names and lines, the one with code gives ORC.</param>
@@ -100,6 +126,8 @@ public sealed class KernelModule
         var hadText = Text.Any(r => r.Contains(TextBase));
         return left.IsEmpty || (hadText && !left.Any(r => r.Contains(TextBase))) ? null : new KernelModule(this, left);
     }
+
+    private static bool HasCode(RelocatedSections? sections) => sections?.File.FindSection(".text") is { HasContents: true };
 
     /// <param name="release">The kernel's, for ORC before 6.4.</param>
     public UnwindObject ForUnwinding(string? release) =>

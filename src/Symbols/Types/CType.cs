@@ -8,7 +8,7 @@ namespace KTrace.Symbols.Types;
 public abstract class CType
 {
     // A chain of typedefs and qualifiers that is longer is a hostile file's.
-    private const int MaximumChain = 64;
+    private protected const int MaximumChain = 64;
 
     private protected CType()
     {
@@ -130,7 +130,29 @@ public sealed class ArrayType(Func<CType> element, long? count) : CType
     public long? Count => count;
 
     /// <summary>Saturates: no real array comes near 2^62 bytes.</summary>
-    public override long Size => count is null or 0 ? 0 : Math.Min(Math.Min(count.Value, 1L << 31) * Math.Min(Math.Max(Element.Size, 0), 1L << 31), 1L << 62);
+    public override long Size
+    {
+        get
+        {
+            // Dimension by dimension and not by recursion: an array that (through a typedef) is its own element must end too.
+            const long Limit = 1L << 62;
+            long size = 1;
+            CType type = this;
+            for (var i = 0; i < MaximumChain && type is ArrayType dimension; i++)
+            {
+                if (dimension.Count is null or <= 0)
+                {
+                    return 0;
+                }
+
+                size = size > Limit / dimension.Count.Value ? Limit : size * dimension.Count.Value;
+                type = dimension.Element.Resolved;
+            }
+
+            var element = type is ArrayType ? 0 : type.Size;
+            return element <= 0 ? 0 : size > Limit / element ? Limit : size * element;
+        }
+    }
 }
 
 public enum StructKind
@@ -143,23 +165,46 @@ public enum StructKind
 }
 
 /// <summary>A structure or union.</summary>
-/// <param name="name">The tag; empty when it has none.</param>
-/// <param name="size">Bytes; 0 while incomplete.</param>
-/// <param name="isIncomplete">Only declared: its members are not known in this object file.</param>
-public sealed class StructType(StructKind kind, string name, long size, bool isIncomplete, Func<ImmutableArray<Member>> members) : CType
+public sealed class StructType : CType
 {
-    private readonly Lazy<ImmutableArray<Member>> _members = new(members, LazyThreadSafetyMode.ExecutionAndPublication);
+    private readonly string _name;
+    private readonly long _size;
+    private readonly Lazy<ImmutableArray<Member>>? _members;
+    private readonly Lazy<StructType?>? _definition;
 
-    public StructKind Kind => kind;
+    /// <param name="name">The tag; empty when it has none.</param>
+    /// <param name="size">Bytes; 0 while incomplete.</param>
+    /// <param name="isIncomplete">Only declared: its members are not known in this object file.</param>
+    public StructType(StructKind kind, string name, long size, bool isIncomplete, Func<ImmutableArray<Member>> members)
+    {
+        Kind = kind;
+        _name = name;
+        _size = size;
+        _members = isIncomplete ? null : new Lazy<ImmutableArray<Member>>(members, LazyThreadSafetyMode.ExecutionAndPublication);
+    }
 
-    public override string Name => name;
+    /// <summary>A structure that is only declared here and may be complete elsewhere: that is looked up when somebody asks for its size or its members.</summary>
+    /// <param name="definition">The complete one, or null.</param>
+    public StructType(StructKind kind, string name, Func<StructType?> definition)
+    {
+        Kind = kind;
+        _name = name;
+        _definition = new Lazy<StructType?>(definition, LazyThreadSafetyMode.ExecutionAndPublication);
+    }
 
-    public override long Size => size;
+    public StructKind Kind { get; }
 
-    public bool IsIncomplete => isIncomplete;
+    public override string Name => _name;
+
+    public override long Size => _definition is null ? _size : Definition?._size ?? 0;
+
+    public bool IsIncomplete => _definition is null ? _members is null : Definition is null;
 
     /// <summary>In order of declaration.</summary>
-    public ImmutableArray<Member> Members => _members.Value;
+    public ImmutableArray<Member> Members => (_definition is null ? _members : Definition?._members)?.Value ?? [];
+
+    // A definition that is itself a declaration would be no answer.
+    private StructType? Definition => _definition?.Value is { _members: not null } complete ? complete : null;
 }
 
 /// <summary>A member of a structure or union.</summary>

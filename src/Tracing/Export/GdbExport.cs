@@ -1,6 +1,6 @@
 // Call paths as gdb's `bt` prints them, for people and scripts that know that form (gdb 13.1: print_frame in gdb/stack.c).
 // gdb gives an address to the first line of each physical frame (and of each that was left by a tail call: behind its jump), and none to the functions around it that were inlined there; none to frame 0
-// either, as a tracepoint stops at the beginning of a line. Arguments are not known yet: the parentheses are empty.
+// either, as a tracepoint stops at the beginning of a line. Arguments are written as KTrace shows them, which is gdb's way for numbers and text.
 // Where gdb goes on into user space as if it were kernel stack, this says why the path ends.
 using System.Globalization;
 
@@ -29,10 +29,14 @@ public static class GdbExport
                 { Module: { } module } => $" from {module}.ko",
                 _ => "",
             };
-            yield return string.Create(CultureInfo.InvariantCulture, $"#{number,-3}{address}{frame.Function} (){place}");
+            yield return string.Create(CultureInfo.InvariantCulture, $"#{number,-3}{address}{frame.Function} ({Arguments(hit.ArgumentsOf(number))}){place}");
             number++;
         }
 
         yield return $"Backtrace stopped: {hit.PathEnd.Describe(hit.Task)}";
     }
+
+    private static string Arguments(ArgumentList arguments) => string.Join(", ", arguments.Select(a =>
+        $"{a.Name}{(a is { IsAtEntry: true, IsKnown: true } ? "@entry" : "")}="
+        + (a.Text ?? (a.Value is { } value ? string.Create(CultureInfo.InvariantCulture, $"0x{value:x}") : $"<{a.Provenance}>"))));
 }

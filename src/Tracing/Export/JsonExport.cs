@@ -23,6 +23,8 @@ public static class JsonExport
         // Lines that no hit asked for yet; null once written.
         var frames = new Dictionary<int, byte[]?>();
         var paths = new Dictionary<int, (byte[] Line, IReadOnlyList<int> Frames)?>();
+        var written = new HashSet<long>();
+        var values = new Dictionary<int, byte[]?>();
         foreach (TraceReader.TraceLine line in reader.ReadLines())
         {
             DecodedLine decoded = line.Decoded;
@@ -30,6 +32,9 @@ public static class JsonExport
             {
                 case { FrameId: { } id }:
                     frames[id] = line.Utf8.ToArray();
+                    break;
+                case { ValuesId: { } id }:
+                    values[id] = line.Utf8.ToArray();
                     break;
                 case { Record: null, PathId: { } id }:
                     paths[id] = (line.Utf8.ToArray(), decoded.PathFrames);
@@ -55,7 +60,19 @@ public static class JsonExport
                         yield return path.Line;
                     }
 
+                    foreach (int id in decoded.Values)
+                    {
+                        if (values.GetValueOrDefault(id) is { } valuesLine)
+                        {
+                            values[id] = null;
+                            yield return valuesLine;
+                        }
+                    }
+
+                    written.Add(hit.Sequence);
                     yield return line.Utf8;
+                    break;
+                case { Record: TraceRecord.Return returned } when !written.Contains(returned.HitSequence):
                     break;
                 case { Record: { } record and not TraceRecord.Console }:
                     tracepoints.Observe(record);

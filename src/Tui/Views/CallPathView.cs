@@ -7,10 +7,25 @@ namespace KTrace.Tui.Views;
 /// <param name="Addresses">The pc of each physical frame, and offsets.</param>
 /// <param name="Rules">What found each frame.</param>
 /// <param name="Registers">The hit's registers, below the path.</param>
-public sealed record CallPathOptions(bool Addresses = false, bool Rules = false, bool Registers = false);
+/// <param name="Arguments">How much of each frame's arguments.</param>
+public sealed record CallPathOptions(
+    bool Addresses = false, bool Rules = false, bool Registers = false, ArgumentDetail Arguments = ArgumentDetail.Values);
+
+public enum ArgumentDetail
+{
+    None,
+
+    /// <summary>Names and values, as many on a line as it takes.</summary>
+    Values,
+
+    /// <summary>A line for each, with its type and how its value is known.</summary>
+    Provenance,
+}
 
 /// <summary>One hit: who, when, and the whole call path, innermost first, down to the reason why it ends.</summary>
-public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header, TracepointTable tracepoints, CallPathOptions? options = null)
+/// <param name="returned">What was recorded when the function returned, or null.</param>
+public sealed class CallPathView(
+    TraceRecord.Hit hit, TraceRecord.Header header, TracepointTable tracepoints, CallPathOptions? options = null, TraceRecord.Return? returned = null)
     : View
 {
     private const int Gap = 2;
@@ -23,12 +38,9 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
     public override IEnumerable<TextLine> Lines(int? width)
     {
         yield return Title();
-        if (hit.Arguments.Length > 0)
+        foreach (TextLine line in PrintLines(hit.Prints, returned, 2, width))
         {
-            foreach (TextLine line in new TextLine().PadTo(2).Wrap(string.Join(", ", hit.Arguments.Select(ArgumentText.Of)), TextRole.Plain, width))
-            {
-                yield return line;
-            }
+            yield return line;
         }
 
         (TextLine Name, ulong? Pc, TraceFrame Frame)[] frames =
@@ -68,6 +80,10 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
             }
 
             yield return line;
+            foreach (TextLine argument in ArgumentLines(hit.ArgumentsOf(i), nameStart + Gap, width))
+            {
+                yield return argument;
+            }
         }
 
         foreach (TextLine line in new TextLine().PadTo(1 + numbers + Gap).Wrap(hit.PathEnd.Describe(hit.Task), TextRole.Reason, width))
@@ -85,11 +101,36 @@ public sealed class CallPathView(TraceRecord.Hit hit, TraceRecord.Header header,
         }
     }
 
+    /// <summary>What a hit printed, and what it printed when its function returned.</summary>
+    internal static IEnumerable<TextLine> PrintLines(IEnumerable<TracePrint> prints, TraceRecord.Return? returned, int start, int? width)
+    {
+        foreach ((TracePrint print, string before) in prints.Select(p => (p, "")).Concat((returned?.Prints ?? []).Select(p => (p, "returned "))))
+        {
+            foreach (TextLine line in new TextLine().PadTo(start).Wrap(before + ArgumentText.Of(print), print.Error is null ? TextRole.Value : TextRole.Warning, width))
+            {
+                yield return line;
+            }
+        }
+    }
+
+    private IEnumerable<TextLine> ArgumentLines(ArgumentList arguments, int start, int? width)
+    {
+        if (arguments.Count == 0 || _options.Arguments == ArgumentDetail.None)
+        {
+            return [];
+        }
+
+        return _options.Arguments == ArgumentDetail.Values
+            ? new TextLine().PadTo(start).Wrap(string.Join(", ", arguments.Select(ArgumentText.Of)), TextRole.Value, width)
+            : arguments.SelectMany(a => new TextLine().PadTo(start).Wrap(
+                $"{(a.Type is null ? "" : a.Type + (a.Type.EndsWith('*') ? "" : " "))}{ArgumentText.Name(a)} = {ArgumentText.Value(a)}{(a.IsKnown ? ", " + a.Provenance : "")}", TextRole.Value, width));
+    }
+
     private TextLine Title()
     {
         TextLine line = new TextLine()
             .Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}"), TextRole.Heading)
-            .Add("  ").Add(tracepoints.Name(hit.Tracepoint), TextRole.Heading)
+            .Add("  ").Add(tracepoints.Place(hit.Tracepoint), TextRole.Heading)
             .Add(string.Create(CultureInfo.InvariantCulture, $"  cpu {hit.Cpu}"));
         if (hit.Task is { } task)
         {

@@ -45,9 +45,13 @@ public sealed class HitTable(Trace trace) : View
         }
 
         yield return Line(heads, columns, widths);
-        foreach (Cell[] row in rows)
+        foreach ((Cell[] row, TraceRecord.Hit hit) in rows.Zip(trace.Hits))
         {
             yield return Line(row, columns, widths);
+            foreach (TextLine line in CallPathView.PrintLines(hit.Prints, trace.Returns.GetValueOrDefault(hit.Sequence), widths[(int)Column.Hit] + Gap, width))
+            {
+                yield return line;
+            }
         }
     }
 
@@ -186,7 +190,7 @@ public sealed class HitTable(Trace trace) : View
         [
             new Cell(hit.Sequence),
             new Cell(hit.Tracepoint),
-            new Cell(trace.Tracepoints.Name(hit.Tracepoint), TextRole.Plain),
+            new Cell(trace.Tracepoints.Place(hit.Tracepoint), TextRole.Plain),
             new Cell(hit.Cpu),
             new Cell(hit.Task?.Comm ?? "-", TextRole.Plain),
             hit.Task is { } task ? new Cell(task.Pid) : new Cell("-", TextRole.Plain),

@@ -11,6 +11,7 @@ public enum TextRole
     Function,
     Module,
     Inline,
+    Value,
     Source,
     Reason,
     Added,

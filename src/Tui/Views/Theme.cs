@@ -13,6 +13,7 @@ internal static class Theme
         TextRole.Number => Dim,
         TextRole.Module => new Style(Color.Teal),
         TextRole.Inline => Dim,
+        TextRole.Value => Dim,
         TextRole.Source => Dim,
         TextRole.Reason => new Style(Color.Teal),
         TextRole.Added => new Style(Color.Green),

@@ -76,6 +76,6 @@ public partial class TraceFormatDocTests
     [GeneratedRegex(@"^### (.+)$", RegexOptions.Multiline)]
     private static partial Regex Heading();
 
-    [GeneratedRegex("""("id"|"path"|"frames"):(\d+|\[[0-9,]*\])""")]
+    [GeneratedRegex("""("id"|"path"|"frames"|"values"):(\d+|\[[0-9,]*\])""")]
     private static partial Regex Ids();
 }

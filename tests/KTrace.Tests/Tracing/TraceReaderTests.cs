@@ -97,7 +97,8 @@ public class TraceReaderTests
             """{"type":"symbols","id":1,"anything":[[[]]]}""",
             Frame,
             """{"frames":[0],"id":0,"type":"path"}""",
-            """{"type":"hit","seq":1,"args":[{"name":"irq","value":"0x19","new":{"a":1}}],"tracepoint":1,"path":0,"end":{"reason":"user","new":1},"prints":{}}""",
+            """{"type":"values","new":[],"args":[{"new":{},"value":"0x19","name":"irq"}],"id":1}""",
+            """{"type":"hit","seq":1,"colours":[{"name":"irq"}],"values":[1],"tracepoint":1,"path":0,"end":{"reason":"user","new":1},"prints":[{"new":1,"expression":"a"}]}""",
             """{"type":"end","hits":1,"reason":"r","seconds":1}""",
             """{"type":"index","after":"the end"}""");
 

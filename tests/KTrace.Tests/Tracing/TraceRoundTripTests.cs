@@ -67,6 +67,52 @@ public class TraceRoundTripTests
     }
 
     [Fact]
+    public void Arguments_that_come_again_are_written_once()
+    {
+        ArgumentList outer = new([new TraceArgument("dev", "struct device *", 1, "0x1")]);
+        TraceRecord.Hit Hit(long sequence, ulong value) => TraceSamples.Hit(sequence, 1, TraceSamples.Path("a", "b", "c")) with
+        {
+            Arguments = [new ArgumentList([new TraceArgument("irq", "int", value, null)]), ArgumentList.Empty, new ArgumentList([.. outer])],
+        };
+
+        string text = Encoding.UTF8.GetString(TraceSamples.Bytes([TraceSamples.Header(new TraceTracepoint(1, "a", "a")), Hit(1, 5), Hit(2, 6), Hit(3, 5)]));
+
+        string[] lines = text.TrimEnd().Split('\n');
+        Assert.Equal(3, lines.Count(l => l.StartsWith("{\"type\":\"values\"", StringComparison.Ordinal)));
+        Assert.Contains("\"values\":[1,0,2]", lines.First(l => l.Contains("\"seq\":1,", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("\"values\":[3,0,2]", lines.First(l => l.Contains("\"seq\":2,", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains("\"values\":[1,0,2]", lines.First(l => l.Contains("\"seq\":3,", StringComparison.Ordinal)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Ids_of_arguments_begin_anew_when_the_table_is_full_and_every_hit_keeps_its_own()
+    {
+        const int Hits = (TraceFormat.MaxValues / 2) + 100;
+        TraceRecord[] records =
+        [
+            TraceSamples.Header(new TraceTracepoint(1, "a", "a")),
+            .. Enumerable.Range(1, Hits).Select(i => TraceSamples.Hit(i, 1, TraceSamples.Path("a", "b")) with
+            {
+                Arguments = [new ArgumentList([new TraceArgument("n", "int", (ulong)i, null)]), new ArgumentList([new TraceArgument("m", "int", (ulong)i << 32, null)])],
+            }),
+        ];
+        byte[] bytes = TraceSamples.Bytes(records);
+
+        using TraceReader reader = TraceSamples.Reader(bytes);
+        Assert.All(reader.ReadAll().OfType<TraceRecord.Hit>(), hit =>
+        {
+            Assert.Equal((ulong)hit.Sequence, hit.ArgumentsOf(0)[0].Value);
+            Assert.Equal((ulong)hit.Sequence << 32, hit.ArgumentsOf(1)[0].Value);
+        });
+
+        // A selection of hits, whose ids were given twice, is a trace as well.
+        using TraceReader again = TraceSamples.Reader(bytes);
+        string[] chosen = [.. KTrace.Tracing.Export.JsonExport.Lines(again, (hit, _) => hit.Sequence is 1 or Hits).Select(line => Encoding.UTF8.GetString(line.Span))];
+        using TraceReader few = TraceSamples.Reader(chosen);
+        Assert.Equal([1UL, Hits], few.ReadAll().OfType<TraceRecord.Hit>().Select(hit => hit.ArgumentsOf(0)[0].Value!.Value));
+    }
+
+    [Fact]
     public void Console_text_in_pieces_becomes_lines()
     {
         using var folder = new TemporaryFolder();
@@ -132,7 +178,13 @@ public class TraceRoundTripTests
                     a = a with { PathEnd = a.PathEnd with { Syscall = other } };
                 }
 
-                Assert.Equal(a with { Pcs = b.Pcs, Registers = b.Registers }, b);
+                Assert.Equal(a.Arguments.ToArray(), b.Arguments.ToArray());
+                Assert.Equal(a.Prints.ToArray(), b.Prints.ToArray());
+                Assert.Equal(a with { Pcs = b.Pcs, Registers = b.Registers, Arguments = b.Arguments, Prints = b.Prints }, b);
+                break;
+            case (TraceRecord.Return a, TraceRecord.Return b):
+                Assert.Equal(a.Prints.ToArray(), b.Prints.ToArray());
+                Assert.Equal(a with { Prints = b.Prints }, b);
                 break;
             default:
                 Assert.Equal(expected, actual);

@@ -69,6 +69,26 @@ internal static class TraceSamples
                 PathEnd = new TraceEnd(
                     TraceEndReason.User, 0x5de750, 1, new TraceSyscall("ioctl", 16, [3, 4, 5, 6, 7, 8], ["3", null, Awkward]), 9, Awkward),
             },
+            new TraceRecord.Hit
+            {
+                Sequence = 2,
+                Tracepoint = 7,
+                Path = Path("a", "b", "c"),
+                Arguments =
+                [
+                    new ArgumentList(
+                    [
+                        new TraceArgument(Awkward, Awkward, ulong.MaxValue, Awkward, "a-provenance-of-tomorrow", true),
+                        new TraceArgument("", null, null, null, ArgumentProvenance.OptimizedOut),
+                    ]),
+                    ArgumentList.Empty,
+                    new ArgumentList([new TraceArgument("irq", "unsigned int", 26, "26", ArgumentProvenance.Recovered)]),
+                ],
+                Prints = [new TracePrint(Awkward, Awkward, 1, Awkward), new TracePrint("a->b", null, null, null, "a is NULL")],
+                PathEnd = new TraceEnd(TraceEndReason.EndOfStack),
+            },
+            new TraceRecord.Return { HitSequence = 2, Cpu = 3, Clock = new TraceClock(5), Prints = [new TracePrint("$ret", "int", 0, "0")] },
+            new TraceRecord.Return { HitSequence = 1 },
             new TraceRecord.Hit { Sequence = 5, Tracepoint = int.MaxValue, PathEnd = new TraceEnd("a-reason-of-tomorrow") },
             new TraceRecord.Hit
             {

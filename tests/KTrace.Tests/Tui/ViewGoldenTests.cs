@@ -22,6 +22,30 @@ public partial class ViewGoldenTests
             Path = new CallPath([.. hit.Path.Frames.Take(8), TraceSamples.Frame("request_any_context_irq"), .. hit.Path.Frames.Skip(9)]),
         })]) with { File = "other.ktrace" };
 
+    private static readonly TraceRecord.Hit WithArguments = GdbReference.Hits[16] with
+    {
+        Arguments =
+        [
+            new ArgumentList(
+            [
+                new TraceArgument("data", "struct irq_data *", 0xffff88800609ea00, "0xffff88800609ea00 irq 24 \"PCI-MSIX\""),
+                new TraceArgument("msg", "struct msi_msg *", 0xffffc90000637798, null),
+            ]),
+            new ArgumentList([new TraceArgument("data", "struct irq_data *", 0xffff888006069028, null, ArgumentProvenance.EntryValue, true)]),
+            new ArgumentList([new TraceArgument("reserve", "_Bool", null, null, ArgumentProvenance.OptimizedOut)]),
+            .. Enumerable.Repeat(ArgumentList.Empty, 4),
+            new ArgumentList([
+                new TraceArgument("irq", "unsigned int", 24, "24", ArgumentProvenance.EntryValue, true),
+                new TraceArgument("handler", "irq_handler_t", 0xffffffffc0218870, "<e1000_msix_other>", ArgumentProvenance.Recovered, true),
+                new TraceArgument("devname", "const char *", 0xffff888005ff8000, "0xffff888005ff8000 \"eth0\"", ArgumentProvenance.Memory),
+            ]),
+            .. Enumerable.Repeat(ArgumentList.Empty, GdbReference.Hits[16].Path.Frames.Length - 8),
+        ],
+        Prints = [new TracePrint("data->chip->name", "const char *", 1, "\"PCI-MSIX\""), new TracePrint("data->parent_data->chip", null, null, null, "data->parent_data is NULL")],
+    };
+
+    private static readonly TraceRecord.Return Returned = new() { HitSequence = 17, Prints = [new TracePrint("msg->address_lo", "u32", 4276097028, "4276097028")] };
+
     public static TheoryData<int> Widths => [80, 132, 200, Pipe];
 
     [Theory]
@@ -40,6 +64,20 @@ public partial class ViewGoldenTests
     public void Call_path_with_addresses_and_rules(int width) => Check(
         "call-path-all",
         new CallPathView(GdbReference.Hits[16], Reference.Header, Reference.Tracepoints, new CallPathOptions(true, true)),
+        width);
+
+    [Theory]
+    [MemberData(nameof(Widths))]
+    public void Call_path_with_arguments_prints_and_a_return(int width) => Check(
+        "call-path-arguments",
+        new CallPathView(WithArguments, Reference.Header, Reference.Tracepoints, returned: Returned),
+        width);
+
+    [Theory]
+    [MemberData(nameof(Widths))]
+    public void Call_path_with_the_provenance_of_arguments(int width) => Check(
+        "call-path-provenance",
+        new CallPathView(WithArguments, Reference.Header, Reference.Tracepoints, new CallPathOptions(Arguments: ArgumentDetail.Provenance)),
         width);
 
     [Theory]

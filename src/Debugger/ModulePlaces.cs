@@ -1,0 +1,42 @@
+using System.Globalization;
+using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Lookup;
+
+namespace KTrace.Debugger;
+
+/// <summary>Where a tracepoint is in a module that was loaded: known only then, as a module has no addresses before.</summary>
+internal static class ModulePlaces
+{
+    /// <returns>Run-time places; empty when the module has not what is traced.</returns>
+    public static IReadOnlyList<CodePlace> Of(Tracepoint tracepoint, KernelModule module)
+    {
+        if (module.Symbolizer is not { } symbolizer)
+        {
+            return [];
+        }
+
+        var request = tracepoint.Request;
+        var file = request.ScopeIsSourceFile ? request.Scope : null;
+        var lookup = new FunctionLookup(symbolizer);
+        if (file is not null && int.TryParse(request.Symbol, NumberStyles.None, CultureInfo.InvariantCulture, out var line))
+        {
+            return [.. lookup.FindLine(file, line).SelectMany(m => m.Places).Where(IsLoaded)];
+        }
+
+        var name = tracepoint.Symbol.Split('+')[0];
+        var matches = lookup.Find(name, file);
+        if (tracepoint.Module is null)
+        {
+            // The kernel's function, inlined here too; not another one that happens to have its name.
+            matches = [.. matches.Where(m => m.Declaration is not null && m.Declaration == tracepoint.Declaration)];
+        }
+
+        return
+        [
+            .. matches.SelectMany(m => m.Places).Where(p => IsLoaded(p) && (request.Offset == 0 || p.Kind == CodePlaceKind.Entry))
+                .Select(p => p with { Address = p.Address + request.Offset }),
+        ];
+
+        bool IsLoaded(CodePlace place) => module.Text.Any(r => r.Contains(place.Address));
+    }
+}
