@@ -50,6 +50,15 @@ internal static class FuzzRun
         return run.Report;
     }
 
+    /// <summary>One input as it is, with the checks of a case: for what was made by hand to do harm.</summary>
+    public static FuzzReport RunAsItIs(FuzzReader reader, FuzzSeed seed)
+    {
+        using var folder = new ScratchFolder();
+        var run = new Worker(reader with { Seeds = _ => [seed] }, folder, 0, 1) { IsAsItIs = true };
+        run.Go(Limit);
+        return run.Report;
+    }
+
     private static Random RandomFor(string reader, int number)
     {
         // Not string.GetHashCode: that differs from run to run.
@@ -76,6 +85,8 @@ internal static class FuzzRun
         private long _refusals;
         private long _mostAllocated;
         private long _longest;
+
+        public bool IsAsItIs { get; init; }
 
         public FuzzReport Report => new(reader.Name, count, _answers, _refusals, _mostAllocated, TimeSpan.FromTicks(_longest));
 
@@ -115,7 +126,11 @@ internal static class FuzzRun
                 Assert.NotEmpty(seeds);
                 using var sign = MemoryMappedFile.CreateFromFile(_sign, FileMode.Create, null, 64);
                 using var view = sign.CreateViewAccessor();
-                Honest(seeds);
+                if (!IsAsItIs)
+                {
+                    Honest(seeds);
+                }
+
                 for (var number = first; number < first + count && _failure is null; number++)
                 {
                     var text = System.Text.Encoding.ASCII.GetBytes(number.ToString(CultureInfo.InvariantCulture).PadRight(10) + "\n");
@@ -147,7 +162,7 @@ internal static class FuzzRun
         {
             var random = RandomFor(reader.Name, number);
             var seed = seeds[number % seeds.Count];
-            var one = _current = new FuzzCase(reader, seed, Damage(seed, random), folder.Path, number, random);
+            var one = _current = new FuzzCase(reader, seed, IsAsItIs ? seed.Parts : Damage(seed, random), folder.Path, number, random);
             var allocated = GC.GetAllocatedBytesForCurrentThread();
             var started = System.Diagnostics.Stopwatch.GetTimestamp();
             try

@@ -110,7 +110,7 @@ internal static class MutationOfElf
             var length = Word(header + (is64 ? 32 : 20));
             var fits = offset < (ulong)file.Length && length <= (ulong)file.Length - offset && BinaryPrimitives.ReadUInt32LittleEndian(file.AsSpan(header + 4)) is not (0 or 8);
             var name = nameTable + BinaryPrimitives.ReadUInt32LittleEndian(file.AsSpan(header));
-            var text = fits && name + 8 < (ulong)file.Length ? Encoding.Latin1.GetString(file, (int)name, 8) : "";
+            var text = fits && name < (ulong)file.Length - 8 ? Encoding.Latin1.GetString(file, (int)name, 8) : "";
             var isInteresting = text.StartsWith(".debug_", StringComparison.Ordinal) || text.StartsWith(".eh_fram", StringComparison.Ordinal)
                 || text.StartsWith(".BTF", StringComparison.Ordinal) || text.StartsWith(".symtab", StringComparison.Ordinal) || text.StartsWith(".rela.", StringComparison.Ordinal)
                 || text.StartsWith(".orc_", StringComparison.Ordinal) || text.StartsWith(".note", StringComparison.Ordinal);
