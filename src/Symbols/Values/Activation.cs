@@ -28,6 +28,9 @@ internal sealed class Activation : LocationContext
     /// <summary>Who entered this function, and with what; null when that is not sure.</summary>
     public EntryLink? Link { get; set; }
 
+    /// <summary>The function that this one surely entered with the call at its pc; null when that is not sure, and for the innermost.</summary>
+    public Activation? Callee { get; set; }
+
     /// <summary>The function as it was when it was entered.</summary>
     public EntryRegisters AsEntered => _entry;
 
@@ -37,6 +40,7 @@ internal sealed class Activation : LocationContext
     {
         (Place, Frame, IsTail) = (place, frame, isTail);
         Link = null;
+        Callee = null;
         _cfa = _frameBase = null;
         _entry.Forget();
     }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Immutable;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Dwarf.Locations;
@@ -77,7 +78,7 @@ internal sealed class CodePlace
         var root = dies[^1];
         if (chain.Count == names)
         {
-            var plans = new PlaceVariables(map, types, part, unit, at, function.Start, dies);
+            var plans = new PlaceVariables(map, types, part, unit, at, function.Start, dies, isStopped ? 0 : CallInstructionAt(map, part, at));
             for (var i = dies.Count - 1; i >= skipped; i--)
             {
                 var depth = i;
@@ -102,6 +103,50 @@ internal sealed class CodePlace
         };
     }
 
+    /// <summary>
+    /// Where the call begins whose last byte is at an address, at run time: call rel32, or call through a register. 0 for others, as where they begin depends on what is before.
+    /// </summary>
+    private static ulong CallInstructionAt(KernelMap map, KernelCalls.Part part, ulong last)
+    {
+        Span<byte> code = stackalloc byte[5];
+        if (!TryReadCode(map, part, last - 4, code))
+        {
+            return 0;
+        }
+
+        // An operand of another call may look like call rel32, but would hardly lead to code.
+        var target = last + 1 + (ulong)BinaryPrimitives.ReadInt32LittleEndian(code[1..]);
+        if (code[0] == 0xe8)
+        {
+            return map.Unwind.IsText(part.ToRunTime(target)) ? part.ToRunTime(last - 4) : 0;
+        }
+
+        return code[3] == 0xff && code[4] is >= 0xd0 and <= 0xd7 && (code[2] & 0xf0) != 0x40 ? part.ToRunTime(last - 1) : 0;
+    }
+
+    private static bool TryReadCode(KernelMap map, KernelCalls.Part part, ulong address, Span<byte> code)
+    {
+        if (part.Slid is not null)
+        {
+            return map.Image.TryRead(address, code);
+        }
+
+        if (map.ModuleAt(address)?.Code is not { } sections || part.Symbols is null || !part.Symbols.TryFindSection(address, out var section, out var start))
+        {
+            return false;
+        }
+
+        var bytes = sections.GetSection(section.Name).Span;
+        var offset = address - start;
+        if (offset > (ulong)bytes.Length || (ulong)bytes.Length - offset < (ulong)code.Length)
+        {
+            return false;
+        }
+
+        bytes.Slice((int)offset, code.Length).CopyTo(code);
+        return true;
+    }
+
     /// <summary>endbr64 and the call of __fentry__ (or the nop that replaced it) come before a function's own code, and change no register.</summary>
     private static bool IsBeforeFirstInstruction(KernelMap map, KernelCalls.Part part, ulong start, ulong at)
     {
@@ -111,7 +156,7 @@ internal sealed class CodePlace
         }
 
         Span<byte> code = stackalloc byte[16];
-        if (at < start || at - start > 9 || part.Slid is null || !map.Image.TryRead(start, code))
+        if (at < start || at - start > 9 || !TryReadCode(map, part, start, code))
         {
             return false;
         }
@@ -132,7 +177,7 @@ internal sealed class CodePlace
 
 /// <summary>Makes the plans of one place's variables.</summary>
 internal sealed class PlaceVariables(
-    KernelMap map, DwarfTypes types, KernelCalls.Part part, Unit unit, ulong at, ulong start, List<ScopeDie> dies)
+    KernelMap map, DwarfTypes types, KernelCalls.Part part, Unit unit, ulong at, ulong start, List<ScopeDie> dies, ulong call)
 {
     // Twins of one parameter; the second is tried when the first is gone.
     private const int MaximumTwins = 4;
@@ -157,6 +202,8 @@ internal sealed class PlaceVariables(
                 Size = SizeOf(kinds[i]),
                 Constant = ConstantOf(parameter, kinds[i]),
                 Now = At(parameter, at),
+                LostRegister = LostRegister(parameter),
+                CallInstruction = call,
                 AtEntry = AtEntry(parameter),
                 Passed = places[i],
             });
@@ -181,6 +228,8 @@ internal sealed class PlaceVariables(
                 Size = SizeOf(type),
                 Constant = ConstantOf(parameter, type),
                 Now = At(parameter, at),
+                LostRegister = LostRegister(parameter),
+                CallInstruction = call,
                 AtEntry = began,
                 AtEntryIsLasting = LastingExpression.Is(parameter.Unit, in began),
                 Twins = began.IsNone ? [] : TwinsOf(index, began, die.EntryPc, SizeOf(type)),
@@ -210,7 +259,10 @@ internal sealed class PlaceVariables(
             }
 
             var type = TypeOf(local);
-            plans.Add(new VariablePlan { Die = local, Type = type, Size = SizeOf(type), Constant = ConstantOf(local, type), Now = At(local, at) });
+            plans.Add(new VariablePlan
+            {
+                Die = local, Type = type, Size = SizeOf(type), Constant = ConstantOf(local, type), Now = At(local, at), LostRegister = LostRegister(local), CallInstruction = call,
+            });
         }
 
         return _locals[index] = plans.ToImmutable();
@@ -270,6 +322,17 @@ internal sealed class PlaceVariables(
         var isLocal = !expression.IsNone && expression.Span[0] == DwOp.Fbreg
             && PassingPlace.Of(in expression, map.Image.Architecture.StackPointer, _frameBaseIsCfa) is not { Kind: PassingPlaceKind.Stack, Offset: >= 0 };
         return isLocal ? default : expression;
+    }
+
+    /// <summary>GCC ends such a range one byte before the return address, so that the byte before still shows it.</summary>
+    private int LostRegister(VariableDie variable)
+    {
+        if (call == 0 || variable.HasOneLocation || !At(variable, at).IsNone || At(variable, at - 1) is not { IsNone: false } before)
+        {
+            return -1;
+        }
+
+        return PassingPlace.Of(in before, map.Image.Architecture.StackPointer, frameBaseIsCfa: false) is { Kind: PassingPlaceKind.Register } place ? place.Register : -1;
     }
 
     private static ExpressionBytes At(VariableDie variable, ulong address)

@@ -124,6 +124,7 @@ public sealed class FrameVariables
         if (site is not null && !way.IsRepeated)
         {
             callee.Link = new EntryLink(caller, site);
+            caller.Callee = callee;
         }
     }
 

@@ -25,6 +25,15 @@ internal sealed class VariablePlan
     /// <summary>Its location at the pc.</summary>
     public ExpressionBytes Now { get; init; }
 
+    /// <summary>
+    /// Of a variable that has no location while a call runs, only because the call may change the register that it is in: that register, or -1. Nobody can change the variable
+    /// meanwhile, so it still has the value that the register had.
+    /// </summary>
+    public int LostRegister { get; init; } = -1;
+
+    /// <summary>Where the call instruction of the place begins, at run time; 0 when that is not sure.</summary>
+    public ulong CallInstruction { get; init; }
+
     /// <summary>A parameter's location when its function was entered.</summary>
     public ExpressionBytes AtEntry { get; init; }
 

@@ -33,6 +33,7 @@ internal sealed class VariableReader(StackReading reading)
         }
 
         var now = plan.Now.IsNone ? null : Evaluate(activation, plan, plan.Now, 0);
+        now ??= plan.LostRegister < 0 ? null : BeforeCall(activation, plan);
         if (now is { Provenance: not Provenance.Unreadable } || !plan.Die.IsParameter)
         {
             return Known(plan, now);
@@ -43,6 +44,21 @@ internal sealed class VariableReader(StackReading reading)
     }
 
     private static FrameVariable Known(VariablePlan plan, TypedValue? value, bool isAtEntry = false) => new(plan.Name, plan.Type, plan.Die.IsParameter, value, isAtEntry);
+
+    /// <summary>From the register that the call may have changed: the callee was entered with it.</summary>
+    private TypedValue? BeforeCall(Activation activation, VariablePlan plan)
+    {
+        var sources = ValueSources.None;
+        if (activation.IsTail || plan.Size is < 1 or > 8 || plan.Size > reading.Architecture.WordSize)
+        {
+            return null;
+        }
+
+        return (activation.Callee is { } callee && callee.AsEntered.Register(plan.LostRegister, plan.Size, ref sources, out var value) == ExpressionOutcome.Value)
+            || reading.TryRecoverAt(activation.Frame, plan.CallInstruction, plan.LostRegister, plan.Size, out value, ref sources)
+            ? OfNumber(plan, value, sources)
+            : null;
+    }
 
     private TypedValue? WhenEntered(Activation activation, VariablePlan plan)
     {
@@ -219,7 +235,8 @@ internal sealed class VariableReader(StackReading reading)
         var location = target.At(activation.Place.Address);
         if (location.IsNone || LocationExpression.Locate(context, target.Unit, in location, _result) != ExpressionOutcome.Value)
         {
-            return null;
+            // That there is no such pointer is all that can be said.
+            return new TypedValue { Type = plan.Type, Target = new TypedValue { Type = type }, Provenance = Provenance.Constant };
         }
 
         if (_result is { Count: 1 } && _result.Pieces[0] is { Kind: LocationKind.Memory, Bits: 0 } memory)
@@ -229,9 +246,10 @@ internal sealed class VariableReader(StackReading reading)
 
         var size = (int)Math.Clamp(type.Size, 0, LargestComposite);
         var pointed = new VariablePlan { Die = target, Type = type, Size = size };
-        return offset == 0 && size > 0 && Evaluate(context, pointed, in location, depth + 1) is { } value
-            ? new TypedValue { Type = plan.Type, Target = value, Provenance = value.Provenance }
-            : null;
+        var value = offset == 0 && size > 0 ? Evaluate(context, pointed, in location, depth + 1) : null;
+
+        // That there is no such pointer is all that can be said when what it would point to is not known either.
+        return new TypedValue { Type = plan.Type, Target = value ?? new TypedValue { Type = type }, Provenance = value?.Provenance ?? Provenance.Constant };
     }
 
     private TypedValue? Composite(LocationContext context, VariablePlan plan)
