@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
 using KTrace.Symbols.Arch;
-using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Types;
@@ -28,7 +27,7 @@ public sealed class KernelImage
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
         Lacks = lacks.AddRange(KernelLacks.Of(file, HasDwarf));
-        _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _layouts = new Lazy<IStructLayouts>(() => new StructLayouts(Types));
         _types = new Lazy<ObjectTypes>(() => new ObjectTypes(file, Symbolizer, architecture.WordSize));
         _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
@@ -180,16 +179,6 @@ public sealed class KernelImage
         }
 
         return [.. roots.Distinct()];
-    }
-
-    private IStructLayouts OpenLayouts()
-    {
-        if (BtfFile.TryOpen(File) is { } btf)
-        {
-            return new BtfStructLayouts(btf);
-        }
-
-        return new StructLayouts(Symbolizer);
     }
 
     private string? ReadBanner()

@@ -205,7 +205,7 @@ public sealed class TypeListing
         var column = CommentColumn - (8 * (depth - 1));
         _text.Append(' ', Math.Max(1, column - (_text.Length - start)));
         _text.Append("/* ").Append(Number(offset).PadLeft(5));
-        _text.Append(member.IsBitField ? ":" + Number(placed.Bit).PadLeft(2) + Number(placed.Size).PadLeft(3) : Number(placed.Size).PadLeft(6)).Append(" */\n");
+        _text.Append(member.IsBitField ? ":" + Number(placed.Bit).PadLeft(2) + " " + Number(placed.Size).PadLeft(2) : " " + Number(placed.Size).PadLeft(5)).Append(" */\n");
         if (member.Type is StructType { Kind: not StructKind.Union, IsIncomplete: false } whole && !isInUnion && MemberGaps.Of(whole).PaddingBytes is > 0 and var padding)
         {
             _text.Append('\n').Append('\t', depth).Append($"/* XXX last struct has {Number(padding)} byte{(padding == 1 ? "" : "s")} of padding */\n\n");
