@@ -10,6 +10,7 @@ using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
+using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 using KTrace.Symbols.Values.Expressions;
 using KTrace.Tests.Boot;
