@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
 using KTrace.Symbols.Arch;
-using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Types;
@@ -27,7 +26,7 @@ public sealed class KernelImage
         BuildId = file.BuildId;
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
-        _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _layouts = new Lazy<IStructLayouts>(() => new StructLayouts(Types));
         _types = new Lazy<ObjectTypes>(() => new ObjectTypes(file, Symbolizer, architecture.WordSize));
         _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
@@ -169,16 +168,6 @@ public sealed class KernelImage
         }
 
         return [.. roots.Distinct()];
-    }
-
-    private IStructLayouts OpenLayouts()
-    {
-        if (BtfFile.TryOpen(File) is { } btf)
-        {
-            return new BtfStructLayouts(btf);
-        }
-
-        return new StructLayouts(Symbolizer);
     }
 
     private string? ReadBanner()

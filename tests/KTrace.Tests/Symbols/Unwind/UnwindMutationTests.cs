@@ -4,6 +4,7 @@ using KTrace.Symbols.Arch;
 using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Orc;
+using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Tests.Symbols.Btf;
 using KTrace.Tests.Symbols.CallFrame;
@@ -115,7 +116,7 @@ public class UnwindMutationTests
         {
             try
             {
-                var layouts = new BtfStructLayouts(BtfFile.Open(new SectionData("mutated", ".BTF", Mutate(bytes, random))));
+                var layouts = new StructLayouts(new BtfTypes(BtfFile.Open(new SectionData("mutated", ".BTF", Mutate(bytes, random)))).FindType);
                 layouts.TryGetSize("s", out var size);
                 layouts.TryFindMember("s", "a[1]", out var location);
                 layouts.TryFindMember("s", "n.b", out location);
@@ -145,7 +146,7 @@ public class UnwindMutationTests
 
             try
             {
-                var layouts = new BtfStructLayouts(BtfFile.Open(new SectionData("mutated", ".BTF", mutated)));
+                var layouts = new StructLayouts(new BtfTypes(BtfFile.Open(new SectionData("mutated", ".BTF", mutated))).FindType);
                 foreach (var name in new[] { "task_struct", "module", "net_device", "sk_buff" })
                 {
                     layouts.TryGetSize(name, out _);
