@@ -14,6 +14,7 @@ namespace KTrace.Symbols.Recovery;
 internal sealed class CodeObject
 {
     private const int MaximumNameLength = 64;
+    private const int MaximumLabels = 16;
 
     private readonly List<(ulong Start, SectionData Data, ElfSection Section)> _code = [];
     private readonly RelocatedSections? _relocated;
@@ -91,8 +92,33 @@ internal sealed class CodeObject
     public SectionData ContentsOf(ElfSection section) => _relocated is null ? section.Data : _relocated.GetSection(section.Name);
 
     /// <summary>The function whose symbol holds an address. False for code without a sized function symbol.</summary>
-    public bool TryFindFunction(ulong address, out ElfSymbol symbol) =>
-        Symbols.TryFindNearest(address, out symbol) && symbol.IsFunction && address - symbol.Value < symbol.Size;
+    public bool TryFindFunction(ulong address, out ElfSymbol symbol)
+    {
+        var at = address;
+        for (var labels = 0; labels < MaximumLabels; labels++)
+        {
+            if (!Symbols.TryFindNearest(at, out symbol))
+            {
+                return false;
+            }
+
+            if (symbol.IsFunction && address - symbol.Value < symbol.Size)
+            {
+                return true;
+            }
+
+            // A label in the middle of a function.
+            if (symbol.Type != ElfSymbol.TypeNone || symbol.Size != 0 || symbol.Value == 0)
+            {
+                return false;
+            }
+
+            at = symbol.Value - 1;
+        }
+
+        symbol = default;
+        return false;
+    }
 
     /// <summary>The function that begins at an address.</summary>
     public bool IsFunctionStart(ulong address) =>
