@@ -196,6 +196,16 @@ internal sealed class OracleGuest : IAsyncDisposable
         }
     }
 
+    /// <summary>Runs until the console has shown the text, and stops.</summary>
+    public async Task RunUntilSaidAsync(string text, TimeSpan limit)
+    {
+        using var patience = new CancellationTokenSource(limit);
+        await Client.ContinueAsync(patience.Token);
+        await _qemu.Console.WaitForAsync(text, patience.Token);
+        await Client.InterruptAsync(patience.Token);
+        await Client.WaitForStopAsync(patience.Token);
+    }
+
     /// <summary>Runs until a CPU comes to the address; false when none does in time, or the guest ended. The guest stands in any case.</summary>
     public async Task<bool> RunToAsync(ulong address, TimeSpan limit)
     {
