@@ -19,6 +19,7 @@ internal static class VerbTable
         // Answered in Program.cs before the command line is parsed; here for the list of verbs.
         new("sym", _ => new Command("sym", "Name addresses: function, file and line, inlined calls first (ktrace sym --help).")),
         new("disas", _ => DisasVerb.Create()),
+        new("type", _ => TypeVerb.Create()),
         new("kernel", _ => KernelVerb.Create()),
         new("initramfs", _ => InitramfsVerb.Create()),
         new("doctor", _ => DoctorVerb.Create()),

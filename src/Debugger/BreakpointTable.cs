@@ -9,6 +9,7 @@ namespace KTrace.Debugger;
 internal sealed class BreakpointTable(RspClient client, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
+    private readonly HashSet<ulong> _returns = [];
     private ulong? _moduleInit;
 
     /// <summary>The internal stop at do_init_module.</summary>
@@ -18,11 +19,7 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
 
     public async ValueTask ArmModuleInitAsync(ulong address, CancellationToken cancellationToken)
     {
-        if (!_armed.ContainsKey(address))
-        {
-            await InsertAsync(address, cancellationToken);
-        }
-
+        await InsertAsync(address, cancellationToken);
         _moduleInit = address;
     }
 
@@ -31,11 +28,8 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
     {
         if (!_armed.TryGetValue(address, out var here))
         {
+            await InsertAsync(address, cancellationToken);
             _armed[address] = here = [];
-            if (address != _moduleInit)
-            {
-                await InsertAsync(address, cancellationToken);
-            }
         }
 
         if (!here.Contains(tracepoint))
@@ -110,14 +104,47 @@ internal sealed class BreakpointTable(RspClient client, KernelMap map)
         if (here.Count == 0)
         {
             _armed.Remove(address);
-            if (address != _moduleInit)
-            {
-                await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, address), cancellationToken);
-            }
+            await RemoveAsync(address, cancellationToken);
         }
     }
 
+    /// <summary>A function that was entered will return here.</summary>
+    public async ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!_returns.Contains(address))
+        {
+            await InsertAsync(address, cancellationToken);
+            _returns.Add(address);
+        }
+    }
+
+    /// <summary>Nobody waits for a return here any more.</summary>
+    public async ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (_returns.Remove(address))
+        {
+            await RemoveAsync(address, cancellationToken);
+        }
+    }
+
+    private bool IsSet(ulong address) => address == _moduleInit || _armed.ContainsKey(address) || _returns.Contains(address);
+
     /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
-    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken) =>
-        await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, map.Image.Architecture.WordSize == 4 ? (uint)address : address), cancellationToken);
+    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!IsSet(address))
+        {
+            await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
+        }
+    }
+
+    private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
+    {
+        if (!IsSet(address))
+        {
+            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
+        }
+    }
+
+    private ulong Truncated(ulong address) => map.Image.Architecture.WordSize == 4 ? (uint)address : address;
 }

@@ -31,38 +31,61 @@ internal sealed class HitCapture
 
     private readonly KernelMap _map;
     private readonly RegisterBridge _bridge;
-    private readonly TaskLocator? _tasks;
     private readonly ulong? _jiffiesAddress;
     private readonly Dictionary<int, Expectation> _expected = [];
     private readonly Dictionary<ulong, int> _windows = [];
     private readonly ReadRegisters _readRegisters;
+    private RegisterSet _registers;
+    private int _cpu;
 
     public HitCapture(RspClient client, KernelMap map)
     {
         _map = map;
         Memory = new StopMemory(client);
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
+        _registers = new RegisterSet(map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
         _readRegisters = new ReadRegisters(Block);
-        _tasks = TaskLocator.Find(map);
+        Tasks = TaskLocator.Find(map);
         _jiffiesAddress = map.Image.TryFindSymbol("jiffies_64", out var jiffies) ? map.ToRunTime(jiffies.Value) : null;
     }
 
     /// <summary>The registers as the stub sent them at the last capture.</summary>
     public RegisterBlock Block { get; }
 
+    /// <summary>Where the current task is found; null when the kernel's symbols or types do not tell.</summary>
+    public TaskLocator? Tasks { get; }
+
     /// <summary>What was fetched at the last capture; more can be, until the guest is let go.</summary>
     public StopMemory Memory { get; }
 
+    /// <summary>Everything of a stop at once.</summary>
     public async ValueTask<StopCapture> TakeAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
     {
-        var cpu = CpuOf(stop);
-        var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, cpu, out _) ??= new Expectation();
+        await BeginAsync(stop, cancellationToken);
+        return await CompleteAsync(cancellationToken);
+    }
+
+    /// <summary>
+    /// Reads the registers, and with them what the CPU's last hit needed. Enough to ask a condition; <see cref="CompleteAsync"/> takes the rest.
+    /// </summary>
+    /// <returns>Registers, and the number of the CPU that stopped.</returns>
+    public async ValueTask<(RegisterSet Registers, int Cpu)> BeginAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
+    {
+        _cpu = CpuOf(stop);
+        var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, _cpu, out _) ??= new Expectation();
         await ReadRegistersAsync(expected, cancellationToken);
-        var registers = _bridge.ToRegisterSet(Block);
+        _registers = _bridge.ToRegisterSet(Block);
+        return (_registers, _cpu);
+    }
+
+    /// <summary>Takes stack, task and code of the stop that <see cref="BeginAsync"/> began.</summary>
+    public async ValueTask<StopCapture> CompleteAsync(CancellationToken cancellationToken)
+    {
+        var (registers, expected) = (_registers, _expected[_cpu]);
         var pc = registers.ProgramCounter;
         var window = _windows.GetValueOrDefault(pc, FirstWindow);
-        var pointer = _tasks?.PointerAddress(registers);
+        var pointer = Tasks?.PointerAddress(registers);
 
         var missing = Memory.Want(registers.StackPointer, window);
         missing |= Memory.Want(pc, CodeLengthAt(pc));
@@ -72,8 +95,20 @@ internal sealed class HitCapture
         var task = await ReadTaskAsync(pointer, cancellationToken);
         var stack = await UnwindAsync(registers, cancellationToken);
         expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), pointer, task?.Members);
-        return new StopCapture(registers, stack, cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
+        return new StopCapture(registers, stack, _cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
     }
+
+    /// <summary>The bytes at the pc, for a stop that needs nothing else.</summary>
+    public async ValueTask<ReadOnlyMemory<byte>> CodeAsync(CancellationToken cancellationToken)
+    {
+        var pc = _registers.ProgramCounter;
+        Memory.Want(pc, CodeLengthAt(pc));
+        await Memory.FetchAsync(cancellationToken);
+        return ReadCode(pc);
+    }
+
+    /// <summary>What the values of this stop needed beside the stack: the next stop of this CPU most likely needs it too.</summary>
+    public void Expect(IEnumerable<(ulong Address, int Length)> ranges) => _expected[_cpu].Add(ranges);
 
     /// <summary>QEMU numbers CPUs from 1 as threads of process 1; stop replies of one CPU may name none.</summary>
     private static int CpuOf(StopReply.Stopped stop) => stop.Thread is { Thread: > 0 and < int.MaxValue } thread ? (int)thread.Thread - 1 : 0;
@@ -104,7 +139,8 @@ internal sealed class HitCapture
         }
     }
 
-    private ulong? ReadJiffies()
+    /// <summary>jiffies_64 at the stop, or null.</summary>
+    public ulong? ReadJiffies()
     {
         Span<byte> bytes = stackalloc byte[JiffiesBytes];
         return _jiffiesAddress is { } address && Memory.Read(address, bytes) == MemoryReadResult.Ok ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : null;
@@ -125,24 +161,38 @@ internal sealed class HitCapture
             return null;
         }
 
-        var start = task + (ulong)_tasks!.MembersStart;
-        if (Memory.Want(start, _tasks.MembersLength))
+        var start = task + (ulong)Tasks!.MembersStart;
+        if (Memory.Want(start, Tasks.MembersLength))
         {
             await Memory.FetchAsync(cancellationToken);
         }
 
-        var members = new byte[_tasks.MembersLength];
+        var members = new byte[Tasks.MembersLength];
         if (Memory.Read(start, members) != MemoryReadResult.Ok)
         {
             return null;
         }
 
-        var comm = members.AsSpan(_tasks.Comm - _tasks.MembersStart, _tasks.CommLength);
+        var comm = members.AsSpan(Tasks.Comm - Tasks.MembersStart, Tasks.CommLength);
         var end = comm.IndexOf((byte)0);
         return (
-            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(_tasks.Pid - _tasks.MembersStart)),
+            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(Tasks.Pid - Tasks.MembersStart)),
             Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]),
             (start, members.Length));
+    }
+
+    /// <summary>
+    /// Another stack of the guest as it stands at the last stop: that of a task that waits for a processor (<see cref="SleepingTask"/>).
+    /// </summary>
+    /// <param name="stackPointer">task_struct.thread.sp.</param>
+    /// <returns>Null when its saved registers cannot be read.</returns>
+    internal async ValueTask<UnwindResult?> UnwindSleepingAsync(ulong stackPointer, CancellationToken cancellationToken)
+    {
+        Memory.Want(stackPointer, FirstWindow);
+        await Memory.FetchAsync(cancellationToken);
+        return SleepingTask.Registers(_map.Image.Architecture, stackPointer, Memory, out _) is { } registers
+            ? await UnwindAsync(registers, cancellationToken)
+            : null;
     }
 
     private async ValueTask<UnwindResult> UnwindAsync(RegisterSet registers, CancellationToken cancellationToken)
@@ -184,6 +234,9 @@ internal sealed class HitCapture
     {
         private const int MaximumTrust = 4;
 
+        // As many as one batch takes along with the registers and the clock.
+        private const int MaximumRanges = 28;
+
         private int _trust = MaximumTrust;
 
         public List<(ulong Address, int Length)> Ranges { get; } = new(4);
@@ -192,6 +245,19 @@ internal sealed class HitCapture
         public bool IsWorthwhile => _trust > 0;
 
         public void WasRight(bool right) => _trust = right ? MaximumTrust : _trust > -MaximumTrust ? _trust - 1 : 1;
+
+        public void Add(IEnumerable<(ulong Address, int Length)> ranges)
+        {
+            foreach (var range in ranges)
+            {
+                if (Ranges.Count == MaximumRanges)
+                {
+                    return;
+                }
+
+                Ranges.Add(range);
+            }
+        }
 
         public void Set(ulong stack, int window, ulong pc, int code, ulong? pointer, (ulong Address, int Length)? task)
         {

@@ -21,6 +21,13 @@ internal sealed class HitRecords(KernelMap map)
         _paths.Clear();
     }
 
+    /// <summary>How many inlined functions begin right at the pc of a hit and count as not entered yet.</summary>
+    public int SkippedInlines(ulong pc, Tracepoint tracepoint)
+    {
+        var entered = tracepoint.IsInlineAt(pc) ? tracepoint.Symbol : null;
+        return map.Symbolize(pc).TakeWhile(f => IsNotEntered(f, entered)).Count();
+    }
+
     public TraceRecord.Hit Create(long sequence, Tracepoint tracepoint, StopCapture capture, TraceClock? clock)
     {
         var pcs = ImmutableArray.CreateBuilder<ulong>(capture.Stack.Frames.Length);
@@ -94,7 +101,7 @@ internal sealed class HitRecords(KernelMap map)
         {
             // At the very first instruction of an inlined block its function is about to be entered, and has not been: gdb does not show it either.
             // The one that is traced is shown, as its entry is what was hit.
-            named = named.SkipWhile(f => f.IsInline && f.Offset == 0 && f.Function != entered);
+            named = named.SkipWhile(f => IsNotEntered(f, entered));
         }
 
         frames = [.. named.Select(f => TraceFrame.From(f, f.IsInline ? null : frame.Rule))];
@@ -106,6 +113,8 @@ internal sealed class HitRecords(KernelMap map)
         _frames[key] = frames;
         return frames;
     }
+
+    private static bool IsNotEntered(Frame frame, string? entered) => frame.IsInline && frame.Offset == 0 && frame.Function != entered;
 
     private static ImmutableArray<TraceRegister> RegistersOf(RegisterSet registers)
     {

@@ -7,11 +7,12 @@ using KTrace.Tracing;
 
 namespace KTrace.Debugger;
 
-/// <summary>When to stop recording, besides the guest's own end.</summary>
+/// <summary>What to record, and when to stop besides the guest's own end.</summary>
 /// <param name="MaximumHits">After so many hits, or null.</param>
 /// <param name="Timeout">After so long since the guest was let go, or null.</param>
 /// <param name="Until">When a line of the console contains this text, or null.</param>
-public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until);
+/// <param name="Arguments">Record the arguments of every frame.</param>
+public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true);
 
 /// <summary>Live news of a recording. Called from the recording's own task: return quickly.</summary>
 public interface IRecordingProgress
@@ -45,20 +46,11 @@ public sealed class Recorder
     private readonly IReadOnlyList<Tracepoint> _tracepoints;
     private readonly ModuleTracker _modules;
     private readonly BreakpointTable _breakpoints;
-    private readonly HitCapture _capture;
-    private readonly HitRecords _records;
-    private readonly ArgumentReader _arguments;
+    private readonly HitRecorder _hits;
     private readonly TraceWriter _writer;
     private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
     private readonly RecorderLimits _limits;
     private readonly IRecordingProgress? _progress;
-    private readonly RegisterDescription _pc;
-    private readonly RspCommand[] _skip = new RspCommand[2];
-    private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
-    private TraceClock? _clock;
-    private long _hits;
-    private double _firstHit;
-    private double _lastHit;
 
     /// <param name="console">Bytes of the guest's serial console, as they come; completes when there will be no more.</param>
     /// <param name="writer">Its header is already written.</param>
@@ -70,14 +62,11 @@ public sealed class Recorder
         _tracepoints = tracepoints;
         _modules = new ModuleTracker(target.Map, target.Memory, modules);
         _breakpoints = new BreakpointTable(target.Client, target.Map);
-        _capture = new HitCapture(target.Client, target.Map);
-        _records = new HitRecords(target.Map);
-        _arguments = new ArgumentReader(target.Map, target.Memory);
         _writer = writer;
         _console = console;
         _limits = limits;
         _progress = progress;
-        _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
+        _hits = new HitRecorder(target, _breakpoints, writer, limits, progress);
     }
 
     /// <summary>
@@ -95,7 +84,7 @@ public sealed class Recorder
             limit.CancelAfter(timeout);
         }
 
-        var console = new ConsoleRecording(_console, _writer, _limits.Until, () => _clock, limit.Cancel);
+        var console = new ConsoleRecording(_console, _writer, _limits.Until, () => _hits.Clock, limit.Cancel);
         console.Start();
         RecordingEnd end;
         try
@@ -127,7 +116,7 @@ public sealed class Recorder
         }
 
         WriteEnd(end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(end), elapsed);
-        return new RecordingResult(end, _hits, elapsed.Elapsed.TotalSeconds);
+        return new RecordingResult(end, _hits.Hits, elapsed.Elapsed.TotalSeconds);
     }
 
     private async Task ArmAsync(CancellationToken cancellationToken)
@@ -157,8 +146,8 @@ public sealed class Recorder
         await _target.Client.ContinueAsync(cancellationToken);
         while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
         {
-            await OnStopAsync(stop, elapsed, cancellationToken);
-            if (_hits == _limits.MaximumHits)
+            await _hits.OnStopAsync(stop, elapsed, OnModuleAsync, cancellationToken);
+            if (_hits.IsFull)
             {
                 return RecordingEnd.HitLimit;
             }
@@ -167,74 +156,9 @@ public sealed class Recorder
         return RecordingEnd.GuestEnded;
     }
 
-    /// <summary>One stop: take what needs the guest to stand still, let it go, then name and write while it runs.</summary>
-    private async ValueTask OnStopAsync(StopReply.Stopped stop, Stopwatch elapsed, CancellationToken cancellationToken)
+    private async ValueTask OnModuleAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
-        var capture = await _capture.TakeAsync(stop, cancellationToken);
-        var pc = capture.Registers.ProgramCounter;
-        _clock = capture.Jiffies is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_breakpoints.IsModuleInit(pc))
-        {
-            await OnModuleAsync(capture, cancellationToken);
-        }
-
-        var here = _breakpoints.At(pc);
-        var arguments = here.Count > 0 ? await _arguments.ReadAsync(here[0], capture.Registers, cancellationToken) : [];
-        if (_limits.MaximumHits is not { } maximum || _hits + here.Count < maximum)
-        {
-            await LeaveAsync(stop, capture, cancellationToken);
-        }
-
-        foreach (var tracepoint in here)
-        {
-            _lastHit = elapsed.Elapsed.TotalSeconds;
-            _firstHit = _hits == 0 ? _lastHit : _firstHit;
-            var hit = _records.Create(++_hits, tracepoint, capture, _clock);
-            if (arguments.Length > 0)
-            {
-                hit = hit with { Arguments = [new ArgumentList(arguments), .. Enumerable.Repeat(ArgumentList.Empty, hit.Path.Frames.Length - 1)] };
-            }
-
-            _writer.Write(hit);
-            _progress?.Hit(hit);
-            if (_hits == _limits.MaximumHits)
-            {
-                return;
-            }
-        }
-    }
-
-    /// <summary>Past the breakpoint and on: without a stop where its instruction does nothing, with one step of this CPU otherwise.</summary>
-    private async ValueTask LeaveAsync(StopReply.Stopped stop, StopCapture capture, CancellationToken cancellationToken)
-    {
-        var client = _target.Client;
-        var skipped = NopSkip.LengthAt(capture.Code.Span, capture.Registers);
-        if (skipped > 0)
-        {
-            var next = capture.Registers.ProgramCounter + (ulong)skipped;
-            if (client.Profile.ContinuesFromAddress)
-            {
-                await client.SendAsync(new ContinueFrom(next), cancellationToken);
-                return;
-            }
-
-            _capture.Block.SetValue(_pc, next);
-            _skip[0] = new WriteRegister(_pc, _capture.Block);
-            _skip[1] = client.ContinueCommand;
-            await client.SendBatchAsync(_skip, _skipOutcomes, cancellationToken);
-            return;
-        }
-
-        await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
-        if (await client.WaitForStopAsync(cancellationToken) is StopReply.Stopped)
-        {
-            await client.ContinueAsync(cancellationToken);
-        }
-    }
-
-    private async ValueTask OnModuleAsync(StopCapture capture, CancellationToken cancellationToken)
-    {
-        if (await _modules.ReadAsync(capture.Registers, cancellationToken) is not { } loaded)
+        if (await _modules.ReadAsync(registers, cancellationToken) is not { } loaded)
         {
             Warn("a module was loaded and could not be read; its frames have no names");
             return;
@@ -243,8 +167,7 @@ public sealed class Recorder
         var module = loaded.Module;
         await _breakpoints.DisarmWithinAsync(module, cancellationToken);
         _target.Map.Load(module);
-        _records.ForgetNames();
-        _arguments.Forget();
+        _hits.ForgetNames();
         _writer.Write(new TraceRecord.Module(module.Name, module.TextBase, loaded.BuildId.IsEmpty ? null : Convert.ToHexStringLower(loaded.BuildId.AsSpan()), module.File is null ? null : Path.GetFileName(module.File)));
         foreach (var warning in loaded.Warnings)
         {
@@ -271,7 +194,7 @@ public sealed class Recorder
     }
 
     private void WriteEnd(string reason, Stopwatch elapsed) =>
-        _writer.Write(new TraceRecord.End(_hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits > 1 ? _lastHit - _firstHit : null });
+        _writer.Write(new TraceRecord.End(_hits.Hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits.ActiveSeconds });
 
     private async Task TryEndAsync(ConsoleRecording console, string reason, Stopwatch elapsed)
     {

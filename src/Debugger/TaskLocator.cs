@@ -75,11 +75,16 @@ internal sealed class TaskLocator
     }
 
     /// <summary>Address of this CPU's current-task pointer, or null when no register tells where its per-cpu data is.</summary>
-    public ulong? PointerAddress(RegisterSet registers)
+    public ulong? PointerAddress(RegisterSet registers) => PerCpuBase(registers) is { } start
+        ? _architecture.WordSize == 4 ? (uint)(start + _perCpuOffset) : start + _perCpuOffset
+        : null;
+
+    /// <summary>What is added to the address of a per-cpu variable's template for this CPU's copy; null when no register tells.</summary>
+    public static ulong? PerCpuBase(RegisterSet registers)
     {
-        if (_architecture is I386)
+        if (registers.Architecture is I386)
         {
-            return registers.IsKnown(I386.FsBase) ? (uint)(registers[I386.FsBase] + _perCpuOffset) : null;
+            return registers.IsKnown(I386.FsBase) ? registers[I386.FsBase] : null;
         }
 
         // Between an entry from user space and its swapgs, the kernel's base is still in the shadow register.
@@ -87,7 +92,7 @@ internal sealed class TaskLocator
         {
             if (registers.IsKnown(register) && (long)registers[register] < 0)
             {
-                return registers[register] + _perCpuOffset;
+                return registers[register];
             }
         }
 

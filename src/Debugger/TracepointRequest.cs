@@ -3,8 +3,9 @@ using System.Globalization;
 namespace KTrace.Debugger;
 
 /// <summary>
-/// What a person wrote after <c>-b</c>: <c>symbol</c>, <c>symbol+0x10</c>, <c>file.c:symbol</c>, <c>module:symbol</c>, <c>file.c:123</c>
-/// (a line), <c>irq_*</c> (a glob), <c>/^irq_/</c> (a regular expression) or <c>0xaddress</c> (a link-time address, as in System.map). Conditions and prints are words of later grammar and are refused by name.
+/// What a person wrote after <c>-b</c>. First the place: <c>symbol</c>, <c>symbol+0x10</c>, <c>file.c:symbol</c>, <c>module:symbol</c>, <c>file.c:123</c>
+/// (a line), <c>irq_*</c> (a glob), <c>/^irq_/</c> (a regular expression) or <c>0xaddress</c> (a link-time address, as in System.map); then, maybe, what to do there
+/// (<see cref="TracepointActions"/>).
 /// </summary>
 /// <param name="Text">As written; it names the tracepoint in the trace.</param>
 /// <param name="Scope">The source file or module that the symbol must belong to, or null.</param>
@@ -12,7 +13,9 @@ namespace KTrace.Debugger;
 /// <param name="Offset">Bytes past the symbol; the address itself when there is no symbol.</param>
 public sealed record TracepointRequest(string Text, string? Scope, string? Symbol, ulong Offset)
 {
-    private const int MaximumLength = 512;
+    private const int MaximumLength = 2048;
+
+    public TracepointActions Actions { get; init; } = TracepointActions.None;
 
     public bool ScopeIsSourceFile => Scope is not null && Scope.Contains('.') && !Scope.EndsWith(".ko", StringComparison.Ordinal);
 
@@ -25,11 +28,16 @@ public sealed record TracepointRequest(string Text, string? Scope, string? Symbo
             throw new TargetException("a tracepoint is a symbol, file.c:symbol, module:symbol, symbol+0xoffset or 0xaddress", "for example: -b request_threaded_irq");
         }
 
-        if (trimmed.Contains(' '))
+        if (trimmed.IndexOf(' ') is var space and >= 0)
         {
-            throw new TargetException($"'{trimmed}': conditions and prints (`if …`, `print …`) are not supported yet", "give the symbol alone: -b " + trimmed.Split(' ')[0]);
+            return ParsePlace(trimmed[..space]) with { Text = trimmed, Actions = TracepointActions.Parse(trimmed, space) };
         }
 
+        return ParsePlace(trimmed);
+    }
+
+    private static TracepointRequest ParsePlace(string trimmed)
+    {
         // A regular expression keeps its colons and plus signs: /…/ or module:/…/.
         if (trimmed.EndsWith('/') && trimmed.IndexOf('/') is var slash && slash < trimmed.Length - 2 && (slash == 0 || trimmed[slash - 1] == ':'))
         {

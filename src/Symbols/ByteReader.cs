@@ -21,6 +21,8 @@ public ref struct ByteReader
         _position = position;
     }
 
+    internal readonly SectionData Section => _section;
+
     /// <summary>Offset inside the section, in bytes.</summary>
     public int Position
     {

@@ -173,7 +173,11 @@ public static class TracepointState
 /// <param name="Note">For people: <c>irq_msi_compose_msg is x86_vector_msi_compose_msg in this kernel</c>.</param>
 /// <param name="Address">Where it was armed, at run time.</param>
 public sealed record TraceTracepoint(
-    int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null);
+    int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null)
+{
+    /// <summary>The user's words for the place, without conditions and prints.</summary>
+    public string Place => Requested.Split(' ', 2)[0];
+}
 
 /// <summary>Who ran.</summary>
 /// <param name="Pid">As the kernel's initial pid namespace has it; every CPU's idle task has 0.</param>

@@ -30,4 +30,7 @@ public sealed class TracepointTable
 
     /// <summary>The user's words for a tracepoint, or its number where the trace has none.</summary>
     public string Name(int id) => Find(id)?.Requested ?? $"tracepoint {id}";
+
+    /// <summary>The same without conditions and prints: what a table has room for.</summary>
+    public string Place(int id) => Find(id)?.Place ?? Name(id);
 }

@@ -83,7 +83,14 @@ public sealed class CpioReader
 
                 var target = new byte[entry.Size];
                 Read(target);
-                entry = entry with { LinkTarget = Encoding.UTF8.GetString(target).TrimEnd('\0') };
+                // As the kernel reads it: up to the first NUL.
+                var length = target.AsSpan().IndexOf((byte)0) is var end && end < 0 ? target.Length : end;
+                if (length == 0)
+                {
+                    throw Broken("a symbolic link without a target");
+                }
+
+                entry = entry with { LinkTarget = Encoding.UTF8.GetString(target.AsSpan(0, length)) };
             }
 
             return entry with { Archive = archive };

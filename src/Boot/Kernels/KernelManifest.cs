@@ -36,7 +36,8 @@ internal sealed record KernelManifest(int Format, string Release, IReadOnlyList<
             using var stream = file.OpenRead();
             return JsonSerializer.Deserialize<KernelManifest>(stream, Json) is { Format: CurrentFormat, Release: not null,
                 Files: not null, Modules: not null, Packages: not null } manifest
-                && manifest.Release == Path.GetFileName(folder) && manifest.Files.All(entry => Matches(folder, entry)) ? manifest
+                && manifest.Release == Path.GetFileName(folder) && manifest.Files.All(entry => entry?.Path is not null && Matches(folder, entry))
+                ? manifest
                     : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or NotSupportedException)

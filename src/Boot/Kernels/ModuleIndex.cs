@@ -204,7 +204,8 @@ public sealed class ModuleIndex
         foreach (var line in Lines("modules.dep"))
         {
             var colon = line.IndexOf(':', StringComparison.Ordinal);
-            if (colon <= 0 || ModuleFiles.NameOf(line[..colon]) is not { } name)
+            // A NUL ends paths everywhere else, and is an error here.
+            if (colon <= 0 || line.Contains('\0', StringComparison.Ordinal) || ModuleFiles.NameOf(line[..colon]) is not { } name)
             {
                 continue;
             }

@@ -27,6 +27,9 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
     private long? _recorded;
 
+    /// <summary>Record the arguments of every frame.</summary>
+    public bool Arguments { get; init; } = true;
+
     /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
     public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
     {
@@ -70,7 +73,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(qemu.Console.Output, console.Writer);
-        var limits = new RecorderLimits(boot.MaxHits, boot.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, boot.Until);
+        var limits = new RecorderLimits(boot.MaxHits, boot.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, boot.Until, Arguments);
         using var comeUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var patience = limits.Timeout is { } given && given < MaximumComeUp ? given : MaximumComeUp;
         comeUp.CancelAfter(patience);

@@ -27,7 +27,8 @@ internal static class RecordVerb
         var cpus = new Option<int?>("--cpus") { HelpName = "N", Description = "Number of CPUs (1)" };
         var nics = new Option<string[]>("--nic") { HelpName = "MODEL", Description = "A network card on QEMU's user network, such as e1000e; may be given several times" };
         var modules = new Option<string[]>("--modules") { HelpName = "DIR", Description = "Where .ko files and their debug files are; twice at most" };
-        var breakpoints = new Option<string[]>("--break", "-b") { HelpName = "SYMBOL", Description = "A tracepoint: symbol, file.c:symbol, module:symbol, symbol+0x10 or 0xaddress; may be given several times" };
+        var breakpoints = new Option<string[]>("--break", "-b") { HelpName = "PLACE[ if COND][ print EXPR, …][ return …]", Description = "A tracepoint: symbol, file.c:symbol, file.c:123, module:symbol, 'irq_*', '/regex/', symbol+0x10 or 0xaddress, and what to do there; may be given several times" };
+        var noArguments = new Option<bool>("--no-arguments") { Description = "Leave out the arguments of each frame: hits cost less" };
         var output = new Option<string?>("--output", "-o") { HelpName = "FILE", Description = "The trace to write" };
         var timeout = new Option<double?>("--timeout") { HelpName = "SECONDS", Description = "Stop after so long" };
         var maximum = new Option<int?>("--max-hits") { HelpName = "N", Description = "Stop after so many hits" };
@@ -39,11 +40,13 @@ internal static class RecordVerb
 
             Examples:
               ktrace record e1000e-msix -b request_threaded_irq -o run.ktrace
+              ktrace record e1000e-msix -b 'request_threaded_irq if irq >= 24 print devname, current->comm'
+              ktrace record e1000e-msix -b 'x86_vector_msi_compose_msg return print *msg' -b 'e1000_request_irq return if $ret < 0'
               ktrace record --kernel bzImage --vmlinux vmlinux --initrd rootfs.cpio.gz --append "console=ttyS0" --nic e1000e -b e1000e_open
               ktrace record --kernel bzImage --vmlinux vmlinux --append "console=ttyS0 root=/dev/vda" -b ext4_mount --timeout 60 -- -drive file=a.img,format=raw,if=virtio
             """)
         {
-            scenario, kernel, vmlinux, initrd, append, machine, cpu, memory, cpus, nics, modules, breakpoints, output, timeout, maximum, until,
+            scenario, kernel, vmlinux, initrd, append, machine, cpu, memory, cpus, nics, modules, breakpoints, noArguments, output, timeout, maximum, until,
         };
         command.SetAction((result, cancellationToken) =>
         {
@@ -64,12 +67,12 @@ internal static class RecordVerb
                 Until = result.GetValue(until) ?? named.Until,
                 QemuArgs = [.. named.QemuArgs, .. qemuArguments],
             };
-            return RunAsync(WithArchitecture(boot), result.GetValue(output) ?? boot.Name + ".ktrace", cancellationToken);
+            return RunAsync(WithArchitecture(boot), result.GetValue(output) ?? boot.Name + ".ktrace", !result.GetValue(noArguments), cancellationToken);
         });
         return command;
     }
 
-    private static async Task<int> RunAsync(Scenario boot, string output, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(Scenario boot, string output, bool arguments, CancellationToken cancellationToken)
     {
         if (boot.Tracepoints.IsEmpty)
         {
@@ -82,7 +85,7 @@ internal static class RecordVerb
         }
 
         using var status = new RecordingStatus();
-        var outcome = await new RecordingSession(boot, new KernelStore(), status).RunAsync(output, cancellationToken);
+        var outcome = await new RecordingSession(boot, new KernelStore(), status) { Arguments = arguments }.RunAsync(output, cancellationToken);
         status.Dispose();
         Console.Out.WriteLine(Summary(outcome));
         if (!outcome.UntilSeen)

@@ -21,7 +21,8 @@ internal readonly record struct DwarfFunction(int Unit, int Entry, ulong Start);
 /// <param name="IsTailCall">A jump: the caller's stack frame is gone when the callee runs.</param>
 /// <param name="TargetEntry">The DIE of what is called, or -1.</param>
 /// <param name="TargetAddress">Where it calls, when that stands in the DIE; else 0.</param>
-internal readonly record struct CallSite(ulong ReturnAddress, ulong LookupAddress, bool IsTailCall, long TargetEntry, ulong TargetAddress);
+/// <param name="Entry">The call's own DIE, bytes from the start of .debug_info.</param>
+internal readonly record struct CallSite(ulong ReturnAddress, ulong LookupAddress, bool IsTailCall, long TargetEntry, ulong TargetAddress, int Entry);
 
 /// <summary>What is called: at an address of the same object, or by a name that the linker resolved.</summary>
 internal readonly record struct CallTarget(ulong Address, string? Name);
@@ -34,7 +35,7 @@ internal sealed record FunctionCalls(ImmutableArray<CallSite> Sites, bool HasAll
 /// <summary>The calls of one object. Nothing is read before it is asked for. Not thread-safe.</summary>
 internal sealed class CallSites
 {
-    private const int KeptUnits = 12;
+    private const int KeptUnits = 48;
     private const int MaximumCached = 1 << 14;
     private const int MaximumDepth = 256;
 
@@ -75,6 +76,10 @@ internal sealed class CallSites
             return false;
         }
     }
+
+    /// <summary>The unit at an offset of .debug_info; of the last few the same object.</summary>
+    /// <exception cref="MalformedFileException">Its header or abbreviations are damaged.</exception>
+    public Unit UnitAt(int offset) => Load(offset).Unit;
 
     /// <summary>The calls of a function; none, and not all, where its DIEs are damaged.</summary>
     public FunctionCalls Of(in DwarfFunction function)
@@ -220,6 +225,7 @@ internal sealed class CallSites
     private static bool ReadSite(ref DieReader reader, bool isGnu, ImmutableArray<CallSite>.Builder into)
     {
         ulong returnPc = 0, callPc = 0, address = 0;
+        var entry = reader.EntryOffset;
         var isTailCall = false;
         long origin = -1;
         for (var i = 0; i < reader.AttributeCount; i++)
@@ -254,7 +260,7 @@ internal sealed class CallSites
             return false;
         }
 
-        into.Add(new CallSite(returnPc != 0 ? returnPc : callPc, returnPc != 0 ? returnPc - 1 : callPc, isTailCall, origin, address));
+        into.Add(new CallSite(returnPc != 0 ? returnPc : callPc, returnPc != 0 ? returnPc - 1 : callPc, isTailCall, origin, address, entry));
         return true;
     }
 

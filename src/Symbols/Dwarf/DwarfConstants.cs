@@ -37,7 +37,9 @@ internal static class DwTag
     public const ushort RvalueReferenceType = 0x42;
     public const ushort AtomicType = 0x47;
     public const ushort TypeUnit = 0x41;
+    public const ushort CallSiteParameter = 0x49;
     public const ushort SkeletonUnit = 0x4a;
+    public const ushort GnuCallSiteParameter = 0x410a;
 }
 
 /// <summary>DW_AT_*, DWARF 5, table 7.5.</summary>
@@ -58,6 +60,7 @@ internal static class DwAt
     public const ushort Inline = 0x20;
     public const ushort UpperBound = 0x2f;
     public const ushort AbstractOrigin = 0x31;
+    public const ushort CallingConvention = 0x36;
     public const ushort Count = 0x37;
     public const ushort DataMemberLocation = 0x38;
     public const ushort DeclFile = 0x3a;
@@ -65,6 +68,7 @@ internal static class DwAt
     public const ushort Declaration = 0x3c;
     public const ushort Encoding = 0x3e;
     public const ushort External = 0x3f;
+    public const ushort FrameBase = 0x40;
     public const ushort Specification = 0x47;
     public const ushort Type = 0x49;
     public const ushort EntryPc = 0x52;
@@ -77,7 +81,17 @@ internal static class DwAt
     public const ushort StrOffsetsBase = 0x72;
     public const ushort AddrBase = 0x73;
     public const ushort RnglistsBase = 0x74;
+    public const ushort CallReturnPc = 0x7d;
+    public const ushort CallValue = 0x7e;
+    public const ushort CallOrigin = 0x7f;
+    public const ushort CallParameter = 0x80;
+    public const ushort CallTarget = 0x83;
+    public const ushort CallDataValue = 0x86;
+    public const ushort LoclistsBase = 0x8c;
     public const ushort MipsLinkageName = 0x2007;
+    public const ushort GnuCallSiteValue = 0x2111;
+    public const ushort GnuCallSiteDataValue = 0x2112;
+    public const ushort GnuCallSiteTarget = 0x2113;
     public const ushort GnuAddrBase = 0x2133;
 }
 
@@ -182,9 +196,108 @@ internal static class DwRle
     public const byte StartLength = 7;
 }
 
-/// <summary>DW_OP_* that stand alone in the attributes that KTrace reads (DWARF 5, table 7.9).</summary>
+/// <summary>DW_LLE_*, DWARF 5, table 7.10, and GNU's entry for -gvariable-location-views=incompat5.</summary>
+internal static class DwLle
+{
+    public const byte EndOfList = 0;
+    public const byte BaseAddressx = 1;
+    public const byte StartxEndx = 2;
+    public const byte StartxLength = 3;
+    public const byte OffsetPair = 4;
+    public const byte DefaultLocation = 5;
+    public const byte BaseAddress = 6;
+    public const byte StartEnd = 7;
+    public const byte StartLength = 8;
+    public const byte GnuViewPair = 9;
+}
+
+/// <summary>DW_OP_*, DWARF 5, table 7.9, and the numbers that GNU gave to those of version 5 before.</summary>
 internal static class DwOp
 {
     public const byte Addr = 0x03;
+    public const byte Deref = 0x06;
+    public const byte Const1U = 0x08;
+    public const byte Const1S = 0x09;
+    public const byte Const2U = 0x0a;
+    public const byte Const2S = 0x0b;
+    public const byte Const4U = 0x0c;
+    public const byte Const4S = 0x0d;
+    public const byte Const8U = 0x0e;
+    public const byte Const8S = 0x0f;
+    public const byte ConstU = 0x10;
+    public const byte ConstS = 0x11;
+    public const byte Dup = 0x12;
+    public const byte Drop = 0x13;
+    public const byte Over = 0x14;
+    public const byte Pick = 0x15;
+    public const byte Swap = 0x16;
+    public const byte Rot = 0x17;
+    public const byte Xderef = 0x18;
+    public const byte Abs = 0x19;
+    public const byte And = 0x1a;
+    public const byte Div = 0x1b;
+    public const byte Minus = 0x1c;
+    public const byte Mod = 0x1d;
+    public const byte Mul = 0x1e;
+    public const byte Neg = 0x1f;
+    public const byte Not = 0x20;
+    public const byte Or = 0x21;
+    public const byte Plus = 0x22;
     public const byte PlusUconst = 0x23;
+    public const byte Shl = 0x24;
+    public const byte Shr = 0x25;
+    public const byte Shra = 0x26;
+    public const byte Xor = 0x27;
+    public const byte Bra = 0x28;
+    public const byte Eq = 0x29;
+    public const byte Ge = 0x2a;
+    public const byte Gt = 0x2b;
+    public const byte Le = 0x2c;
+    public const byte Lt = 0x2d;
+    public const byte Ne = 0x2e;
+    public const byte Skip = 0x2f;
+    public const byte Lit0 = 0x30;
+    public const byte Lit31 = 0x4f;
+    public const byte Reg0 = 0x50;
+    public const byte Reg31 = 0x6f;
+    public const byte Breg0 = 0x70;
+    public const byte Breg31 = 0x8f;
+    public const byte Regx = 0x90;
+    public const byte Fbreg = 0x91;
+    public const byte Bregx = 0x92;
+    public const byte Piece = 0x93;
+    public const byte DerefSize = 0x94;
+    public const byte XderefSize = 0x95;
+    public const byte Nop = 0x96;
+    public const byte PushObjectAddress = 0x97;
+    public const byte Call2 = 0x98;
+    public const byte Call4 = 0x99;
+    public const byte CallRef = 0x9a;
+    public const byte FormTlsAddress = 0x9b;
+    public const byte CallFrameCfa = 0x9c;
+    public const byte BitPiece = 0x9d;
+    public const byte ImplicitValue = 0x9e;
+    public const byte StackValue = 0x9f;
+    public const byte ImplicitPointer = 0xa0;
+    public const byte Addrx = 0xa1;
+    public const byte Constx = 0xa2;
+    public const byte EntryValue = 0xa3;
+    public const byte ConstType = 0xa4;
+    public const byte RegvalType = 0xa5;
+    public const byte DerefType = 0xa6;
+    public const byte XderefType = 0xa7;
+    public const byte Convert = 0xa8;
+    public const byte Reinterpret = 0xa9;
+    public const byte GnuPushTlsAddress = 0xe0;
+    public const byte GnuUninit = 0xf0;
+    public const byte GnuImplicitPointer = 0xf2;
+    public const byte GnuEntryValue = 0xf3;
+    public const byte GnuConstType = 0xf4;
+    public const byte GnuRegvalType = 0xf5;
+    public const byte GnuDerefType = 0xf6;
+    public const byte GnuConvert = 0xf7;
+    public const byte GnuReinterpret = 0xf9;
+    public const byte GnuParameterRef = 0xfa;
+    public const byte GnuAddrIndex = 0xfb;
+    public const byte GnuConstIndex = 0xfc;
 }

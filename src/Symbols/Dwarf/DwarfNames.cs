@@ -16,6 +16,7 @@ internal sealed class DwarfNames
     private readonly Lock _lock = new();
     private readonly Dictionary<string, CType?> _tagged = new(StringComparer.Ordinal);
     private readonly Dictionary<ulong, CType?> _variables = [];
+    private readonly HashSet<string> _absent = new(StringComparer.Ordinal);
 
     /// <param name="findDefinition">Where else complete structures may be (BTF); asked first, as it is quicker. Null for nowhere.</param>
     public DwarfNames(Symbolizer symbolizer, Func<StructKind, string, StructType?>? findDefinition = null)
@@ -225,10 +226,21 @@ internal sealed class DwarfNames
 
     private long FindEntry(TypeTag tag, string name)
     {
+        lock (_lock)
+        {
+            if (_absent.Contains(name))
+            {
+                return -1;
+            }
+        }
+
         long complete = -1, declared = -1;
+        var isAny = false;
         Search.Find(name, (in FoundDie die) =>
         {
-            if (die.Tag == DwTag.BaseType ? tag != TypeTag.Ordinary : TagOf(die.Tag) != tag)
+            var itsTag = die.Tag == DwTag.BaseType ? TypeTag.Ordinary : TagOf(die.Tag);
+            isAny |= itsTag is not null;
+            if (itsTag != tag)
             {
                 return false;
             }
@@ -242,6 +254,20 @@ internal sealed class DwarfNames
             declared = declared < 0 ? die.Entry : declared;
             return false;
         });
+        if (!isAny)
+        {
+            // Whoever does not know which kind of type a name is asks for one after the other.
+            lock (_lock)
+            {
+                if (_absent.Count >= MaximumRemembered)
+                {
+                    _absent.Clear();
+                }
+
+                _absent.Add(name);
+            }
+        }
+
         return complete >= 0 ? complete : declared;
     }
 

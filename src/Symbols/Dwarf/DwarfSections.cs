@@ -4,7 +4,7 @@ namespace KTrace.Symbols.Dwarf;
 internal sealed class DwarfSections
 {
     private readonly ISectionSource _source;
-    private SectionData? _info, _abbrev, _line, _str, _lineStr, _strOffsets, _addr, _aranges, _ranges, _rnglists, _symbolNames;
+    private SectionData? _info, _abbrev, _line, _str, _lineStr, _strOffsets, _addr, _aranges, _ranges, _rnglists, _loc, _loclists, _symbolNames;
 
     public DwarfSections(ISectionSource source)
     {
@@ -36,6 +36,11 @@ internal sealed class DwarfSections
     public SectionData Ranges => _ranges ??= _source.GetSection(".debug_ranges");
 
     public SectionData Rnglists => _rnglists ??= _source.GetSection(".debug_rnglists");
+
+    /// <summary>Location lists of DWARF 2 to 4.</summary>
+    public SectionData Loc => _loc ??= _source.GetSection(".debug_loc");
+
+    public SectionData Loclists => _loclists ??= _source.GetSection(".debug_loclists");
 
     public SectionData SymbolNames => _symbolNames ??= _source.GetSection(".strtab");
 

@@ -11,7 +11,7 @@ internal sealed class Unit
     private const int MaximumOrigins = 32;
 
     private readonly Func<int, Unit?>? _findUnit;
-    private ulong _strOffsetsBase, _addrBase, _rnglistsBase;
+    private ulong _strOffsetsBase, _addrBase, _rnglistsBase, _loclistsBase;
     private long _rangeBudget;
 
     /// <param name="sections">The object's sections.</param>
@@ -78,6 +78,7 @@ internal sealed class Unit
         _strOffsetsBase = offsetSize == 4 ? 8u : 16u;
         _addrBase = _strOffsetsBase;
         _rnglistsBase = offsetSize == 4 ? 12u : 20u;
+        _loclistsBase = _rnglistsBase;
         if ((Header.IsTypeUnit && !ReadsTypeUnits) || Header.FirstEntry >= Header.End)
         {
             return;
@@ -120,6 +121,9 @@ internal sealed class Unit
 
         _rangeBudget -= into.Count - before;
     }
+
+    /// <summary>DW_AT_loclists_base: where the offsets that DW_FORM_loclistx counts stand in .debug_loclists.</summary>
+    public ulong LoclistsBase => _loclistsBase;
 
     /// <summary>Entry <paramref name="index"/> of the unit's table in .debug_addr (DWARF 5, section 7.27).</summary>
     public ulong AddressAt(ulong index)
@@ -237,6 +241,9 @@ internal sealed class Unit
                     break;
                 case DwAt.RnglistsBase:
                     _rnglistsBase = reader.ReadNumber(in attribute);
+                    break;
+                case DwAt.LoclistsBase:
+                    _loclistsBase = reader.ReadNumber(in attribute);
                     break;
                 default:
                     reader.Skip(in attribute);

@@ -42,6 +42,14 @@ internal readonly record struct UnitHeader(
         return r.Position + (int)length;
     }
 
+    /// <summary>Whether it has room for a header, and a version that is read. <paramref name="end"/> is what <see cref="ReadEnd"/> said.</summary>
+    public static bool IsPossible(SectionData info, int offset, int end)
+    {
+        var bytes = info.Span[offset..end];
+        var at = bytes is [0xff, 0xff, 0xff, 0xff, ..] ? 12 : 4;
+        return bytes.Length >= at + 7 && bytes[at] is >= 2 and <= 5 && bytes[at + 1] == 0;
+    }
+
     /// <summary>Reads the header at <paramref name="offset"/>. Throws <see cref="MalformedFileException"/> when it cannot be one.</summary>
     public static UnitHeader Read(SectionData info, int offset)
     {

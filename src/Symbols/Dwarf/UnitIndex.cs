@@ -121,8 +121,14 @@ internal sealed class UnitIndex
         {
             for (var offset = 0; offset < info.Length;)
             {
-                offsets.Add(offset);
-                offset = UnitHeader.ReadEnd(info, offset, out _);
+                var end = UnitHeader.ReadEnd(info, offset, out _);
+                // Padding, or nonsense: each would cost an exception, and there may be a hundred thousand of them in a small file.
+                if (UnitHeader.IsPossible(info, offset, end))
+                {
+                    offsets.Add(offset);
+                }
+
+                offset = end;
                 if (offset - released > ReleaseEvery)
                 {
                     info.Release(released, offset - released);
@@ -132,7 +138,7 @@ internal sealed class UnitIndex
         }
         catch (MalformedFileException)
         {
-            offsets.Truncate(Math.Max(0, offsets.Count - 1));
+            // What follows cannot be found.
         }
 
         info.Release(released, info.Length - released);

@@ -19,9 +19,7 @@ internal static class ValueShape
                     (unit, type) = (facts.Unit, facts.Type);
                     continue;
                 case DwTag.PointerType or DwTag.ReferenceType:
-                    var target = Of(facts.Unit, facts.Type, depth + 1);
-                    return (target is { Size: 1, Kind: ValueKind.Signed or ValueKind.Unsigned } && IsCharacter(facts.Unit, facts.Type) ? ValueKind.Text : ValueKind.Pointer,
-                        size > 0 ? size : facts.Unit.Header.AddressSize);
+                    return (IsCharacter(facts.Unit, facts.Type) ? ValueKind.Text : ValueKind.Pointer, size > 0 ? size : facts.Unit.Header.AddressSize);
                 case DwTag.EnumerationType:
                     return (ValueKind.Signed, size);
                 case DwTag.BaseType:
@@ -39,8 +37,6 @@ internal static class ValueShape
         return (ValueKind.Other, 0);
     }
 
-    private static (ValueKind Kind, int Size) Of(Unit unit, long type, int depth) => depth < MaximumDepth && type >= 0 ? Of(unit, type) : (ValueKind.Other, 0);
-
     /// <summary>char and const char are text; u8 and bool, which are as small, are not.</summary>
     private static bool IsCharacter(Unit unit, long type)
     {
@@ -48,7 +44,7 @@ internal static class ValueShape
         {
             if (facts.Tag == DwTag.BaseType)
             {
-                return !facts.Name.IsNone && facts.Unit.Sections.Text(facts.Name) == "char";
+                return facts.ByteSize == 1 && !facts.Name.IsNone && facts.Unit.Sections.Text(facts.Name) == "char";
             }
 
             if (facts.Tag is not (DwTag.ConstType or DwTag.VolatileType))

@@ -10,6 +10,7 @@ public sealed class ElfSection
     public const uint TypeNobits = 8;
     public const uint TypeRel = 9;
     public const uint TypeSymtabShndx = 18;
+    public const ulong FlagWrite = 1;
     public const ulong FlagAlloc = 2;
     public const ulong FlagExecinstr = 4;
     public const ulong FlagCompressed = 0x800;
@@ -80,6 +81,8 @@ public sealed class ElfSection
     public ulong EntrySize { get; internal set; }
 
     public bool IsAllocated => (Flags & FlagAlloc) != 0;
+
+    public bool IsWritable => (Flags & FlagWrite) != 0;
 
     public bool IsExecutable => (Flags & FlagExecinstr) != 0;
 

@@ -358,7 +358,7 @@ public sealed class ElfSymbolTable
                 // Mapping symbols ($d, $x) of other architectures, and labels that the assembler did not drop.
                 var names = _names.Span;
                 var name = raw.NameOffset;
-                return (uint)name < (uint)names.Length - 1 && names[name] is not (0 or (byte)'$') && !(names[name] == '.' && names[name + 1] == 'L');
+                return name >= 0 && name < names.Length - 1 && names[name] is not (0 or (byte)'$') && !(names[name] == '.' && names[name + 1] == 'L');
             case ElfSymbol.TypeObject:
                 return !_sections[raw.Section].IsExecutable;
             default:

@@ -11,11 +11,15 @@ internal sealed class KernelCalls(KernelMap map)
 {
     private const int MaximumCached = 1 << 16;
 
+    // Each function on the way may cost the reading of a unit.
+    private const int MaximumReach = 64;
+
     private readonly CallSites _kernel = new(map.Image.Symbolizer);
     private readonly Dictionary<Symbolizer, CallSites> _modules = [];
     private readonly Dictionary<ElfSymbolTable, Dictionary<string, ulong>> _globals = [];
     private readonly Dictionary<ulong, ulong?> _called = [];
     private readonly Dictionary<(ulong Called, ulong Entered), IReadOnlyList<TailCall>> _chains = [];
+    private readonly Dictionary<ulong, bool> _repeaters = [];
 
     /// <summary>Code was loaded or freed.</summary>
     public void Forget()
@@ -28,6 +32,7 @@ internal sealed class KernelCalls(KernelMap map)
 
         _called.Clear();
         _chains.Clear();
+        _repeaters.Clear();
     }
 
     /// <summary>The tail calls between a call and the function that runs because of it, the caller's side first. Empty when none is certain.</summary>
@@ -52,6 +57,44 @@ internal sealed class KernelCalls(KernelMap map)
 
         return chain;
     }
+
+    /// <summary>
+    /// True when a function may have been entered again by tail calls that start at itself, so that what its caller passed need not be what it was last entered with. Also true
+    /// where that cannot be excluded: a tail call on the way leads through a pointer, or not all of them are known.
+    /// </summary>
+    public bool MayEnterItself(ulong function)
+    {
+        if (_repeaters.TryGetValue(function, out var may))
+        {
+            return may;
+        }
+
+        may = false;
+        var seen = new HashSet<ulong>();
+        for (var todo = new Stack<ulong>([function]); !may && todo.TryPop(out var at);)
+        {
+            if (TailCallsOf(at) is not { } jumps || seen.Count == MaximumReach)
+            {
+                may = true;
+                break;
+            }
+
+            foreach (var jump in jumps)
+            {
+                may |= jump.Target == function;
+                if (seen.Add(jump.Target))
+                {
+                    todo.Push(jump.Target);
+                }
+            }
+        }
+
+        return Bound(_repeaters)[function] = may;
+    }
+
+    /// <summary>A global symbol of the kernel or else of any module, at its run-time address.</summary>
+    public ulong? FindGlobal(string name) =>
+        GlobalIn(map.Image.Symbols, name) ?? map.Modules.Select(module => module.Symbols is null ? null : GlobalIn(module.Symbols, name)).FirstOrDefault(at => at is not null);
 
     private ulong? CalledBefore(ulong returnAddress)
     {
@@ -128,7 +171,8 @@ internal sealed class KernelCalls(KernelMap map)
         return part.Symbols is not null && part.Symbols.TryFindNearest(part.ToObject(address), out ElfSymbol symbol) ? part.ToRunTime(symbol.Value) : null;
     }
 
-    private ulong? Resolve(in Part part, in CallSite site) => part.Calls!.TargetOf(in site) switch
+    /// <summary>Where a call goes, at run time; null when the debug information does not say.</summary>
+    public ulong? Resolve(in Part part, in CallSite site) => part.Calls!.TargetOf(in site) switch
     {
         null => null,
         { Name: { } name } => FindGlobal(part.Symbols!, name),
@@ -166,16 +210,17 @@ internal sealed class KernelCalls(KernelMap map)
         return !globals.TryGetValue(name, out var value) ? null : symbols == map.Image.Symbols ? map.ToRunTime(value) : value;
     }
 
-    private Part At(ulong address)
+    /// <summary>The kernel or the module that holds a run-time address.</summary>
+    public Part At(ulong address)
     {
         if (map.ModuleAt(address) is not { } module)
         {
-            return new Part(_kernel, map.Image.Symbols, map);
+            return new Part(_kernel, map.Image.Symbols, map, map.Image.Symbolizer);
         }
 
         if (module.Symbolizer is not { } symbolizer)
         {
-            return new Part(null, module.Symbols, null);
+            return new Part(null, module.Symbols, null, null);
         }
 
         if (!_modules.TryGetValue(symbolizer, out var calls))
@@ -183,7 +228,7 @@ internal sealed class KernelCalls(KernelMap map)
             _modules.Add(symbolizer, calls = new CallSites(symbolizer));
         }
 
-        return new Part(calls, module.Symbols, null);
+        return new Part(calls, module.Symbols, null, symbolizer);
     }
 
     // Names of call sites repeat endlessly; the bound only guards against a guest that walks through everything.
@@ -199,7 +244,7 @@ internal sealed class KernelCalls(KernelMap map)
     }
 
     /// <summary>The kernel, or one module. Modules have their run-time addresses already.</summary>
-    private readonly record struct Part(CallSites? Calls, ElfSymbolTable? Symbols, KernelMap? Slid)
+    internal readonly record struct Part(CallSites? Calls, ElfSymbolTable? Symbols, KernelMap? Slid, Symbolizer? Symbolizer)
     {
         public ulong ToObject(ulong runTime) => Slid?.ToLinkTime(runTime) ?? runTime;
 

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
 using KTrace.Symbols.Arch;
-using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Types;
@@ -28,7 +27,7 @@ public sealed class KernelImage
         Banner = ReadBanner();
         Release = ReleaseOf(Banner);
         Lacks = lacks.AddRange(KernelLacks.Of(file, HasDwarf));
-        _layouts = new Lazy<IStructLayouts>(OpenLayouts);
+        _layouts = new Lazy<IStructLayouts>(() => new StructLayouts(Types));
         _types = new Lazy<ObjectTypes>(() => new ObjectTypes(file, Symbolizer, architecture.WordSize));
         _sourceRoots = new Lazy<ImmutableArray<string>>(FindSourceRoots);
     }
@@ -157,7 +156,10 @@ public sealed class KernelImage
     }
 
     /// <summary>What the unwinder needs to know of it, when it runs <paramref name="slide"/> bytes higher than linked.</summary>
-    public UnwindObject ForUnwinding(ulong slide) => UnwindObject.ForKernel(File, Architecture, slide, Release, SymbolStartAt);
+    public UnwindObject ForUnwinding(ulong slide) => UnwindObject.ForKernel(File, Architecture, slide, Release, SymbolStartAt) with
+    {
+        RuntimeText = new Lazy<RuntimeText?>(() => RuntimeText.TryOpen(Architecture, name => TryFindSymbol(name, out var symbol) ? symbol.Value : null, (address, code) => TryRead(address, code), Layouts)),
+    };
 
     private SymbolStart? SymbolStartAt(ulong address) =>
         Symbols.TryFindNearest(address, out ElfSymbol symbol) ? new SymbolStart(symbol.Name, symbol.Value) : null;
@@ -177,16 +179,6 @@ public sealed class KernelImage
         }
 
         return [.. roots.Distinct()];
-    }
-
-    private IStructLayouts OpenLayouts()
-    {
-        if (BtfFile.TryOpen(File) is { } btf)
-        {
-            return new BtfStructLayouts(btf);
-        }
-
-        return new StructLayouts(Symbolizer);
     }
 
     private string? ReadBanner()

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using KTrace.Symbols.Dwarf;
+using KTrace.Symbols.Elf;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Symbols.Kernel;
@@ -93,6 +94,31 @@ public sealed class KernelMap
         return frames;
     }
 
+    /// <summary>The function or variable at a run-time address: <c>init_task</c>, <c>init_task+0x40</c>; null when no loaded object has that address.</summary>
+    public string? NameOf(ulong address)
+    {
+        foreach (var module in _modules)
+        {
+            if (module.Symbols is { } symbols && NameIn(symbols, address) is { } name)
+            {
+                return name;
+            }
+        }
+
+        return NameIn(Image.Symbols, ToLinkTime(address));
+    }
+
+    private static string? NameIn(ElfSymbolTable symbols, ulong address)
+    {
+        if (!symbols.TryFindSection(address, out _, out _) || !symbols.TryFindNearest(address, out ElfSymbol symbol)
+            || (symbol.Size > 0 && address - symbol.Value >= symbol.Size))
+        {
+            return null;
+        }
+
+        return address == symbol.Value ? symbol.Name : $"{symbol.Name}+0x{address - symbol.Value:x}";
+    }
+
     /// <summary>The function that begins at a run-time address, as DWARF declares it; null when DWARF has none there.</summary>
     public FunctionExtent? FunctionAt(ulong entry)
     {
@@ -131,6 +157,9 @@ public sealed class KernelMap
         return frames;
     }
 
+    /// <summary>Who calls whom.</summary>
+    internal KernelCalls Calls => _calls;
+
     internal KernelModule? ModuleAt(ulong address)
     {
         foreach (var module in _modules)
@@ -146,6 +175,9 @@ public sealed class KernelMap
 
         return null;
     }
+
+    /// <summary>The global function or variable of that name, wherever it is loaded, at its run-time address: what a module's undefined symbol means.</summary>
+    internal ulong? FindGlobal(string name) => _calls.FindGlobal(name);
 
     private TailCallFrame ToFrame(TailCall call)
     {

@@ -82,6 +82,10 @@ public sealed class KernelModule
         return _types;
     }
 
+    /// <summary>Its code at the addresses at which it runs; null when no file with code was found.</summary>
+    internal RelocatedSections? Code =>
+        HasCode(_shipped) ? _shipped : HasCode(_debug) ? _debug : null;
+
     /// <param name="sections">Section name → address, as the kernel's section attributes have them.</param>
     /// <param name="files">Its .ko and debug .ko, in any order; the one with DWARF gives names and lines, the one with code gives ORC.</param>
     public static KernelModule Load(string name, Architecture architecture, IReadOnlyDictionary<string, ulong> sections, IReadOnlyList<ElfFile> files)
@@ -122,6 +126,8 @@ public sealed class KernelModule
         var hadText = Text.Any(r => r.Contains(TextBase));
         return left.IsEmpty || (hadText && !left.Any(r => r.Contains(TextBase))) ? null : new KernelModule(this, left);
     }
+
+    private static bool HasCode(RelocatedSections? sections) => sections?.File.FindSection(".text") is { HasContents: true };
 
     /// <param name="release">The kernel's, for ORC before 6.4.</param>
     public UnwindObject ForUnwinding(string? release) =>

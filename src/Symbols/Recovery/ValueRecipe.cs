@@ -10,6 +10,9 @@ public abstract record ValueRecipe
     {
     }
 
+    /// <summary>How many low bits of the result are the value's: 8, 16, 32 or 64 (a 32-bit move keeps 32 of a register's). All of a word on i386 is 32.</summary>
+    public int Bits { get; init; } = 64;
+
     /// <summary>The code loads a number (an address of the object is at link time; see <paramref name="IsAddress"/>).</summary>
     /// <param name="IsAddress">The number is an address inside the object, to which the slide is added.</param>
     public sealed record Constant(ulong Value, bool IsAddress) : ValueRecipe;
@@ -27,4 +30,8 @@ public abstract record ValueRecipe
 
     /// <summary>What a register held when the function was entered, plus a number: the caller's frame is asked next.</summary>
     public sealed record EntryRegister(int Index, long Addend) : ValueRecipe;
+
+    /// <summary>What stood on the stack above the return address when the function was entered (an argument that the caller pushed), plus a number: the caller's frame is asked next.</summary>
+    /// <param name="CfaOffset">Bytes from the CFA: 0 is the word above the return address.</param>
+    public sealed record EntrySlot(long CfaOffset, int Size, long Addend) : ValueRecipe;
 }

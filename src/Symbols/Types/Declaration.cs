@@ -33,6 +33,12 @@ internal static class Declaration
                 return Declare(array.Element, $"{Inner(declarator)}[{array.Count}]", depth + 1, ref left);
             case FunctionType function:
                 return Declare(function.Returns, $"{Inner(declarator)}({Parameters(function, depth, ref left)})", depth + 1, ref left);
+            case QualifiedType { Target: ArrayType array } qualified:
+                // A qualified array is an array of qualified elements (ISO C 6.7.3), and the compiler may have said both.
+                var element = array.Element;
+                return Declare(
+                    element is QualifiedType inner && inner.Qualifier == qualified.Qualifier ? element : new QualifiedType(qualified.Qualifier, element),
+                    $"{Inner(declarator)}[{array.Count}]", depth + 1, ref left);
             case QualifiedType { Qualifier: var qualifier } qualified:
                 // A qualifier of a pointer stands behind the star, of anything else before the name.
                 return qualified.Target is PointerType

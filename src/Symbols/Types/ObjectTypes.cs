@@ -3,6 +3,7 @@
 using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
 
 namespace KTrace.Symbols.Types;
 
@@ -24,14 +25,26 @@ public sealed class ObjectTypes : ITypeSource
     /// <param name="base">The kernel's types, when this is a module.</param>
     /// <param name="module">The module's name, or null.</param>
     /// <param name="useBtf">False leaves .BTF aside.</param>
-    public ObjectTypes(ISectionSource? btf, Symbolizer? symbolizer, int addressSize, ObjectTypes? @base = null, string? module = null, bool useBtf = true)
+    /// <param name="useDwarf">False leaves DWARF aside.</param>
+    public ObjectTypes(
+        ISectionSource? btf, Symbolizer? symbolizer, int addressSize, ObjectTypes? @base = null, string? module = null, bool useBtf = true, bool useDwarf = true)
     {
         _symbols = symbolizer?.Symbols;
         _addressSize = addressSize;
         _module = module;
         _btf = new Lazy<BtfTypes?>(() => btf is null || !useBtf ? null : OpenBtf(btf, @base));
-        _dwarf = new Lazy<DwarfNames?>(() => symbolizer is not { HasDwarf: true } ? null
+        _dwarf = new Lazy<DwarfNames?>(() => !useDwarf || symbolizer is not { HasDwarf: true } ? null
             : new DwarfNames(symbolizer, (kind, name) => FindInBtf(kind, name) ?? @base?.FindInBtf(kind, name)));
+    }
+
+    /// <summary>
+    /// The types of a file: linked (addresses are the link's) or relocatable (its sections lie one after the other from 0). Only headers are read.
+    /// </summary>
+    /// <param name="base">The kernel's types, when the file is a module.</param>
+    public static ObjectTypes Open(ElfFile file, ObjectTypes? @base = null, bool useBtf = true, bool useDwarf = true)
+    {
+        var symbolizer = file.IsRelocatable ? new Symbolizer(new RelocatedSections(file, RelocatedSections.OneAfterTheOther(file))) : new Symbolizer(file);
+        return new ObjectTypes(file, symbolizer, file.AddressSize, @base, useBtf: useBtf, useDwarf: useDwarf);
     }
 
     public int AddressSize => _addressSize;

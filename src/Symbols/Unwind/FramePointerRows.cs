@@ -36,6 +36,9 @@ public sealed class FramePointerRows : IUnwindRowSource
     /// <summary>The row behind one push of something that is no register.</summary>
     internal static UnwindRow BehindOnePush(Architecture architecture) => Row(architecture, architecture.StackPointer, 2, framePointerSaved: false);
 
+    /// <summary>The row behind "push %rbp; mov %rsp, %rbp".</summary>
+    internal static UnwindRow BehindPrologue(Architecture architecture) => Row(architecture, architecture.FramePointer, 2, framePointerSaved: true);
+
     public UnwindRow? FindRow(ulong address)
     {
         if (!_isBuiltWithThem.Value || _symbolAt(address) is not { } symbol)

@@ -47,6 +47,9 @@ internal readonly struct FrameStep
             : Saved(cfa, registers, row.Shape == FrameShape.SavedRegisters, row.IsInterrupted);
     }
 
+    /// <summary>What entry code was entered from, where its stack is all there is to go by.</summary>
+    public Outcome EnteredFrom(RegisterSet registers, string function) => EntryCodeFrames.Find(registers, function, _memory, _table, _machineWide);
+
     /// <summary>The frame whose registers are saved at an address.</summary>
     public Outcome Saved(ulong address, RegisterSet registers, bool isWhole, bool isInterrupted)
     {
@@ -113,6 +116,27 @@ internal readonly struct FrameStep
         var pc = caller.ProgramCounter;
         if (!_table.IsText(row.IsInterrupted ? pc : pc - 1))
         {
+            var answer = _table.FindRuntimeText(pc, _memory);
+            if (answer.Missing is not null)
+            {
+                return new Outcome(null, answer.Missing);
+            }
+
+            if (answer.Original != 0)
+            {
+                return new Outcome(new UnwoundFrame(caller, row.Rule, IsCall: !row.IsInterrupted) { OriginalCounter = answer.Original }, null);
+            }
+
+            if (GeneratedCaller(registers, caller, row, out var missing) is { } generated)
+            {
+                return new Outcome(generated, null);
+            }
+
+            if (missing is not null)
+            {
+                return new Outcome(null, missing);
+            }
+
             return Corrupt($"the return address 0x{pc:x} below 0x{cfa:x} is no code of the kernel or of a known module");
         }
 
@@ -123,6 +147,41 @@ internal readonly struct FrameStep
         }
 
         return new Outcome(new UnwoundFrame(caller, row.Rule, IsCall: !row.IsInterrupted), null);
+    }
+
+    /// <summary>
+    /// Code that was generated while the kernel runs (BPF programs) or belongs to a module of which nothing is known: believed only when the
+    /// instruction before the return address is a direct call of the very function that returns there.
+    /// </summary>
+    private UnwoundFrame? GeneratedCaller(RegisterSet callee, RegisterSet caller, UnwindRow row, out UnwindStop.MemoryMissing? missing)
+    {
+        const int callLength = 5;
+        missing = null;
+        var pc = caller.ProgramCounter;
+        var word = callee.Architecture.WordSize;
+        if (row.IsInterrupted || pc < callLength || (word == 8 ? (long)pc >= 0 : pc < 0x8000_0000))
+        {
+            return null;
+        }
+
+        Span<byte> call = stackalloc byte[callLength];
+        switch (_memory.Read(pc - callLength, call))
+        {
+            case MemoryReadResult.NotFetched:
+                missing = new UnwindStop.MemoryMissing(pc - callLength, callLength);
+                return null;
+            case MemoryReadResult.Unreadable:
+                return null;
+        }
+
+        const byte nearCall = 0xe8;
+        var target = word == 8
+            ? pc + (ulong)BinaryPrimitives.ReadInt32LittleEndian(call[1..])
+            : (uint)(pc + BinaryPrimitives.ReadUInt32LittleEndian(call[1..]));
+        return call[0] == nearCall && _table.IsText(target) && _table.FunctionAt(target) is { } called
+            && called == _table.FunctionAt(callee.ProgramCounter) && called != _table.FunctionAt(target - 1)
+            ? new UnwoundFrame(caller, row.Rule, IsCall: true)
+            : null;
     }
 
     private ExpressionOutcome Value(in SavedRegister saved, RegisterSet registers, ulong cfa, out ulong value, out ulong place)

@@ -18,4 +18,7 @@ public interface IUnwindTable
 
     /// <summary>Name of the symbol that holds the address, or null. Used to tell why a stack ends.</summary>
     string? FunctionAt(ulong address);
+
+    /// <summary>What is known about code outside all sections, which the kernel made while it runs; the default: nothing.</summary>
+    RuntimeTextAnswer FindRuntimeText(ulong address, IMemoryReader memory) => default;
 }

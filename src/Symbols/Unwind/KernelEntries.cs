@@ -34,6 +34,31 @@ internal static class KernelEntries
                 or "common_exception_read_cr2" or "nmi" or "page_fault" or "apic_timer_interrupt" or "reschedule_interrupt"
                 or "call_function_interrupt" or "call_function_single_interrupt" or "irq_entries_start" or "native_irq_return_iret");
 
+    /// <summary>Code of the entry paths, where a stack may have no row and still be known.</summary>
+    public static bool IsEntryCode(string? function) =>
+        HasPtRegs(function)
+        || (function is not null
+            && (function.StartsWith("paranoid_", StringComparison.Ordinal)
+                || function.StartsWith("swapgs_restore_regs", StringComparison.Ordinal)
+                || function.StartsWith("native_irq_return", StringComparison.Ordinal)
+                || function.StartsWith("restore_", StringComparison.Ordinal)
+                || function.StartsWith("nmi_", StringComparison.Ordinal)
+                || function.StartsWith("syscall_return_via_sysret", StringComparison.Ordinal)
+                || function.StartsWith("irq_entries_start", StringComparison.Ordinal)
+                || function.StartsWith("spurious_entries_start", StringComparison.Ordinal)
+                || function.StartsWith("early_idt_handler", StringComparison.Ordinal)
+                || function is "common_interrupt_return" or "error_return" or "first_nmi" or "repeat_nmi" or "end_repeat_nmi" or "nested_nmi"
+                    or "irq_return" or "ret_from_exception" or "double_fault" or "debug" or "int3" or "call_to_exception_trampoline"));
+
+    /// <summary>Tracers that put themselves into the place of a return address, and what to say of it; null for everything else.</summary>
+    public static string? ReturnReplacedBy(string? function) => function switch
+    {
+        "return_to_handler" or "return_to_handler_trampoline" => "the function graph tracer took the return address away (return_to_handler)",
+        "arch_rethook_trampoline" => "a return probe took the return address away (arch_rethook_trampoline)",
+        "kretprobe_trampoline" or "__kretprobe_trampoline" => "a return probe took the return address away (kretprobe_trampoline)",
+        _ => null,
+    };
+
     /// <summary>The pt_regs above this entry code is a system call's. <paramref name="callee"/> is the C function that the entry code called.</summary>
     public static bool IsSystemCall(string? entry, string? callee) =>
         (entry is not null

@@ -7,9 +7,10 @@ namespace KTrace.Symbols.Unwind;
 internal static class SavedRegistersReader
 {
     // arch/x86/entry/entry_32.S: since 5.3 (3c88c692c287) kernel-mode frames are completed with sp and ss, and say so in cs.
-    private const uint I386CompletedKernelFrame = 1u << 29;
+    internal const uint I386CompletedKernelFrame = 1u << 29;
     private const ulong FlagsVirtual8086 = 1UL << 17;
     private const ulong FlagsAlwaysSet = 2;
+    private const ulong FlagsOfNewProgram = 0x200;
     private const ulong FlagsDefined = 0x3fffff;
     private const ulong VsyscallPage = 0xffffffffff600000;
     private const int MaximumSize = 168;
@@ -62,8 +63,7 @@ internal static class SavedRegistersReader
             }
         }
 
-        // EFLAGS (Intel SDM volume 1, 3.4.3): bit 1 is always set and nothing above bit 21 exists. Random words rarely look like that.
-        if ((registers[architecture.Flags] & ~FlagsDefined) != 0 || (registers[architecture.Flags] & FlagsAlwaysSet) == 0)
+        if (!AreFlags(registers[architecture.Flags]))
         {
             return Result.Failed(new UnwindStop.Corrupt($"saved registers at 0x{address:x} with impossible flags 0x{registers[architecture.Flags]:x}"));
         }
@@ -92,6 +92,12 @@ internal static class SavedRegistersReader
 
         return new Result(registers, false, number, null);
     }
+
+    /// <summary>
+    /// EFLAGS (Intel SDM volume 1, 3.4.3): bit 1 is always set and nothing above bit 21 exists. Random words rarely look like that. Only
+    /// start_thread() (arch/x86/kernel/process_64.c) leaves bit 1 to the processor, for a program that execve() is about to start.
+    /// </summary>
+    internal static bool AreFlags(ulong flags) => (flags & ~FlagsDefined) == 0 && ((flags & FlagsAlwaysSet) != 0 || flags == FlagsOfNewProgram);
 
     /// <summary>__KERNEL_CS, and what Xen gives to a paravirtual kernel (arch/x86/include/asm/segment.h, xen/interface/xen-x86_{32,64}.h).</summary>
     private static bool IsKernelSegment(ulong selector, int word) => word == 8 ? selector is 0x10 or 0xe030 : selector is 0x60 or 0xe018;

@@ -28,6 +28,22 @@ public static class StackUnwinder
 
         var frames = ImmutableArray.CreateBuilder<UnwoundFrame>(32);
         var frame = new UnwoundFrame(start, UnwindRule.Registers, IsCall: false);
+        if (start.ProgramCounter != 0 && !table.IsText(start.ProgramCounter))
+        {
+            if (BeforeKernel(start) is { } early)
+            {
+                return new UnwindResult([frame], early);
+            }
+
+            var answer = table.FindRuntimeText(start.ProgramCounter, memory);
+            if (answer.Missing is not null)
+            {
+                return new UnwindResult([frame], answer.Missing);
+            }
+
+            frame = frame with { OriginalCounter = answer.Original == 0 ? null : answer.Original };
+        }
+
         var step = new FrameStep(architecture, memory, table);
         while (true)
         {
@@ -65,6 +81,11 @@ public static class StackUnwinder
             return outcome.Stop;
         }
 
+        if (KernelEntries.ReturnReplacedBy(table.FunctionAt(frame.LookupAddress)) is { } tracer && frame.IsCall)
+        {
+            return new UnwindStop.EndOfStack(tracer);
+        }
+
         foreach (var row in table.FindRows(frame.LookupAddress))
         {
             var outcome = step.Apply(row, frame.Registers);
@@ -85,13 +106,33 @@ public static class StackUnwinder
 
             if (outcome.Stop is UnwindStop.EndOfStack)
             {
-                return End(step, frames, table);
+                return End(step, frames, table, out caller);
             }
 
             failure ??= outcome.Stop;
         }
 
         return WithoutRow(step, frames, table, failure, out caller);
+    }
+
+    /// <summary>
+    /// x86-64's kernel lives in the upper half of the address space. What runs below it in kernel mode is the boot loader, the decompressor, or the
+    /// kernel's first instructions at their physical address; where nothing is at its link address, no symbol and no row can be right.
+    /// </summary>
+    private static UnwindStop.BootEntry? BeforeKernel(RegisterSet start)
+    {
+        const ulong paging = 1UL << 31;
+        var architecture = start.Architecture;
+        var pc = start.ProgramCounter;
+        var control = architecture.IndexOf("cr0");
+        if (start.IsKnown(control) && (start[control] & paging) == 0)
+        {
+            return new UnwindStop.BootEntry($"0x{pc:x} before paging: no symbols for the firmware, the boot loader or the decompressor");
+        }
+
+        return (architecture.WordSize == 8 ? pc >> 47 == 0 : pc < 0x4000_0000)
+            ? new UnwindStop.BootEntry($"0x{pc:x} before the kernel's own page tables: no symbols for the boot loader or the decompressor")
+            : null;
     }
 
     /// <summary>
@@ -118,10 +159,20 @@ public static class StackUnwinder
         return outcome.Stop;
     }
 
-    private static UnwindStop End(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table)
+    private static UnwindStop? End(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table, out UnwoundFrame? caller)
     {
         var function = table.FunctionAt(frames[^1].LookupAddress);
-        return NewUserTask(step, frames, table, function) ?? KernelEntries.StopIn(function) ?? new UnwindStop.EndOfStack();
+        caller = null;
+        return NewUserTask(step, frames, table, function) ?? KernelEntries.StopIn(function)
+            ?? (KernelEntries.IsEntryCode(function) ? Entered(step, frames, table, function!, out caller) : new UnwindStop.EndOfStack());
+    }
+
+    /// <summary>Entry code that no row describes at this instruction.</summary>
+    private static UnwindStop? Entered(FrameStep step, ImmutableArray<UnwoundFrame>.Builder frames, IUnwindTable table, string function, out UnwoundFrame? caller)
+    {
+        var outcome = step.EnteredFrom(frames[^1].Registers, function);
+        caller = outcome.Caller;
+        return outcome.IsUser ? UserSpace(outcome.User, frames, table) : outcome.Stop;
     }
 
     /// <summary>No row leads anywhere: entry code is known by its name, and only then.</summary>
@@ -147,10 +198,37 @@ public static class StackUnwinder
         {
             var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
             caller = outcome.Caller;
-            return outcome.IsUser ? UserSpace(outcome.User, frames, table) : outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : failure ?? outcome.Stop;
+            if (outcome.IsUser)
+            {
+                return UserSpace(outcome.User, frames, table);
+            }
+
+            if (caller is not null || outcome.Stop is UnwindStop.MemoryMissing || frame.IsCall)
+            {
+                return caller is not null || outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : failure ?? outcome.Stop;
+            }
+        }
+
+        if (!frame.IsCall && KernelEntries.IsEntryCode(function))
+        {
+            return Entered(step, frames, table, function!, out caller);
+        }
+
+        if (failure is null && frame.OriginalCounter is null && !table.IsText(frame.LookupAddress))
+        {
+            return Generated(step, frame, out caller);
         }
 
         return failure ?? new UnwindStop.NoUnwindRow(frame.ProgramCounter);
+    }
+
+    /// <summary>Code of which nothing is known: BPF programs keep frame pointers, so they are tried, and the frame is marked as found by them.</summary>
+    private static UnwindStop? Generated(FrameStep step, UnwoundFrame frame, out UnwoundFrame? caller)
+    {
+        const string what = "code that the kernel generated (BPF and the like), or a module of which nothing is known";
+        var outcome = frame.IsCall ? step.Apply(FramePointerRows.BehindPrologue(frame.Registers.Architecture), frame.Registers) : default;
+        caller = outcome.Caller;
+        return caller is not null || outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : new UnwindStop.NoUnwindRow(frame.ProgramCounter, what);
     }
 
     /// <summary>

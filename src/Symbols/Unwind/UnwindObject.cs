@@ -35,6 +35,9 @@ public sealed record UnwindObject(
     IUnwindRowSource? FramePointers,
     Func<ulong, SymbolStart?> SymbolAt)
 {
+    /// <summary>The kernel's run-time text; asked for when an address lies in no section. Null where it cannot be known.</summary>
+    public Lazy<RuntimeText?>? RuntimeText { get; init; }
+
     /// <summary>The kernel: its executable sections, .debug_frame, ORC, and frame pointers when neither ORC nor CFI is there.</summary>
     /// <param name="release">For ORC before 6.4; see <see cref="OrcFormat.FromRelease"/>.</param>
     public static UnwindObject ForKernel(ElfFile vmlinux, Architecture architecture, ulong slide, string? release, Func<ulong, SymbolStart?> symbolAt)

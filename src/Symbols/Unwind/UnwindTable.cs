@@ -43,6 +43,19 @@ public sealed class UnwindTable : IUnwindTable
 
     public string? FunctionAt(ulong address) => ObjectAt(address) is { } o ? o.SymbolAt(address - o.Slide)?.Name : null;
 
+    public RuntimeTextAnswer FindRuntimeText(ulong address, IMemoryReader memory)
+    {
+        foreach (var o in _objects)
+        {
+            if (o.RuntimeText?.Value is { } text)
+            {
+                return text.Find(address, o.Slide, memory);
+            }
+        }
+
+        return default;
+    }
+
     public ReadOnlySpan<UnwindRow> FindRows(ulong address)
     {
         if (_cache.TryGetValue(address, out var rows))

@@ -29,6 +29,11 @@ public sealed record UnwoundFrame(RegisterSet Registers, UnwindRule Rule, bool I
 {
     public ulong ProgramCounter => Registers.ProgramCounter;
 
+    /// <summary>
+    /// Set for code that the kernel copied while it runs (an ftrace trampoline): the pc's place in the original, whose names and rows hold for the copy.
+    /// </summary>
+    public ulong? OriginalCounter { get; init; }
+
     /// <summary>The address whose function, line and unwind row describe this frame.</summary>
-    public ulong LookupAddress => IsCall ? ProgramCounter - 1 : ProgramCounter;
+    public ulong LookupAddress => (OriginalCounter ?? ProgramCounter) - (IsCall ? 1ul : 0);
 }

@@ -1,20 +1,8 @@
-using KTrace.Symbols.Arch;
-using KTrace.Symbols.Types;
-using KTrace.Symbols.Unwind;
-
 namespace KTrace.Symbols.Values;
 
 /// <summary>What the names in an expression mean at one stop. The debugger implements it over a live target, tests over tables.</summary>
-public interface IExpressionScope
+public interface IExpressionScope : IValueScope
 {
-    Architecture Architecture { get; }
-
-    /// <summary>Types, global variables (at run-time addresses), functions and enumerators.</summary>
-    ITypeSource Types { get; }
-
-    /// <summary>Synchronous; a miss (<see cref="MemoryReadResult.NotFetched"/>) ends the evaluation, and whoever asked fetches and evaluates again.</summary>
-    IMemoryReader Memory { get; }
-
     /// <summary>The CPU that stopped.</summary>
     int Cpu { get; }
 
@@ -24,12 +12,17 @@ public interface IExpressionScope
     /// <summary>A register of the frame (<c>rdi</c>, <c>pc</c>, <c>sp</c>), or a word such as <c>ret</c>; without the dollar sign. Null when not known.</summary>
     TypedValue? FindRegister(string name);
 
-    /// <summary>The task that runs on this CPU (struct task_struct *), or null.</summary>
+    /// <summary>
+    /// The task that runs on this CPU (struct task_struct *), or null. It may be an lvalue (an address without bytes): then the pointer is read when it is needed.
+    /// </summary>
     TypedValue? CurrentTask { get; }
 
-    /// <summary>What is added to a per-cpu variable's template address for that CPU; null when there is no such CPU, or its memory was not fetched (then it counts as a miss).</summary>
+    /// <summary>
+    /// What is added to a per-cpu variable's template address for that CPU; null when there is no such CPU, or when that is not known without reading memory
+    /// (then <c>__per_cpu_offset[cpu]</c> is read, and counts as a miss where it was not fetched).
+    /// </summary>
     ulong? PerCpuOffset(int cpu);
 
-    /// <summary>A function or variable at a run-time address: <c>e1000_intr_msix_rx</c>, <c>init_task+0x40</c>; null when nothing is there.</summary>
-    string? NameOf(ulong address);
+    /// <summary>Names of locals, variables and functions near a name that does not exist, best first.</summary>
+    IReadOnlyList<string> SuggestNames(string name, int limit) => [];
 }

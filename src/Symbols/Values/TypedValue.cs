@@ -22,6 +22,9 @@ public sealed record TypedValue
 
     public Provenance Provenance { get; init; } = Provenance.Constant;
 
+    /// <summary>Of a pointer that exists in debug information alone (DW_OP_implicit_pointer; it has no bytes): what it points to.</summary>
+    public TypedValue? Target { get; init; }
+
     /// <summary>The bytes as a number (at most 8 of them), with sign when the type has one; null for structures, arrays and what was not read.</summary>
     public long? Number
     {

@@ -130,7 +130,7 @@ public sealed class CallPathView(
     {
         TextLine line = new TextLine()
             .Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}"), TextRole.Heading)
-            .Add("  ").Add(tracepoints.Name(hit.Tracepoint), TextRole.Heading)
+            .Add("  ").Add(tracepoints.Place(hit.Tracepoint), TextRole.Heading)
             .Add(string.Create(CultureInfo.InvariantCulture, $"  cpu {hit.Cpu}"));
         if (hit.Task is { } task)
         {

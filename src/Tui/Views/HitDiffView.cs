@@ -29,7 +29,7 @@ public sealed class HitDiffView(TraceQuery.PickedHit a, TraceQuery.PickedHit b, 
     {
         TextLine line = new TextLine().Add(side, role).Add("  ")
             .Add($"{picked.Trace.File}#{picked.Hit.Sequence}", TextRole.Heading)
-            .Add("  ").Add(picked.Trace.Tracepoints.Name(picked.Hit.Tracepoint));
+            .Add("  ").Add(picked.Trace.Tracepoints.Place(picked.Hit.Tracepoint));
         return picked.Hit.Task is { } task ? line.Add("  ").Add(task.ToString()) : line;
     }
 }

@@ -190,7 +190,7 @@ public sealed class HitTable(Trace trace) : View
         [
             new Cell(hit.Sequence),
             new Cell(hit.Tracepoint),
-            new Cell(trace.Tracepoints.Name(hit.Tracepoint), TextRole.Plain),
+            new Cell(trace.Tracepoints.Place(hit.Tracepoint), TextRole.Plain),
             new Cell(hit.Cpu),
             new Cell(hit.Task?.Comm ?? "-", TextRole.Plain),
             hit.Task is { } task ? new Cell(task.Pid) : new Cell("-", TextRole.Plain),

@@ -81,7 +81,7 @@ public sealed class TraceDiffView(TraceDiff diff, Trace a, Trace b) : View
     private static TextLine Hit(TextLine line, TraceRecord.Hit hit, Trace trace)
     {
         line.Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}  "), TextRole.Heading)
-            .Add(trace.Tracepoints.Name(hit.Tracepoint));
+            .Add(trace.Tracepoints.Place(hit.Tracepoint));
         return hit.Task is { } task ? line.Add($"  {task}") : line;
     }
 
@@ -89,7 +89,7 @@ public sealed class TraceDiffView(TraceDiff diff, Trace a, Trace b) : View
     {
         TextLine title = new TextLine().Add("! another path: ", TextRole.Warning)
             .Add(string.Create(CultureInfo.InvariantCulture, $"hit {other.A.Sequence} of A, hit {other.B.Sequence} of B  "), TextRole.Heading)
-            .Add(a.Tracepoints.Name(other.A.Tracepoint));
+            .Add(a.Tracepoints.Place(other.A.Tracepoint));
         yield return other.A.Task is { } task ? title.Add($"  {task.Comm}") : title;
         foreach (TextLine line in new PathDiffView(other.Path, other.A.Path, other.B.Path).Lines(width))
         {

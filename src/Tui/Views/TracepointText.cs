@@ -10,7 +10,7 @@ internal static class TracepointText
     {
         string state = tracepoint switch
         {
-            { State: TracepointState.Armed, Symbol: { } symbol } when symbol != tracepoint.Requested => $", armed as {symbol}",
+            { State: TracepointState.Armed, Symbol: { } symbol } when symbol != tracepoint.Place => $", armed as {symbol}",
             { State: TracepointState.Armed } => "",
             _ => $", {tracepoint.State}",
         };

@@ -85,7 +85,7 @@ public sealed class PacketFramerTests
         var seeds = Framings.Select(row => Encoding.Latin1.GetBytes((string)row[0])).ToArray();
         for (var round = 0; round < 5_000; round++)
         {
-            var bytes = Mutation.Of(random, [.. seeds[random.Next(seeds.Length)], .. seeds[random.Next(seeds.Length)]]);
+            var bytes = Mutation.OfText([.. seeds[random.Next(seeds.Length)], .. seeds[random.Next(seeds.Length)]], random);
             var whole = Events([bytes], 300);
             var cut = random.Next(bytes.Length + 1);
             Assert.Equal(whole, Events([bytes[..cut], bytes[cut..]], 300));

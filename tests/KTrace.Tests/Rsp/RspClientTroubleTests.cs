@@ -329,7 +329,7 @@ public sealed class RspClientTroubleTests
         var replies = new[] { FakeStub.Frame("0011"), FakeStub.Frame("E14"), [.. FakeStub.Frame("T05thread:1;"), .. FakeStub.Frame("0011")] };
         for (var round = 0; round < 300; round++)
         {
-            await using var stub = FakeStub.Qemu().OnRaw("m10,2", Mutation.Of(random, replies[round % replies.Length]), close: true);
+            await using var stub = FakeStub.Qemu().OnRaw("m10,2", Mutation.OfText(replies[round % replies.Length], random), close: true);
             await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
             try
             {

@@ -60,29 +60,6 @@ public sealed class TargetDescriptionTests
     }
 
     [Fact]
-    public async Task Mutated_descriptions_are_read_or_are_protocol_errors()
-    {
-        var random = new Random(9);
-        var seed = Encoding.UTF8.GetBytes(FakeStub.TargetXml.Replace("""<xi:include href="core.xml"/>""", FakeStub.CoreXml[21..], StringComparison.Ordinal));
-        Assert.Equal(4, (await LoadAsync(Encoding.UTF8.GetString(seed))).Layout.Registers.Length);
-        var read = 0;
-        for (var round = 0; round < 3_000; round++)
-        {
-            var mutated = Mutation.Of(random, seed);
-            try
-            {
-                await TargetDescription.LoadAsync((file, _) => new(file == "target.xml" ? mutated : []));
-                read++;
-            }
-            catch (RspException e) when (e.Kind == RspErrorKind.Protocol)
-            {
-            }
-        }
-
-        Assert.InRange(read, 1, 2_999);
-    }
-
-    [Fact]
     public async Task A_reply_to_g_is_decoded_and_chosen_registers_are_read_by_name()
     {
         var layout = (await LoadAsync(FakeStub.CoreXml)).Layout;

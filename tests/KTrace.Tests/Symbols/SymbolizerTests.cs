@@ -2,6 +2,7 @@ using KTrace.Symbols;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Types;
 using KTrace.Tests.Support;
 
 namespace KTrace.Tests.Symbols;
@@ -113,24 +114,17 @@ public sealed class SymbolizerTests
     [InlineData("-gdwarf-5", "inner.high", 18, 2)] // through an anonymous union and structure
     [InlineData("-gdwarf-5", "name", 24, 8)]
     [InlineData("-gdwarf-5", "table", 32, 60)]
-    [InlineData("-gdwarf-5", "rest", 92, 4)]
-    [InlineData("-gdwarf-5", "tail", 96, -1)]
-    [InlineData("-gdwarf-5", "", 0, 96)]
+    [InlineData("-gdwarf-5", "rest", 92, 1)]
+    [InlineData("-gdwarf-5", "tail", 96, 0)]
     public void Members_lie_where_the_compiler_put_them(string options, string member, int offset, int size)
     {
         using var folder = new ScratchFolder();
         var program = new Symbolizer(ElfFile.Open(CompiledProgram.Build(folder, "gcc", options)));
-        var layouts = new StructLayouts(program);
-        // With a function that uses it, with one of a unit that does not know it, and without any.
-        foreach (var hint in new[] { "main", "other", "" })
-        {
-            var address = hint.Length > 0 ? program.FindFunctions(hint).Single().LowPc : 0;
-            Assert.True(new StructLayouts(program).TryFindMember("outer", member, address, out var foundOffset, out var foundSize));
-            Assert.Equal((offset, size), (foundOffset, foundSize));
-        }
-
-        Assert.False(layouts.TryFindMember("outer", "nothing", 0, out _, out _));
-        Assert.False(layouts.TryFindMember("nothing", "first", 0, out _, out _));
+        var layouts = new StructLayouts(new ObjectTypes(null, program, 8));
+        Assert.True(layouts.TryFindMember("outer", member, out var found));
+        Assert.Equal((offset, size), (found.ByteOffset, found.Size));
+        Assert.False(layouts.TryFindMember("outer", "nothing", out _));
+        Assert.False(layouts.TryFindMember("nothing", "first", out _));
     }
 
     [Fact]
@@ -138,14 +132,14 @@ public sealed class SymbolizerTests
     {
         var path = StockKernel.DebugModule("e1000e");
         var file = ElfFile.Open(path);
-        var layouts = new StructLayouts(new Symbolizer(new RelocatedSections(file, RelocatedSections.OneAfterTheOther(file))));
+        var layouts = new StructLayouts(ObjectTypes.Open(file));
         var layout = PeerProgram.Run("pahole", ["-F", "dwarf", "-C", "module", path]);
         foreach (var member in new[] { "name", "state", "list", "core_layout", "init_layout", "sect_attrs", "percpu_size" })
         {
             var match = System.Text.RegularExpressions.Regex.Match(layout, $@"\b{member}\b([^;]*);\s*/\*\s*(\d+)\s+(\d+) \*/");
             Assert.True(match.Success, member);
-            Assert.True(layouts.TryFindMember("module", member, 0, out var offset, out var size), member);
-            Assert.Equal((match.Groups[2].Value, match.Groups[3].Value), ($"{offset}", $"{size}"));
+            Assert.True(layouts.TryFindMember("module", member, out var found), member);
+            Assert.Equal((match.Groups[2].Value, match.Groups[3].Value), ($"{found.ByteOffset}", $"{found.Size}"));
         }
     }
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using KTrace.Symbols.Btf;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Types;
 using KTrace.Tests.Support;
 using KTrace.Tests.Symbols.Unwind;
 
@@ -23,17 +24,17 @@ public partial class BtfPaholeTests
     [InlineData("irq_data", 6)]
     [InlineData("msi_desc", 5)]
     public void Members_of_the_stock_kernel_lie_where_pahole_has_them(string name, int atLeast) =>
-        Compare(new BtfStructLayouts(Kernel.Value), ["-F", "btf", "-C", name, StockKernel.Vmlinux], name, atLeast);
+        Compare(new StructLayouts(new BtfTypes(Kernel.Value).FindType), ["-F", "btf", "-C", name, StockKernel.Vmlinux], name, atLeast);
 
     [Fact]
     public void Members_of_a_modules_split_btf_lie_where_pahole_has_them()
     {
         var path = StockKernel.Module("e1000e");
         var module = BtfFile.TryOpen(ElfFile.Open(path), Kernel.Value)!;
-        Compare(new BtfStructLayouts(module), ["-F", "btf", "--btf_base", StockKernel.Vmlinux, "-C", "e1000_adapter", path], "e1000_adapter", 60);
+        Compare(new StructLayouts(new BtfTypes(module).FindType), ["-F", "btf", "--btf_base", StockKernel.Vmlinux, "-C", "e1000_adapter", path], "e1000_adapter", 60);
     }
 
-    private static void Compare(BtfStructLayouts layouts, string[] arguments, string name, int atLeast)
+    private static void Compare(StructLayouts layouts, string[] arguments, string name, int atLeast)
     {
         var start = new ProcessStartInfo("pahole", arguments) { RedirectStandardOutput = true };
         using var pahole = Process.Start(start)!;

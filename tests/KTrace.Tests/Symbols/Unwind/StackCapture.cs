@@ -82,5 +82,16 @@ internal sealed class StackCapture : IMemoryReader
         return MemoryReadResult.NotFetched;
     }
 
+    /// <summary>The bytes from the stack pointer on, as far as they were captured, zeros behind.</summary>
+    public byte[] Words(int length)
+    {
+        var words = new byte[length];
+        for (var at = 0; at + 8 <= length && Read(Registers.StackPointer + (ulong)at, words.AsSpan(at, 8)) == MemoryReadResult.Ok; at += 8)
+        {
+        }
+
+        return words;
+    }
+
     private static ulong Hex(JsonElement value) => ulong.Parse(value.GetString()!, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 }

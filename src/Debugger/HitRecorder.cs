@@ -1,0 +1,269 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
+using KTrace.Symbols.Recovery;
+using KTrace.Symbols.Types;
+using KTrace.Symbols.Unwind;
+using KTrace.Symbols.Values;
+using KTrace.Tracing;
+
+namespace KTrace.Debugger;
+
+/// <summary>
+/// One stop after another: ask the conditions, take what needs the guest to stand still, let it go, then name and write while it runs.
+/// </summary>
+internal sealed class HitRecorder
+{
+    private readonly KernelTarget _target;
+    private readonly BreakpointTable _breakpoints;
+    private readonly TraceWriter _writer;
+    private readonly IRecordingProgress? _progress;
+    private readonly RecorderLimits _limits;
+    private readonly HitCapture _capture;
+    private readonly HitRecords _records;
+    private readonly RememberedTypes _types;
+    private StopScope _scope;
+    private HitValues _values;
+    private readonly ReturnWatch _returns = new();
+    private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
+    private readonly RegisterDescription _pc;
+    private readonly RspCommand[] _skip = new RspCommand[2];
+    private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
+    private double _firstHit;
+    private double _lastHit;
+
+    public HitRecorder(KernelTarget target, BreakpointTable breakpoints, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    {
+        _target = target;
+        _breakpoints = breakpoints;
+        _writer = writer;
+        _limits = limits;
+        _progress = progress;
+        _capture = new HitCapture(target.Client, target.Map);
+        _records = new HitRecords(target.Map);
+        _types = new RememberedTypes(new KernelTypes(target.Map));
+        (_scope, _values) = NewValues();
+        _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
+    }
+
+    /// <summary>Hits written so far.</summary>
+    public long Hits { get; private set; }
+
+    public bool IsFull => Hits == _limits.MaximumHits;
+
+    /// <summary>The guest's time at the last stop.</summary>
+    public TraceClock? Clock { get; private set; }
+
+    /// <summary>Wall-clock seconds from the first hit to the last; null with fewer than two.</summary>
+    public double? ActiveSeconds => Hits > 1 ? _lastHit - _firstHit : null;
+
+    /// <summary>Code was loaded or freed: addresses may mean something else now.</summary>
+    public void ForgetNames()
+    {
+        _records.ForgetNames();
+        _types.Forget();
+        (_scope, _values) = NewValues();
+    }
+
+    /// <param name="onModule">Called, with the registers, at the entry of the function that starts a module.</param>
+    public async ValueTask OnStopAsync(
+        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
+    {
+        var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
+        var pc = registers.ProgramCounter;
+        Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
+        if (_breakpoints.IsModuleInit(pc))
+        {
+            await onModule(registers, cancellationToken);
+        }
+
+        await WriteReturnsAsync(registers, cpu, cancellationToken);
+        var here = await WithConditionsAsync(_breakpoints.At(pc), registers, cpu, cancellationToken);
+        if (here.Count == 0)
+        {
+            await LeaveAsync(stop, registers, await _capture.CodeAsync(cancellationToken), cancellationToken);
+            return;
+        }
+
+        var capture = await _capture.CompleteAsync(cancellationToken);
+        var hits = new List<TraceRecord.Hit>(here.Count);
+        foreach (var tracepoint in here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)))
+        {
+            hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
+        }
+
+        if (Hits + hits.Count != _limits.MaximumHits)
+        {
+            await LeaveAsync(stop, registers, capture.Code, cancellationToken);
+        }
+
+        foreach (var hit in hits)
+        {
+            _lastHit = elapsed.Elapsed.TotalSeconds;
+            _firstHit = Hits == 0 ? _lastHit : _firstHit;
+            Hits++;
+            _writer.Write(hit);
+            _progress?.Hit(hit);
+        }
+    }
+
+    /// <summary>What keeps answers by code address.</summary>
+    private (StopScope Scope, HitValues Values) NewValues()
+    {
+        var variables = new FrameVariables(_target.Map) { Recovery = new FrameRecovery(_target.Map) };
+        var scope = new StopScope(_target.Map, _types, _capture.Memory, variables, _capture.Tasks);
+        return (scope, new HitValues(_capture.Memory, scope, variables));
+    }
+
+    private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
+        IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
+    {
+        if (here.All(t => t.Request.Actions.Condition is null))
+        {
+            return here;
+        }
+
+        var holding = new List<Tracepoint>(here.Count);
+        foreach (var tracepoint in here)
+        {
+            if (tracepoint.Request.Actions.Condition is { } condition)
+            {
+                _scope.Enter(Innermost(registers), registers, cpu, _records.SkippedInlines(registers.ProgramCounter, tracepoint));
+                var (holds, failure) = await _values.HoldsAsync(condition, cancellationToken);
+                if (!holds)
+                {
+                    WarnOnce(tracepoint, failure);
+                    continue;
+                }
+            }
+
+            holding.Add(tracepoint);
+        }
+
+        return holding;
+    }
+
+    private async ValueTask<TraceRecord.Hit> TakeAsync(Tracepoint tracepoint, StopCapture capture, long sequence, CancellationToken cancellationToken)
+    {
+        var hit = _records.Create(sequence, tracepoint, capture, Clock);
+        var actions = tracepoint.Request.Actions;
+        if (!_limits.Arguments && actions is { Prints.IsEmpty: true, Return: null })
+        {
+            return hit;
+        }
+
+        _scope.Enter(capture.Stack, capture.Registers, capture.Cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, tracepoint));
+        var arguments = await _values.ArgumentsAsync(capture.Stack, cancellationToken);
+        if (_limits.Arguments && arguments.Length == hit.Path.Frames.Length)
+        {
+            hit = hit with { Arguments = await _values.DescribeAsync(arguments, hit.Path, cancellationToken) };
+        }
+
+        if (!actions.Prints.IsEmpty)
+        {
+            hit = hit with { Prints = await _values.PrintAsync(actions.Prints, cancellationToken) };
+        }
+
+        if (actions.Return is not null)
+        {
+            await AwaitReturnAsync(tracepoint, capture, sequence, arguments.IsEmpty ? [] : arguments[0], cancellationToken);
+        }
+
+        return hit;
+    }
+
+    private async ValueTask AwaitReturnAsync(
+        Tracepoint tracepoint, StopCapture capture, long sequence, ImmutableArray<FrameVariable> arguments, CancellationToken cancellationToken)
+    {
+        if (!tracepoint.IsEntryAt(capture.Registers.ProgramCounter) || capture.Stack.Frames is not [_, { IsCall: true } caller, ..])
+        {
+            WarnOnce(tracepoint, "its return cannot be waited for: the hit is not at the entry of a function that was called");
+            return;
+        }
+
+        var returned = new AwaitedReturn(
+            tracepoint, sequence, caller.ProgramCounter, caller.Registers.StackPointer, arguments, ReturnTypeOf(tracepoint));
+        if (_returns.TryAdd(returned))
+        {
+            await _breakpoints.ArmReturnAsync(returned.Address, cancellationToken);
+        }
+        else
+        {
+            WarnOnce(tracepoint, "too many calls of it have not returned yet: the return of some is not recorded");
+        }
+    }
+
+    private CType? ReturnTypeOf(Tracepoint tracepoint) =>
+        _types.FindFunction(tracepoint.Symbol) is { Type: FunctionType { Returns: var type } } && type.Resolved is not VoidType ? type : null;
+
+    private async ValueTask WriteReturnsAsync(RegisterSet registers, int cpu, CancellationToken cancellationToken)
+    {
+        var returned = _returns.Take(registers.ProgramCounter, registers.StackPointer, out var isEmpty);
+        foreach (var one in returned)
+        {
+            var actions = one.Tracepoint.Request.Actions.Return!;
+            _scope.EnterReturn(registers, cpu, one.Arguments, ReturnValue.Of(one.ReturnType, registers));
+            if (actions.Condition is { } condition)
+            {
+                var (holds, failure) = await _values.HoldsAsync(condition, cancellationToken);
+                if (!holds)
+                {
+                    WarnOnce(one.Tracepoint, failure);
+                    continue;
+                }
+            }
+
+            _writer.Write(new TraceRecord.Return
+            {
+                HitSequence = one.Hit, Cpu = cpu, Clock = Clock, Prints = await _values.PrintAsync(actions.Prints, cancellationToken),
+            });
+        }
+
+        if (isEmpty)
+        {
+            await _breakpoints.DisarmReturnAsync(registers.ProgramCounter, cancellationToken);
+        }
+    }
+
+    /// <summary>Past the breakpoint and on: without a stop where its instruction does nothing, with one step of this CPU otherwise.</summary>
+    private async ValueTask LeaveAsync(StopReply.Stopped stop, RegisterSet registers, ReadOnlyMemory<byte> code, CancellationToken cancellationToken)
+    {
+        var client = _target.Client;
+        var skipped = NopSkip.LengthAt(code.Span, registers);
+        if (skipped > 0)
+        {
+            var next = registers.ProgramCounter + (ulong)skipped;
+            if (client.Profile.ContinuesFromAddress)
+            {
+                await client.SendAsync(new ContinueFrom(next), cancellationToken);
+                return;
+            }
+
+            _capture.Block.SetValue(_pc, next);
+            _skip[0] = new WriteRegister(_pc, _capture.Block);
+            _skip[1] = client.ContinueCommand;
+            await client.SendBatchAsync(_skip, _skipOutcomes, cancellationToken);
+            return;
+        }
+
+        await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
+        if (await client.WaitForStopAsync(cancellationToken) is StopReply.Stopped)
+        {
+            await client.ContinueAsync(cancellationToken);
+        }
+    }
+
+    private static UnwindResult Innermost(RegisterSet registers) =>
+        new([new UnwoundFrame(registers, UnwindRule.Registers, false)], new UnwindStop.EndOfStack());
+
+    private void WarnOnce(Tracepoint tracepoint, string? failure)
+    {
+        if (failure is not null && _failures.Add((tracepoint.Id, failure)))
+        {
+            var text = $"{tracepoint.Request.Text}: {failure}";
+            _writer.Write(new TraceRecord.Warning(text));
+            _progress?.Note(text, true);
+        }
+    }
+}

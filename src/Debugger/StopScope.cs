@@ -1,0 +1,156 @@
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Types;
+using KTrace.Symbols.Unwind;
+using KTrace.Symbols.Values;
+
+namespace KTrace.Debugger;
+
+/// <summary>
+/// What the names in an expression mean at a stop of a live kernel: the arguments and locals of the innermost frame, registers, the task that runs there, and
+/// everything global at its run-time address. One object serves one stop after another.
+/// </summary>
+internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory memory, FrameVariables variables, TaskLocator? tasks) : IExpressionScope
+{
+    private readonly Dictionary<string, FrameVariable> _locals = new(StringComparer.Ordinal);
+    private readonly List<AddressRange> _missing = [];
+    private UnwindResult _stack = new([], new UnwindStop.EndOfStack());
+    private RegisterSet _registers = new(map.Image.Architecture);
+    private IReadOnlyList<FrameVariable>? _fixedArguments;
+    private TypedValue? _returned;
+    private CType? _taskPointer;
+    private int _skippedInlines;
+    private bool _hasLocals;
+
+    public Architecture Architecture => map.Image.Architecture;
+
+    public ITypeSource Types => types;
+
+    public IMemoryReader Memory => memory;
+
+    public int Cpu { get; private set; }
+
+    /// <summary>The innermost frame of a stop.</summary>
+    /// <param name="stack">Its innermost frame is enough.</param>
+    /// <param name="skippedInlines">Inlined functions whose first instruction is the pc, and which count as not entered yet.</param>
+    public void Enter(UnwindResult stack, RegisterSet registers, int cpu, int skippedInlines = 0)
+    {
+        (_stack, _registers, Cpu, _skippedInlines) = (stack, registers, cpu, skippedInlines);
+        (_fixedArguments, _returned) = (null, null);
+        ForgetLocals();
+    }
+
+    /// <summary>A function has returned: its arguments are those with which it was entered, and <c>$ret</c> is known.</summary>
+    public void EnterReturn(RegisterSet registers, int cpu, IReadOnlyList<FrameVariable> arguments, TypedValue? returned)
+    {
+        Enter(_stack, registers, cpu);
+        (_fixedArguments, _returned) = (arguments, returned);
+    }
+
+    /// <summary>Memory was fetched since: locals that were missing may be there now.</summary>
+    public void ForgetLocals()
+    {
+        _locals.Clear();
+        _missing.Clear();
+        _hasLocals = false;
+    }
+
+    /// <summary>What the locals need and was not fetched.</summary>
+    public IReadOnlyList<AddressRange> Missing => _missing;
+
+    public FrameVariable? FindLocal(string name)
+    {
+        if (!_hasLocals)
+        {
+            ReadLocals();
+        }
+
+        return _locals.GetValueOrDefault(name);
+    }
+
+    /// <summary>
+    /// Registers by the target's names; <c>pc</c>, <c>sp</c> and <c>fp</c> as gdb has them; on x86-64 the lower halves (<c>eax</c>) too. Numbers are unsigned long, as addresses are
+    /// what is most often in them.
+    /// </summary>
+    public TypedValue? FindRegister(string name)
+    {
+        if (name == "ret")
+        {
+            return _returned;
+        }
+
+        var architecture = Architecture;
+        var index = name switch
+        {
+            "pc" => architecture.ProgramCounter,
+            "sp" => architecture.StackPointer,
+            "fp" => architecture.FramePointer,
+            _ => architecture.IndexOf(name),
+        };
+        var size = architecture.WordSize;
+        if (index < 0 && size == 8 && name.Length == 3 && name[0] == 'e')
+        {
+            (index, size) = (architecture.IndexOf("r" + name[1..]), 4);
+        }
+
+        if (index < 0 || !_registers.IsKnown(index))
+        {
+            return null;
+        }
+
+        CType type = index == architecture.ProgramCounter ? new PointerType(new FunctionType(() => VoidType.Instance, () => [], isVariadic: false), size)
+            : index == architecture.StackPointer && size == architecture.WordSize ? new PointerType(VoidType.Instance, size)
+            : new IntegerType(size == architecture.WordSize ? "long unsigned int" : "unsigned int", size, IntegerEncoding.Unsigned);
+        return TypedValue.OfNumber(type, _registers[index], Provenance.Register);
+    }
+
+    public TypedValue? CurrentTask
+    {
+        get
+        {
+            _taskPointer ??= types.FindType(TypeTag.Struct, "task_struct") is { } task ? new PointerType(task, Architecture.WordSize) : null;
+            return tasks?.PointerAddress(_registers) is { } address && _taskPointer is not null
+                ? new TypedValue { Type = _taskPointer, Address = address, Provenance = Provenance.Memory }
+                : null;
+        }
+    }
+
+    /// <summary>Left to the kernel's own table, which holds from the kernel's first instruction on, unlike gs_base.</summary>
+    public ulong? PerCpuOffset(int cpu) => null;
+
+    public string? NameOf(ulong address) => map.NameOf(address);
+
+    /// <summary>Locals only: near names among 100,000 symbols take longer than a hit may.</summary>
+    public IReadOnlyList<string> SuggestNames(string name, int limit) =>
+        [.. _locals.Keys.Where(l => l.Length > 0 && (l.Contains(name, StringComparison.OrdinalIgnoreCase) || name.Contains(l, StringComparison.OrdinalIgnoreCase))).Take(limit)];
+
+    private void ReadLocals()
+    {
+        _hasLocals = true;
+        if (_fixedArguments is { } arguments)
+        {
+            Add(arguments);
+            return;
+        }
+
+        if (_stack.Frames.IsEmpty)
+        {
+            return;
+        }
+
+        // Innermost first: a local hides an argument of the same name.
+        Add(variables.LocalsOf(_stack, 0, _skippedInlines, memory, _missing));
+        if (variables.ArgumentsOf(_stack, memory, _missing) is [var innermost, ..])
+        {
+            Add(innermost);
+        }
+    }
+
+    private void Add(IReadOnlyList<FrameVariable> found)
+    {
+        foreach (var variable in found)
+        {
+            _locals.TryAdd(variable.Name, variable);
+        }
+    }
+}

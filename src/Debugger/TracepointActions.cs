@@ -1,0 +1,88 @@
+// What follows the place in -b:
+//   PLACE [if COND] [print EXPR, …] [return [if COND] [print EXPR, …]]
+// A place has no spaces, and the words if, print and return stand where an expression cannot go on, so none of them needs quoting.
+using System.Collections.Immutable;
+using KTrace.Symbols.Values.Expressions;
+
+namespace KTrace.Debugger;
+
+/// <summary>What a tracepoint does at a stop.</summary>
+/// <param name="Condition">The stop counts only when it is true; null: always.</param>
+/// <param name="Prints">Evaluated at each stop that counts, in order.</param>
+/// <param name="Return">What to do when the function returns, or null: nothing.</param>
+public sealed record TracepointActions(Expression? Condition, ImmutableArray<Expression> Prints, TracepointActions? Return)
+{
+    private const string Grammar = "after the place come: if CONDITION, print EXPRESSION, …, and return with the same words for the moment when the function returns";
+
+    public static TracepointActions None { get; } = new(null, [], null);
+
+    /// <summary>At a function's return without a word: what it returned.</summary>
+    public static Expression ReturnValue { get; } = Expression.Parse("$ret");
+
+    /// <param name="text">All that was written after -b, for messages.</param>
+    /// <param name="position">Where the place has ended.</param>
+    /// <exception cref="TargetException">The text does not follow the grammar, or holds no expression where one belongs.</exception>
+    public static TracepointActions Parse(string text, int position)
+    {
+        try
+        {
+            var actions = ParseWords(text, ref position, atReturn: false);
+            return position == text.Length ? actions : throw Unexpected(text, position);
+        }
+        catch (ExpressionSyntaxException e)
+        {
+            throw new TargetException($"{e.Message}\n  {text}\n  {new string(' ', Math.Clamp(e.Position, 0, text.Length))}^", "for example: -b 'request_threaded_irq if irq == 24 print devname, *action'");
+        }
+    }
+
+    private static TracepointActions ParseWords(string text, ref int position, bool atReturn)
+    {
+        Expression? condition = null;
+        ImmutableArray<Expression> prints = [];
+        TracepointActions? returning = null;
+        if (TryWord(text, ref position, "if"))
+        {
+            condition = Expression.ParsePrefix(text, ref position);
+        }
+
+        if (TryWord(text, ref position, "print"))
+        {
+            prints = Expression.ParseListPrefix(text, ref position);
+        }
+
+        if (!atReturn && TryWord(text, ref position, "return"))
+        {
+            returning = ParseWords(text, ref position, atReturn: true);
+            returning = returning.Prints.IsEmpty ? returning with { Prints = [ReturnValue] } : returning;
+        }
+
+        return new TracepointActions(condition, prints, returning);
+    }
+
+    private static bool TryWord(string text, ref int position, string word)
+    {
+        var start = position;
+        while (start < text.Length && text[start] == ' ')
+        {
+            start++;
+        }
+
+        var end = start + word.Length;
+        if (string.CompareOrdinal(text, start, word, 0, word.Length) != 0 || (end < text.Length && (char.IsAsciiLetterOrDigit(text[end]) || text[end] == '_')))
+        {
+            position = start;
+            return false;
+        }
+
+        while (end < text.Length && text[end] == ' ')
+        {
+            end++;
+        }
+
+        position = end;
+        return true;
+    }
+
+    private static TargetException Unexpected(string text, int position) => new(
+        $"'{text[position..].Split(' ')[0]}' is not expected here\n  {text}\n  {new string(' ', position)}^", Grammar);
+}

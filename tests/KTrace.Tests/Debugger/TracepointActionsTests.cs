@@ -1,0 +1,45 @@
+using KTrace.Debugger;
+
+namespace KTrace.Tests.Debugger;
+
+public class TracepointActionsTests
+{
+    [Theory]
+    [InlineData("f if a == 1", "a == 1", "", null, null)]
+    [InlineData("f print a, b->c", null, "a|b->c", null, null)]
+    [InlineData("f if a && b print c, \"x, print\"", "a && b", "c|\"x, print\"", null, null)]
+    [InlineData("f return", null, "", null, "$ret")]
+    [InlineData("f return print $ret, *msg", null, "", null, "$ret|*msg")]
+    [InlineData("f if x print y return if $ret < 0 print z", "x", "y", "$ret < 0", "z")]
+    [InlineData("f  if  x   print  y ", "x", "y", null, null)]
+    [InlineData("f print returned, printed, iffy", null, "returned|printed|iffy", null, null)]
+    public void Words_after_the_place_say_when_and_what(string text, string? condition, string prints, string? returnCondition, string? returnPrints)
+    {
+        var request = TracepointRequest.Parse(text);
+
+        Assert.Equal("f", request.Symbol);
+        Assert.Equal(text.Trim(), request.Text);
+        Assert.Equal(condition, request.Actions.Condition?.Text);
+        Assert.Equal(prints, string.Join('|', request.Actions.Prints.Select(p => p.Text)));
+        Assert.Equal(returnCondition, request.Actions.Return?.Condition?.Text);
+        Assert.Equal(returnPrints, request.Actions.Return is { } returning ? string.Join('|', returning.Prints.Select(p => p.Text)) : null);
+    }
+
+    [Theory]
+    [InlineData("f if", 4)]
+    [InlineData("f if a ==", 9)]
+    [InlineData("f print a,", 10)]
+    [InlineData("f print a b", 10)]
+    [InlineData("f when a", 2)]
+    [InlineData("f return return", 9)]
+    [InlineData("f print (a", 10)]
+    public void What_is_wrong_is_pointed_at(string text, int column)
+    {
+        var e = Assert.Throws<TargetException>(() => TracepointRequest.Parse(text));
+
+        var lines = e.Message.Split('\n');
+        Assert.Equal("  " + text, lines[^2]);
+        Assert.Equal(column + 2, lines[^1].IndexOf('^', StringComparison.Ordinal));
+        Assert.NotNull(e.Remedy);
+    }
+}
