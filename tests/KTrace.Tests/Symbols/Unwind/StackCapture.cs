@@ -62,6 +62,9 @@ internal sealed class StackCapture : IMemoryReader
     /// <summary>"function+0xoffset" of the call trace that the kernel printed from there, without its guesses ("?").</summary>
     public string[] Console { get; }
 
+    /// <summary>What was read of the guest's memory.</summary>
+    public IReadOnlyList<(ulong Start, byte[] Bytes)> Blocks => _memory;
+
     public static StackCapture Parse(string json)
     {
         var root = JsonDocument.Parse(json).RootElement;

@@ -1,0 +1,71 @@
+// The measurements that no command of ktrace makes alone: benchmarks/run starts them, docs/benchmarks.md explains them.
+//
+//   ktrace-benchmarks core CAPTURE KERNEL OUT      a captured stop as a core file for gdb
+//   ktrace-benchmarks backtrace CAPTURE KERNEL     one backtrace with arguments, from a cold start
+//   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained"
+//
+// CAPTURE is a stop of the tests' fixtures, KERNEL the unpacked root of its kernel.
+using System.Diagnostics;
+using System.Globalization;
+using KTrace.Benchmarks;
+
+switch (args)
+{
+    case ["core", var capture, var kernel, var output]:
+        new CapturedStop(capture, kernel).WriteCore(output);
+        return 0;
+    case ["backtrace", var capture, var kernel]:
+        new CapturedStop(capture, kernel).Print(Console.Out);
+        return 0;
+    case ["warm", var capture, var kernel]:
+        Warm(new CapturedStop(capture, kernel));
+        return 0;
+    default:
+        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL");
+        return 2;
+}
+
+static void Warm(CapturedStop stop)
+{
+    var names = stop.Name(out var stack);
+    var arguments = stop.NameWithArguments();
+    var (named, bytesOfNames, kept) = Measure(() => stop.Name(out _), 200);
+    var (argued, bytesOfArguments, keptByArguments) = Measure(() => stop.NameWithArguments(), 20);
+    Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+        $"{stack.Frames.Length} {names} {arguments} {named:F0} {argued:F0} {bytesOfNames} {bytesOfArguments} {Math.Max(kept, keptByArguments)}"));
+}
+
+// Nanoseconds and bytes allocated per repetition (median of rounds), and bytes that stay behind over all rounds: what grows with the number of hits.
+static (double Nanoseconds, long Bytes, long Retained) Measure(Action work, int repetitions)
+{
+    const int WarmUp = 30, Rounds = 101;
+    var nanoseconds = new double[Rounds];
+    var bytes = new long[Rounds];
+    for (var round = 0; round < WarmUp; round++)
+    {
+        Repeat(work, repetitions);
+    }
+
+    var before = GC.GetTotalMemory(forceFullCollection: true);
+    for (var round = 0; round < Rounds; round++)
+    {
+        var allocated = GC.GetAllocatedBytesForCurrentThread();
+        var started = Stopwatch.GetTimestamp();
+        Repeat(work, repetitions);
+        nanoseconds[round] = Stopwatch.GetElapsedTime(started).TotalNanoseconds / repetitions;
+        bytes[round] = (GC.GetAllocatedBytesForCurrentThread() - allocated) / repetitions;
+    }
+
+    var retained = GC.GetTotalMemory(forceFullCollection: true) - before;
+    Array.Sort(nanoseconds);
+    Array.Sort(bytes);
+    return (nanoseconds[Rounds / 2], bytes[Rounds / 2], retained);
+}
+
+static void Repeat(Action work, int times)
+{
+    for (var i = 0; i < times; i++)
+    {
+        work();
+    }
+}
