@@ -161,7 +161,7 @@ public sealed class ValuePrinterTests
     public void Lists_masks_counters_and_addresses_are_what_they_mean()
     {
         var scope = new TableScope().WithWords(0x1000, 0x1000, 0x1000).WithWords(0x2000, 0x2100, 0x2200).WithWords(0x2100, 0x2200, 0x2000).WithWords(0x2200, 0x2000, 0x2100)
-            .WithWords(0x3000, [0x8f, 0xffffffffffffffff, .. new ulong[126]]).WithWords(0x4000, 0x4100, 0).With(0x4100, 0x52, 0x54, 0, 0x12, 0x34, 0x56)
+            .WithWords(0x3000, [0xff8f, 0xffffffffffffffff, .. new ulong[126]]).WithWords(0x4000, 0x4100, 0).With(0x4100, 0x52, 0x54, 0, 0x12, 0x34, 0x56)
             .With(0x5000, [.. "eth0\0\0\0\0\0\0\0\0\0\0\0\0"u8, 3, 16, 0, 0, 0x52, 0x54, 0, 0x12, 0x34, 0x56, .. new byte[26], 0, 0, 0, 0]).WithWords(0x5038, 0x4100).With(0x6000, 10, 0, 2, 15).WithText(0x4200, "x")
             .Global("nr_cpu_ids", UInt, 0x6100).With(0x6100, 8, 0, 0, 0).WithWords(0x7000, 0x7100, 0).WithWords(0x7100, 0xdead000);
         Assert.Equal("empty", Print(scope, scope.At(ListHead, 0x1000)));
@@ -171,7 +171,7 @@ public sealed class ValuePrinterTests
         Assert.Equal("0x3000 0-3,7", Print(scope, TypedValue.OfNumber(To(CpuMask), 0x3000)));
         Assert.Equal("0-3,7", Print(scope, scope.At(new ArrayType(CpuMask, 1), 0x3000)));
         scope.Variables.Remove("nr_cpu_ids");
-        Assert.Equal("0-3,7,64-127", Print(scope, scope.At(CpuMask, 0x3000)));
+        Assert.Equal("0-3,7-15,64-127", Print(scope, scope.At(CpuMask, 0x3000)));
         Assert.Equal("7", Print(scope, new TypedValue { Type = AtomicT, Bytes = (byte[])[7, 0, 0, 0] }));
         Assert.Equal("7", Print(scope, new TypedValue { Type = Struct("kref", ("refcount", Struct("refcount_struct", ("refs", AtomicT)))), Bytes = (byte[])[7, 0, 0, 0] }));
         Assert.Equal("{.name = \"eth0\", .flags = 0x1003, .perm_addr = 52:54:00:12:34:56, .pad = 0, .dev_addr = 52:54:00:12:34:56}", Print(scope, scope.At(NetDevice, 0x5000)));
