@@ -180,7 +180,7 @@ public sealed class LocationExpressionTests
         var seeds = Numbers.Select(row => (byte[])row[1]).Concat(Refused.Select(row => (byte[])row[1])).ToArray();
         for (var i = 0; i < 4000; i++)
         {
-            var bytes = Mutation.Apply([.. seeds[random.Next(seeds.Length)], .. seeds[random.Next(seeds.Length)]], random);
+            var bytes = Mutation.OfBytes([.. seeds[random.Next(seeds.Length)], .. seeds[random.Next(seeds.Length)]], random);
             var frame = Frame();
             var result = frame.Locate(bytes, unit);
 

@@ -72,7 +72,7 @@ public sealed class LocationListTests
         var random = new Random(20261122);
         for (var i = 0; i < 2000; i++)
         {
-            var bytes = Mutation.Apply([.. Version5], random);
+            var bytes = Mutation.OfBytes([.. Version5], random);
             var unit = UnitWith(
                 s =>
                 {
