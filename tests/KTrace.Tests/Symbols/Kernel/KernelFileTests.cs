@@ -231,7 +231,7 @@ public sealed class KernelFileTests : IDisposable
         for (var i = 0; i < 2400; i++)
         {
             var path = _folder.File("damaged");
-            File.WriteAllBytes(path, Mutation.Apply((byte[])seeds[i % seeds.Length].Clone(), random, headersToo: true));
+            File.WriteAllBytes(path, Mutation.OfBytes((byte[])seeds[i % seeds.Length].Clone(), random));
             try
             {
                 var opened = ObjectFile.Open(path, new ObjectFileOptions(DebugDirectories: []));

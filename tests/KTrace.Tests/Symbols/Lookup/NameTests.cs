@@ -194,7 +194,7 @@ public sealed class NameTests : IDisposable
         var random = new Random(2603);
         for (var i = 0; i < 20000; i++)
         {
-            var bytes = Mutation.Apply(Encoding.ASCII.GetBytes(seeds[random.Next(seeds.Length)]), random);
+            var bytes = Mutation.OfBytes(Encoding.ASCII.GetBytes(seeds[random.Next(seeds.Length)]), random);
             if (RustName.TryDemangle(Encoding.Latin1.GetString(bytes), out var name))
             {
                 Assert.InRange(name.Length, 1, 5000);
