@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Recovery;
@@ -126,7 +125,6 @@ public sealed class CompiledEntryTests
                         break
             top()
             end
-            kill
             """;
         File.WriteAllText(script, python);
         foreach (var line in PeerProgram.Run("gdb", ["-nx", "-batch", "-x", script, program]).Split('\n'))
