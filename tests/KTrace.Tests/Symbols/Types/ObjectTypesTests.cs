@@ -71,11 +71,11 @@ public sealed class ObjectTypesTests : IDisposable
         foreach (var name in names)
         {
             // A name may stand for several structures; one of DWARF's must be BTF's.
-            var expected = TypeListing.Of(KernelBtf.Value.FindType(TypeTag.Struct, name)!).Replace("[0]", "[]", StringComparison.Ordinal);
+            var expected = PaholeText.Normalize(TypeListing.Of(KernelBtf.Value.FindType(TypeTag.Struct, name)!));
             var actual = KernelDwarf.Value.Names!.FindAll(name, false, DwTag.StructureType).Select(d => d.Entry).Distinct()
-                .Select(e => TypeListing.Of(KernelDwarf.Value.Dwarf!.TypeAt(e)).Replace("[0]", "[]", StringComparison.Ordinal));
+                .Select(e => PaholeText.Normalize(TypeListing.Of(KernelDwarf.Value.Dwarf!.TypeAt(e))));
             Assert.True(
-                TypeListing.Of(KernelDwarf.Value.FindType(TypeTag.Struct, name)!).Replace("[0]", "[]", StringComparison.Ordinal) == expected || actual.Contains(expected), $"{name}:\n{expected}\n{actual.FirstOrDefault()}");
+                PaholeText.Normalize(TypeListing.Of(KernelDwarf.Value.FindType(TypeTag.Struct, name)!)) == expected || actual.Contains(expected), $"{name}:\n{expected}\n{actual.FirstOrDefault()}");
         }
     }
 
