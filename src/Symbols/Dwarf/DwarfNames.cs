@@ -105,8 +105,13 @@ internal sealed class DwarfNames
     public CType? FindVariable(string name) => FindVariable(name, null);
 
     /// <param name="address">Where it lies: of several of one name the one there, when its location says so by number (clang's DW_OP_addrx).</param>
-    private CType? FindVariable(string name, ulong? address)
+    private CType? FindVariable(string symbolName, ulong? address)
     {
+        // A static variable inside a function: name.123 of GCC, function.name of clang.
+        var dot = symbolName.IndexOf('.', StringComparison.Ordinal);
+        var isLocal = dot > 0 && address is not null;
+        var suffix = symbolName[(dot + 1)..];
+        var name = !isLocal ? symbolName : suffix.Length > 0 && char.IsAsciiDigit(suffix[0]) ? symbolName[..dot] : suffix;
         long definition = -1, declaration = -1;
         Search.Find(name, (in FoundDie die) =>
         {
@@ -122,9 +127,15 @@ internal sealed class DwarfNames
             }
 
             var isThere = address is null || LiesAt(in die, address.Value);
+            if (die.Parent >= 0 && !isThere)
+            {
+                // A local variable of another function.
+                return false;
+            }
+
             definition = definition < 0 || isThere ? die.Entry : definition;
             return isThere;
-        });
+        }, insideFunctions: isLocal);
         return definition < 0 && declaration < 0 ? null : Types.TypeAt(definition >= 0 ? definition : declaration);
     }
 
