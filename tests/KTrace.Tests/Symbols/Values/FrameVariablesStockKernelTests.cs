@@ -33,15 +33,21 @@ public sealed class FrameVariablesStockKernelTests(Xunit.Abstractions.ITestOutpu
             Assert.All(missing, range => Assert.True(range.End > range.Start));
 
             var frames = stop.GetProperty("frames").EnumerateArray().ToArray();
+            var next = 0;
             for (var i = 0; i < names.Count; i++)
             {
-                if (i >= frames.Length || frames[i].GetProperty("name").GetString() is not { } gdbName)
+                if (next >= frames.Length || frames[next].GetProperty("name").GetString() is not { } gdbName)
                 {
                     break;
                 }
 
-                Assert.StartsWith(gdbName, names[i], StringComparison.Ordinal);
-                var theirs = frames[i].GetProperty("args").EnumerateArray().ToDictionary(a => a[0].GetString()!, a => (Now: Number(a[1]), Entry: Number(a[2])));
+                if (!names[i].StartsWith(gdbName, StringComparison.Ordinal))
+                {
+                    // A function that left by a tail call, which gdb did not find.
+                    continue;
+                }
+
+                var theirs = frames[next++].GetProperty("args").EnumerateArray().ToDictionary(a => a[0].GetString()!, a => (Now: Number(a[1]), Entry: Number(a[2])));
                 foreach (var argument in arguments[i])
                 {
                     total++;
