@@ -203,9 +203,16 @@ public static class StackUnwinder
                 return UserSpace(outcome.User, frames, table);
             }
 
-            if (caller is not null || outcome.Stop is UnwindStop.MemoryMissing || frame.IsCall)
+            if (caller is not null || outcome.Stop is UnwindStop.MemoryMissing)
             {
-                return caller is not null || outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : failure ?? outcome.Stop;
+                return outcome.Stop;
+            }
+
+            if (frame.IsCall && function is not null)
+            {
+                // error_entry and paranoid_entry are called themselves: their return address lies below pt_regs.
+                var entered = Entered(step, frames, table, function, out caller);
+                return caller is not null || entered is UnwindStop.UserSpace or UnwindStop.MemoryMissing ? entered : failure ?? outcome.Stop;
             }
         }
 
