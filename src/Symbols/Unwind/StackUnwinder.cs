@@ -194,7 +194,7 @@ public static class StackUnwinder
 
         // Not only behind a call: ORC is wrong for the one instruction that follows error_entry, which leaves pt_regs on its caller's stack.
         var callee = frames.Count > 1 ? table.FunctionAt(frames[^2].LookupAddress) : null;
-        if ((KernelEntries.HasPtRegs(function) || KernelEntries.IsSystemCall(null, callee)) && (frame.IsCall || (failure is not null && frame.Registers.Architecture.WordSize == 8)))
+        if ((KernelEntries.HasPtRegs(function) || (frame.IsCall && KernelEntries.IsEntryCode(function)) || KernelEntries.IsSystemCall(null, callee)) && (frame.IsCall || (failure is not null && frame.Registers.Architecture.WordSize == 8)))
         {
             var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
             caller = outcome.Caller;
