@@ -59,6 +59,13 @@ internal sealed class HitCapture
     /// <summary>What was fetched at the last capture; more can be, until the guest is let go.</summary>
     public StopMemory Memory { get; }
 
+    /// <summary>Everything of a stop at once.</summary>
+    public async ValueTask<StopCapture> TakeAsync(StopReply.Stopped stop, CancellationToken cancellationToken)
+    {
+        await BeginAsync(stop, cancellationToken);
+        return await CompleteAsync(cancellationToken);
+    }
+
     /// <summary>
     /// Reads the registers, and with them what the CPU's last hit needed. Enough to ask a condition; <see cref="CompleteAsync"/> takes the rest.
     /// </summary>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using KTrace.Symbols;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
@@ -16,7 +15,6 @@ public sealed class ModuleFiles : IDisposable
 
     private readonly Dictionary<string, List<string>> _byName = new(StringComparer.Ordinal);
     private readonly Dictionary<string, List<Symbolizer>> _symbolizers = new(StringComparer.Ordinal);
-    private string? _inflated;
 
     /// <param name="places">Folders (searched below) and single files; those that do not exist are passed over.</param>
     public ModuleFiles(IEnumerable<string> places)
@@ -54,7 +52,7 @@ public sealed class ModuleFiles : IDisposable
         {
             try
             {
-                var file = ElfFile.Open(Inflated(path));
+                var file = ObjectFile.OpenAsStored(path);
                 if (file.IsRelocatable)
                 {
                     opened.Add(file);
@@ -63,6 +61,21 @@ public sealed class ModuleFiles : IDisposable
             catch (Exception e) when (e is MalformedFileException or IOException or UnauthorizedAccessException)
             {
                 complain(e.Message);
+            }
+        }
+
+        // Only the code: its debug information may be where distributions put it.
+        if (opened.Count > 0 && opened.TrueForAll(f => f.FindSection(".debug_info") is not { HasContents: true }))
+        {
+            var debug = SeparateDebug.Find(opened[0]);
+            foreach (var problem in debug.Problems)
+            {
+                complain(problem);
+            }
+
+            if (debug.File is { IsRelocatable: true } file)
+            {
+                opened.Add(file);
             }
         }
 
@@ -104,66 +117,13 @@ public sealed class ModuleFiles : IDisposable
     /// <summary>Every file that is one.</summary>
     public IEnumerable<ElfFile> OpenAll() => _byName.Keys.SelectMany(name => Open(name, _ => { }));
 
-    public void Dispose()
-    {
-        if (_inflated is not null)
-        {
-            try
-            {
-                Directory.Delete(_inflated, recursive: true);
-            }
-            catch (IOException)
-            {
-                // Left for the system's own cleaning of its temporary files.
-            }
-        }
-    }
+    /// <summary>Nothing is left behind: compressed modules are inflated into files without names.</summary>
+    public void Dispose() => _symbolizers.Clear();
 
     private static string? NameOf(string path)
     {
         var file = Path.GetFileName(path);
         var suffix = Suffixes.FirstOrDefault(s => file.EndsWith(s, StringComparison.Ordinal));
         return suffix is null || file.Length == suffix.Length ? null : Normalize(file[..^suffix.Length]);
-    }
-
-    /// <summary>The file itself, or an inflated copy of it in a private folder.</summary>
-    private string Inflated(string path)
-    {
-        var program = Path.GetExtension(path) switch { ".xz" => "xz", ".zst" => "zstd", ".gz" => "gzip", _ => null };
-        if (program is null)
-        {
-            return path;
-        }
-
-        _inflated ??= Directory.CreateTempSubdirectory("ktrace-modules-").FullName;
-        var target = Path.Combine(_inflated, $"{Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(path)))[..16]}.ko");
-        if (File.Exists(target))
-        {
-            return target;
-        }
-
-        var start = new ProcessStartInfo(program, ["-dc", "--", path]) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
-        try
-        {
-            using var inflate = Process.Start(start)!;
-            inflate.StandardInput.Close();
-            using (var output = new FileStream(target + ".part", FileMode.Create))
-            {
-                inflate.StandardOutput.BaseStream.CopyTo(output);
-            }
-
-            inflate.WaitForExit();
-            if (inflate.ExitCode != 0)
-            {
-                throw new IOException($"{path}: {program} could not inflate it");
-            }
-        }
-        catch (System.ComponentModel.Win32Exception)
-        {
-            throw new IOException($"{path}: the {program} program is needed to read it");
-        }
-
-        File.Move(target + ".part", target);
-        return target;
     }
 }

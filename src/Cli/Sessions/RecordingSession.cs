@@ -41,6 +41,11 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         TraceOutput.Check(output);
         var prepared = await PreparedBoot.PrepareAsync(Pinned(scenario), store, null, status, cancellationToken);
         var image = OpenKernel(prepared);
+        foreach (var lack in image.Lacks)
+        {
+            status.Note($"{image.File.Path}: {lack}", true);
+        }
+
         using var modules = new ModuleFiles(ModulePlaces(prepared));
         var tracepoints = new TracepointResolver(image, modules).Resolve(prepared.Scenario.Tracepoints);
         foreach (var tracepoint in tracepoints.Where(t => t.Note is not null))
@@ -171,11 +176,6 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         var image = KernelImage.Open(path);
-        if (!image.HasDwarf)
-        {
-            throw new BootException($"{path} has no debug information (DWARF)", "use the vmlinux of the kernel's -dbg package, or of a build with CONFIG_DEBUG_INFO");
-        }
-
         if (prepared.Kernel is { } kernel && BootImage.Release(kernel.Image) is { } boots && image.Release is { } release && boots != release)
         {
             throw new BootException($"{kernel.Image} is {boots}, but {path} is {release}: they are not of one build", "give the vmlinux that belongs to the kernel: --vmlinux");

@@ -92,19 +92,19 @@ public sealed class DwarfTypes
         switch (die.Tag)
         {
             case DwTag.BaseType:
-                return BaseType(unit, in die);
+                return BaseType(in die);
             case DwTag.PointerType or DwTag.ReferenceType or DwTag.RvalueReferenceType:
                 return new PointerType(Target(in die), die.ByteSize is 4 or 8 ? (int)die.ByteSize : unit.Header.AddressSize);
             case DwTag.StructureType:
-                return Composite(unit, in die, StructKind.Struct);
+                return Composite(in die, StructKind.Struct, depth);
             case DwTag.UnionType:
-                return Composite(unit, in die, StructKind.Union);
+                return Composite(in die, StructKind.Union, depth);
             case DwTag.ClassType:
-                return Composite(unit, in die, StructKind.Class);
+                return Composite(in die, StructKind.Class, depth);
             case DwTag.EnumerationType:
-                return Enumeration(unit, in die);
+                return Enumeration(in die, depth);
             case DwTag.ArrayType:
-                return Array(unit, in die);
+                return Array(in die);
             case DwTag.Typedef:
                 return new TypedefType(TextOf(die.Name), Target(in die));
             case DwTag.ConstType:
@@ -116,7 +116,7 @@ public sealed class DwarfTypes
             case DwTag.AtomicType:
                 return new QualifiedType(TypeQualifier.Atomic, Target(in die));
             case DwTag.SubroutineType or DwTag.Subprogram:
-                return Function(unit, in die);
+                return Function(in die);
             case DwTag.Variable or DwTag.FormalParameter or DwTag.Member or DwTag.SubrangeType:
                 var (of, signature) = TypeOf(in die);
                 of = signature != 0 ? Signed(signature) : of;
@@ -150,7 +150,7 @@ public sealed class DwarfTypes
         return (at.Type, at.TypeSignature);
     }
 
-    private CType BaseType(Unit unit, in TypeDie die)
+    private CType BaseType(in TypeDie die)
     {
         const int Address = 1, Boolean = 2, Float = 4, Signed = 5, SignedChar = 6, Unsigned = 7, UnsignedChar = 8, Utf = 16;
         var name = TextOf(die.Name);
@@ -168,16 +168,21 @@ public sealed class DwarfTypes
         };
     }
 
-    private StructType Composite(Unit unit, in TypeDie die, StructKind kind)
+    private CType Composite(in TypeDie die, StructKind kind, int depth)
     {
-        var (name, signature, entry) = (TextOf(die.Name), die.Signature, die.Entry);
+        // GCC leaves a stub without a name where the type is in a type unit.
+        if (die.IsDeclaration && die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is StructType complete)
+        {
+            return complete;
+        }
+
+        var (name, entry) = (TextOf(die.Name), die.Entry);
         if (!die.IsDeclaration)
         {
             return new StructType(kind, name, Math.Max(0, die.ByteSize), isIncomplete: false, () => Members(entry));
         }
 
-        return new StructType(
-            kind, name, () => (signature != 0 ? TypeAt(Signed(signature)) as StructType : null) ?? (name.Length > 0 ? _findDefinition?.Invoke(kind, name) : null));
+        return new StructType(kind, name, () => name.Length > 0 ? _findDefinition?.Invoke(kind, name) : null);
     }
 
     private ImmutableArray<Member> Members(int entry)
@@ -210,19 +215,24 @@ public sealed class DwarfTypes
         return members.ToImmutable();
     }
 
-    private EnumType Enumeration(Unit unit, in TypeDie die)
+    private CType Enumeration(in TypeDie die, int depth)
     {
+        if (die.IsDeclaration && die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is EnumType complete)
+        {
+            return complete;
+        }
+
         var (name, entry, size) = (TextOf(die.Name), die.Entry, Small(die.ByteSize));
-        const int Signed = 5, SignedChar = 6;
+        const int EncodingSigned = 5, EncodingSignedChar = 6;
         bool isSigned;
         if (die.Encoding != 0)
         {
-            isSigned = die.Encoding is Signed or SignedChar;
+            isSigned = die.Encoding is EncodingSigned or EncodingSignedChar;
         }
         else if (die.Type >= 0 && UnitAt(die.Type) is { } other && ReadDie(other, die.Type) is { } underlying)
         {
             // One step is enough for C, where it is a base type.
-            isSigned = underlying.Encoding is Signed or SignedChar;
+            isSigned = underlying.Encoding is EncodingSigned or EncodingSignedChar;
             size = size == 0 ? Small(underlying.ByteSize) : size;
         }
         else
@@ -253,7 +263,7 @@ public sealed class DwarfTypes
         return enumerators.ToImmutable();
     }
 
-    private CType Array(Unit unit, in TypeDie die)
+    private ArrayType Array(in TypeDie die)
     {
         var dimensions = Children(die.Entry, DwTag.SubrangeType);
         var element = Target(in die);
@@ -273,7 +283,7 @@ public sealed class DwarfTypes
 
     private static long? CountOf(TypeDie dimension) => dimension.Count >= 0 ? dimension.Count : null;
 
-    private FunctionType Function(Unit unit, in TypeDie die)
+    private FunctionType Function(in TypeDie die)
     {
         var (entry, type) = (die.Entry, Target(in die));
         var isVariadic = Children(entry, DwTag.UnspecifiedParameters).Count > 0;

@@ -158,7 +158,7 @@ public sealed class KernelImage
     /// <summary>What the unwinder needs to know of it, when it runs <paramref name="slide"/> bytes higher than linked.</summary>
     public UnwindObject ForUnwinding(ulong slide) => UnwindObject.ForKernel(File, Architecture, slide, Release, SymbolStartAt) with
     {
-        RuntimeText = new Lazy<RuntimeText?>(() => RuntimeText.TryOpen(Architecture, name => TryFindSymbol(name, out var symbol) ? symbol.Value : null, Layouts)),
+        RuntimeText = new Lazy<RuntimeText?>(() => RuntimeText.TryOpen(Architecture, name => TryFindSymbol(name, out var symbol) ? symbol.Value : null, (address, code) => TryRead(address, code), Layouts)),
     };
 
     private SymbolStart? SymbolStartAt(ulong address) =>

@@ -31,11 +31,7 @@ public sealed record ObjectFile(ElfFile File, ImmutableArray<KernelLack> Lacks)
             return new ObjectFile(list.ToElf(), [new KernelLack("symbols only", "no code to look at, no types, no unwind tables", "give the kernel's bzImage or vmlinux too")]);
         }
 
-        var mapped = new MappedFile(path);
-        var isBzImage = BzImage.Is(mapped);
-        var file = isBzImage ? BzImage.Extract(mapped)
-            : InflatedFile.FormatOf(mapped.Slice("", 0, Math.Min(mapped.Length, 8)).Span) is { } format ? ElfFile.Open(InflatedFile.Open(mapped, format))
-            : ElfFile.Open(mapped);
+        var file = OpenAsStored(path, out var isBzImage);
         var lacks = ImmutableArray.CreateBuilder<KernelLack>();
         if (!HasDwarf(file))
         {
@@ -55,6 +51,19 @@ public sealed record ObjectFile(ElfFile File, ImmutableArray<KernelLack> Lacks)
 
         AddDwarfLacks(file, lacks);
         return new ObjectFile(file, lacks.ToImmutable());
+    }
+
+    /// <summary>The ELF file alone, inflated where it is stored compressed (.ko.xz, bzImage); nothing is looked for beside it.</summary>
+    /// <exception cref="MalformedFileException">No ELF file, or damaged.</exception>
+    public static ElfFile OpenAsStored(string path) => OpenAsStored(path, out _);
+
+    private static ElfFile OpenAsStored(string path, out bool isBzImage)
+    {
+        var mapped = new MappedFile(path);
+        isBzImage = BzImage.Is(mapped);
+        return isBzImage ? BzImage.Extract(mapped)
+            : InflatedFile.FormatOf(mapped.Slice("", 0, Math.Min(mapped.Length, 8)).Span) is { } format ? ElfFile.Open(InflatedFile.Open(mapped, format))
+            : ElfFile.Open(mapped);
     }
 
     /// <summary>The section is there with its bytes. (Asking for its contents would inflate it.)</summary>
@@ -106,6 +115,14 @@ public sealed record ObjectFile(ElfFile File, ImmutableArray<KernelLack> Lacks)
         if (file.FindSection(".debug_line") is not { HasContents: true })
         {
             lacks.Add(new KernelLack("no line tables (.debug_line)", "no source lines", DebugPackage));
+        }
+
+        if (file.FindSection(".gnu_debugaltlink") is { HasContents: true } link)
+        {
+            var shared = link.Data.Span[..Math.Max(0, link.Data.Span.IndexOf((byte)0))];
+            lacks.Add(new KernelLack(
+                $"DWARF shared by dwz ({System.Text.Encoding.UTF8.GetString(shared)})", "what dwz moved into that file is not read: some functions are named by their symbols, and types come from BTF",
+                "use debug files that dwz did not shrink"));
         }
 
         if (SkeletonAmong(file) is { } dwo)

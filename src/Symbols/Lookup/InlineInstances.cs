@@ -1,7 +1,8 @@
 // Where a function was inlined: DWARF 5, section 3.3.8. Each unit that saw the definition has an abstract instance (DW_AT_inline) of its own: a static inline
 // function of a header has a thousand. Each call that was replaced is a DW_TAG_inlined_subroutine with DW_AT_abstract_origin, nested in the function that it
-// was inlined into. Its entry is DW_AT_entry_pc where the producer tells it (GCC and clang do), else where its first range begins in the order
-// of the list, which is the order of the layout.
+// was inlined into. Its entry is DW_AT_entry_pc where the producer tells it (GCC does): the instructions of its ranges before that were moved up and
+// run whether or not the call is made. GCC may put it an instruction or two before the ranges, at the caller's last one; then the first of the body counts.
+// Without it, the entry is where the first range begins in the order of the list, which is the order of the layout (gdb 13 always takes that).
 using KTrace.Symbols.Dwarf;
 
 namespace KTrace.Symbols.Lookup;
@@ -17,6 +18,9 @@ internal sealed class InlineInstances
 {
     // Cross-unit references are looked for by their bytes, a pattern each.
     private const int MaximumPatterns = 64;
+
+    // A few instructions of at most 15 bytes.
+    private const ulong MaximumGap = 48;
 
     private readonly Symbolizer _symbolizer;
     private readonly DwarfSections _sections;
@@ -213,7 +217,8 @@ internal sealed class InlineInstances
     private void ReadInlined(ref DieReader reader, string? compiled)
     {
         long origin = -1;
-        ulong? low = null, entryPc = null, entryOffset = null;
+        ulong? low = null, high = null, entryPc = null, entryOffset = null;
+        var highIsAddress = false;
         _ranges.Clear();
         var isOurs = false;
         for (var i = 0; i < reader.AttributeCount; i++)
@@ -227,6 +232,10 @@ internal sealed class InlineInstances
                     break;
                 case DwAt.LowPc:
                     low = reader.ReadNumber(in attribute);
+                    break;
+                case DwAt.HighPc:
+                    highIsAddress = AttributeForm.IsAddress(attribute.Form);
+                    high = reader.ReadNumber(in attribute);
                     break;
                 case DwAt.EntryPc when AttributeForm.IsAddress(attribute.Form):
                     entryPc = reader.ReadNumber(in attribute);
@@ -249,11 +258,40 @@ internal sealed class InlineInstances
             return;
         }
 
+        if (high is { } end && low is { } begin)
+        {
+            end = highIsAddress ? end : begin + end;
+            if (end > begin)
+            {
+                _ranges.Add(new AddressRange(begin, end));
+            }
+        }
+
         var start = low ?? (_ranges.Count > 0 ? _ranges[0].Low : null);
-        var address = entryPc ?? (entryOffset is { } offset && start is { } from ? from + offset : start);
+        var address = EntryIn(entryPc ?? (entryOffset is { } offset && start is { } from ? from + offset : null)) ?? start;
         if (address is { } found && _symbolizer.IsCode(found))
         {
             _found.Add(new InlineInstance(found, _abstract[origin], compiled));
         }
+    }
+
+    /// <summary>The entry, or where the body goes on behind it; null when nothing of the body is there.</summary>
+    private ulong? EntryIn(ulong? entry)
+    {
+        ulong? next = null;
+        for (var i = 0; i < _ranges.Count && entry is { } at; i++)
+        {
+            if (_ranges[i].Contains(at))
+            {
+                return at;
+            }
+
+            if (_ranges[i].Low > at && _ranges[i].Low - at <= MaximumGap && (next is null || _ranges[i].Low < next))
+            {
+                next = _ranges[i].Low;
+            }
+        }
+
+        return next;
     }
 }

@@ -4,6 +4,8 @@
 //   2  6.3 (ffb1b4a41016): type:2 signal:1 end:1
 //   3  6.4 (fb799447ae29): type:3 (UNDEFINED 0, END_OF_STACK 1, CALL 2, REGS 3, REGS_PARTIAL 4) signal:1
 // Since 6.4 (b9f174c811e3, also in 6.3.10) .orc_header holds a hash of the header file; before, only the release tells.
+// The hash is that of the ORC_REG_ and ORC_TYPE_ constants and of struct orc_entry alone (scripts/orc_hash.sh), so edits around them leave it
+// as it is: 6.4 to 6.12 have one hash. LoongArch's ORC (6.9) has a layout of its own and is not read.
 // Apart from the layout, ORC_REG_SP_INDIRECT meant [sp + offset] until 5.12 (87ccc826bf1c) and [sp] + offset since.
 using System.Globalization;
 

@@ -34,8 +34,12 @@ public sealed class OrcTable : IUnwindRowSource
 
     public OrcFormat Format => _format;
 
+    /// <summary>.orc_header has a hash that is not known: the format is the one of the kernel's release, and may be wrong.</summary>
+    public bool HasUnknownHeader { get; private init; }
+
     /// <summary>
-    /// The ORC table of an object, or null when it has none, or none that can be read: an unknown .orc_header, or neither header nor release.
+    /// The ORC table of an object, or null when it has none, or none that can be read: neither a header nor a release that is known. A header of
+    /// another hash is taken for the release's format; <see cref="HasUnknownHeader"/> then says so.
     /// </summary>
     /// <param name="release">The kernel's release, for kernels before .orc_header; null when not known.</param>
     public static OrcTable? TryOpen(ISectionSource source, string? release)
@@ -53,8 +57,9 @@ public sealed class OrcTable : IUnwindRowSource
         }
 
         var header = source.GetSection(".orc_header");
-        var format = header.IsEmpty ? OrcFormat.FromRelease(release ?? "") : OrcFormat.FromHeader(header.Span);
-        return format is null ? null : new OrcTable(ips, entries, source.GetSectionAddress(".orc_unwind_ip"), format.Value);
+        var known = header.IsEmpty ? null : OrcFormat.FromHeader(header.Span);
+        var format = known ?? OrcFormat.FromRelease(release ?? "");
+        return format is null ? null : new OrcTable(ips, entries, source.GetSectionAddress(".orc_unwind_ip"), format.Value) { HasUnknownHeader = !header.IsEmpty && known is null };
     }
 
     /// <summary>The entry that covers the address, or null below the first.</summary>

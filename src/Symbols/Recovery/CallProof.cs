@@ -106,40 +106,12 @@ internal sealed class CallProof(KernelMap map, CodeLibraries libraries, FrameRec
         var load = new PointerLoad(finder, library, place, frames, frame, memory, recovery, depth);
         if (call.First.IsImmediate)
         {
-            var code = library.Library!.Code;
-            var name = code.External(call.Address, call.Length)
-                ?? (code.Symbols.TryFindNearest((ulong)call.First.Number, out Elf.ElfSymbol symbol) ? symbol.Name : "");
-            var register = ThunkRegister(code, name, (ulong)call.First.Number);
+            var register = library.Library!.Code.ThunkRegister(in call);
             return register < 0 ? RecoveredValue.Unknown : load.Value(place.State[register], MaximumLoads);
         }
 
         return call.First.IsRegister ? load.Value(place.State[call.First.Register], MaximumLoads)
             : call.First.IsMemory ? load.At(call.First, place.State, MaximumLoads)
             : RecoveredValue.Unknown;
-    }
-
-    /// <summary>The register through which a thunk goes on: __x86_indirect_thunk_r11.</summary>
-    private int ThunkRegister(CodeObject code, string name, ulong target)
-    {
-        var register = name[(name.LastIndexOf('_') + 1)..];
-        var index = map.Image.Architecture.IndexOf(register);
-        if (index >= 0)
-        {
-            return index;
-        }
-
-        // __x86_indirect_thunk_array is the first of them, 32 bytes each, in the order of the registers' machine numbers; its code tells.
-        var at = code.CodeAt(target);
-        for (var i = 0; i + 1 < Math.Min(at.Length, 32); i++)
-        {
-            // mov %rXX,(%rsp): 4[8c] 89 modrm 24
-            if (at[i] == 0x89 && i + 2 < at.Length && at[i + 2] == 0x24 && i > 0)
-            {
-                var number = (at[i + 1] >> 3 & 7) + ((at[i - 1] & 4) != 0 && at[i - 1] >> 4 == 4 ? 8 : 0);
-                return number switch { 0 => 0, 1 => 2, 2 => 1, 3 => 3, 5 => 6, 6 => 4, 7 => 5, >= 8 => number, _ => -1 };
-            }
-        }
-
-        return -1;
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using KTrace.Symbols.Arch;
+using KTrace.Symbols.Disassembly;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 
@@ -13,6 +14,7 @@ namespace KTrace.Symbols.Recovery;
 internal sealed class CodeObject
 {
     private const int MaximumNameLength = 64;
+    private const int MaximumLabels = 16;
 
     private readonly List<(ulong Start, SectionData Data, ElfSection Section)> _code = [];
     private readonly RelocatedSections? _relocated;
@@ -90,8 +92,33 @@ internal sealed class CodeObject
     public SectionData ContentsOf(ElfSection section) => _relocated is null ? section.Data : _relocated.GetSection(section.Name);
 
     /// <summary>The function whose symbol holds an address. False for code without a sized function symbol.</summary>
-    public bool TryFindFunction(ulong address, out ElfSymbol symbol) =>
-        Symbols.TryFindNearest(address, out symbol) && symbol.IsFunction && address - symbol.Value < symbol.Size;
+    public bool TryFindFunction(ulong address, out ElfSymbol symbol)
+    {
+        var at = address;
+        for (var labels = 0; labels < MaximumLabels; labels++)
+        {
+            if (!Symbols.TryFindNearest(at, out symbol))
+            {
+                return false;
+            }
+
+            if (symbol.IsFunction && address - symbol.Value < symbol.Size)
+            {
+                return true;
+            }
+
+            // A label in the middle of a function.
+            if (symbol.Type != ElfSymbol.TypeNone || symbol.Size != 0 || symbol.Value == 0)
+            {
+                return false;
+            }
+
+            at = symbol.Value - 1;
+        }
+
+        symbol = default;
+        return false;
+    }
 
     /// <summary>The function that begins at an address.</summary>
     public bool IsFunctionStart(ulong address) =>
@@ -113,6 +140,31 @@ internal sealed class CodeObject
 
     /// <summary>Callee-saved registers that a function does not give back, although C functions do; a bit each.</summary>
     public uint ClobbersOf(ulong function) => _clobbers.GetValueOrDefault(function);
+
+    /// <summary>The register through which a thunk goes on (__x86_indirect_thunk_r11); -1 when that cannot be told.</summary>
+    public int ThunkRegister(in MachineInstruction jump)
+    {
+        var target = (ulong)jump.First.Number;
+        var name = External(jump.Address, jump.Length) ?? (Symbols.TryFindNearest(target, out ElfSymbol symbol) ? symbol.Name : "");
+        var index = Architecture.IndexOf(name[(name.LastIndexOf('_') + 1)..]);
+        if (index >= 0)
+        {
+            return index;
+        }
+
+        // __x86_indirect_thunk_array is the first of them, 32 bytes each; mov %rXX,(%rsp) in it tells which.
+        var code = CodeAt(target);
+        for (var i = 1; i + 2 < Math.Min(code.Length, 32); i++)
+        {
+            if (code[i] == 0x89 && (code[i + 1] & 0xc7) == 0x04 && code[i + 2] == 0x24)
+            {
+                var number = (code[i + 1] >> 3 & 7) + (code[i - 1] == 0x4c ? 8 : 0);
+                return Architecture.WordSize == 4 ? number : number switch { 0 => 0, 1 => 2, 2 => 1, 3 => 3, 5 => 6, 6 => 4, 7 => 5, >= 8 => number, _ => -1 };
+            }
+        }
+
+        return -1;
+    }
 
     /// <summary>The name of the other object's symbol that an instruction refers to; null for none. Its operand means nothing then.</summary>
     public string? External(ulong instruction, int length)

@@ -73,11 +73,80 @@ internal sealed class ValueFlow
 
             if (!run._escapes.HasChanged && !run._transfer.MetEntrySlot)
             {
-                return run;
+                return run.LeavesOnlyByTailCalls() ? run : null;
             }
         }
 
         return null;
+    }
+
+    /// <summary>
+    /// A jump through a register may lead anywhere in the function itself (a switch, a computed goto), and then edges are missing. It is a tail call when nothing of a frame is
+    /// left and the address is one that was passed in, returned, or loaded from a place that no index chose.
+    /// </summary>
+    private bool LeavesOnlyByTailCalls()
+    {
+        foreach (var exit in Flow.Exits)
+        {
+            var index = Flow.Find(exit.Address);
+            ref readonly var jump = ref Flow.Instruction(index);
+            var isThunk = jump.First.IsImmediate && Code.Special(jump.Address, jump.Length, exit.Target) == SpecialFunction.IndirectThunk;
+            if (jump.First.IsImmediate && !isThunk)
+            {
+                continue;
+            }
+
+            if (Before(index) is not { } state)
+            {
+                continue;
+            }
+
+            if (state[_registers.StackPointer] != FlowValues.Cfa(-_registers.Word))
+            {
+                return false;
+            }
+
+            for (var register = 0; register < _registers.Count; register++)
+            {
+                if ((_registers.CalleeSaved & (1u << register)) != 0 && state[register] != Values.EntryRegister(register))
+                {
+                    return false;
+                }
+            }
+
+            var through = isThunk ? Code.ThunkRegister(in jump) : jump.First.IsRegister ? jump.First.Register : -1;
+            if (through < 0 ? isThunk || !jump.First.IsMemory || jump.First.IndexRegister >= 0 : !IsPassedAddress(state[through]))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    private bool IsPassedAddress(FlowValue value)
+    {
+        switch (Values.BaseOf(value))
+        {
+            case FlowBase.EntryRegister or FlowBase.EntrySlot:
+                return true;
+            case FlowBase.Result when value.Addend == 0:
+                var index = Flow.Find((ulong)Values.PartsOf(value).A);
+                if (index < 0)
+                {
+                    return false;
+                }
+
+                ref readonly var source = ref Flow.Instruction(index);
+                return InstructionEffects.Of(source.Id) switch
+                {
+                    EffectKind.Call => true,
+                    EffectKind.Mov => source.Second.IsMemory && source.Second.IndexRegister < 0,
+                    _ => false,
+                };
+            default:
+                return false;
+        }
     }
 
     /// <summary>The state before a block's first instruction; null when nothing leads there.</summary>

@@ -77,5 +77,5 @@ internal static class Declaration
     private static string Inner(string declarator) => declarator.TrimStart() is ['*', ..] ? $"({declarator})" : declarator;
 
     private static string Join(string name, string declarator) =>
-        declarator.Length == 0 || declarator[0] is '[' or '(' ? name + declarator : name + " " + declarator.TrimStart();
+        declarator.Length == 0 || declarator[0] == '[' ? name + declarator : name + " " + declarator.TrimStart();
 }

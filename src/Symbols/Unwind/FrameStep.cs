@@ -7,6 +7,8 @@ namespace KTrace.Symbols.Unwind;
 internal readonly struct FrameStep
 {
     private const ulong StackSize = 8192;
+    private const ulong RuntimeTextStart = 0xffffffff80000000;
+    private const ulong LowestKernelI386 = 0x40000000;
 
     private readonly IMemoryReader _memory;
     private readonly IUnwindTable _table;
@@ -116,6 +118,12 @@ internal readonly struct FrameStep
         var pc = caller.ProgramCounter;
         if (!_table.IsText(row.IsInterrupted ? pc : pc - 1))
         {
+            // Modules and generated code lie in the last 2 GiB (x86-64); nothing is read elsewhere, where it could be a device's.
+            if (word == 8 && pc < RuntimeTextStart)
+            {
+                return Corrupt($"the return address 0x{pc:x} below 0x{cfa:x} is no code of the kernel or of a known module");
+            }
+
             var answer = _table.FindRuntimeText(pc, _memory);
             if (answer.Missing is not null)
             {
@@ -159,7 +167,7 @@ internal readonly struct FrameStep
         missing = null;
         var pc = caller.ProgramCounter;
         var word = callee.Architecture.WordSize;
-        if (row.IsInterrupted || pc < callLength || (word == 8 ? (long)pc >= 0 : pc < 0x8000_0000))
+        if (row.IsInterrupted || (word == 4 && pc < LowestKernelI386))
         {
             return null;
         }
@@ -182,6 +190,55 @@ internal readonly struct FrameStep
             && called == _table.FunctionAt(callee.ProgramCounter) && called != _table.FunctionAt(target - 1)
             ? new UnwoundFrame(caller, row.Rule, IsCall: true)
             : null;
+    }
+
+    /// <summary>
+    /// Assembly without any row (clear_page, memcpy in kernels without ORC) pushes little or nothing: its return address is the first word above sp
+    /// that lies right behind a direct call of this very function; or the word at sp itself, behind any direct call.
+    /// </summary>
+    /// <returns>Memory that is missing, or null.</returns>
+    public UnwindStop? CallerOfLeaf(RegisterSet registers, string function, out UnwoundFrame? caller)
+    {
+        const int maximumPushed = 8;
+        const int callLength = 5;
+        const byte nearCall = 0xe8;
+        caller = null;
+        var word = registers.Architecture.WordSize;
+        Span<byte> call = stackalloc byte[callLength];
+        for (var i = 0; i <= maximumPushed; i++)
+        {
+            var place = registers.StackPointer + (ulong)(i * word);
+            var outcome = ReadWord(place, registers, out var pc);
+            if (outcome != ExpressionOutcome.Value)
+            {
+                return outcome == ExpressionOutcome.NotFetched ? new UnwindStop.MemoryMissing(place, word) : null;
+            }
+
+            if (pc < callLength || !_table.IsText(pc - 1))
+            {
+                continue;
+            }
+
+            switch (_memory.Read(pc - callLength, call))
+            {
+                case MemoryReadResult.NotFetched:
+                    return new UnwindStop.MemoryMissing(pc - callLength, callLength);
+                case MemoryReadResult.Unreadable:
+                    continue;
+            }
+
+            var target = Truncate(pc + (ulong)BinaryPrimitives.ReadInt32LittleEndian(call[1..]), registers);
+            if (call[0] == nearCall && _table.IsText(target) && (i == 0 || _table.FunctionAt(target) == function))
+            {
+                var next = registers.CloneOnly(i == 0 ? _machineWide | _calleeSaved : _machineWide | (1UL << registers.Architecture.FramePointer));
+                next[registers.Architecture.StackPointer] = place + (ulong)word;
+                next[registers.Architecture.ProgramCounter] = pc;
+                caller = new UnwoundFrame(next, UnwindRule.FramePointer, IsCall: true);
+                return null;
+            }
+        }
+
+        return null;
     }
 
     private ExpressionOutcome Value(in SavedRegister saved, RegisterSet registers, ulong cfa, out ulong value, out ulong place)

@@ -2,6 +2,7 @@
 // arch/x86/kernel/ftrace.c, create_trampoline) into memory that belongs to no section; the copy differs from the original in what it
 // calls and not in how it uses the stack, so rows and names of the original hold for it (unwind_orc.c, orc_ftrace_find, does the same).
 // All users are on the list ftrace_ops_list. Which original it was is told by the size: the copy ends with a return and a pointer.
+// A user that is being removed leaves the list before its trampoline ends to run; then the code behind its call tells what it is a copy of.
 using System.Buffers.Binary;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Types;
@@ -19,15 +20,21 @@ public sealed class RuntimeText
     // A kernel has a handful of users of ftrace at a time.
     private const int MaximumUsers = 64;
     private const int LargestTail = 24;
+    private const int CallLength = 5;
+
+    // Moves that give registers back: enough of them that nothing else looks so.
+    private const int ComparedBytes = 24;
 
     private readonly ulong _list;
     private readonly int _next;
     private readonly int _trampoline;
     private readonly int _size;
     private readonly (ulong Start, ulong Length)[] _originals;
+    private readonly (ulong Return, byte[] Code)[] _calls;
 
-    private RuntimeText(ulong list, int next, int trampoline, int size, (ulong Start, ulong Length)[] originals)
+    private RuntimeText(ulong list, int next, int trampoline, int size, (ulong Start, ulong Length)[] originals, (ulong Return, byte[] Code)[] calls)
     {
+        _calls = calls;
         _list = list;
         _next = next;
         _trampoline = trampoline;
@@ -36,7 +43,8 @@ public sealed class RuntimeText
     }
 
     /// <summary>Null for a kernel without dynamic ftrace, or whose symbols or types do not tell. Addresses as linked; the answers are so too.</summary>
-    public static RuntimeText? TryOpen(Architecture architecture, Func<string, ulong?> symbol, IStructLayouts layouts)
+    /// <param name="code">Reads code at a link-time address from the file; false where there is none.</param>
+    public static RuntimeText? TryOpen(Architecture architecture, Func<string, ulong?> symbol, Func<ulong, byte[], bool> code, IStructLayouts layouts)
     {
         // The i386 kernel has no trampolines of its own making (CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS and ops trampolines are x86-64's).
         if (architecture is not X86_64 || symbol("ftrace_ops_list") is not { } list
@@ -56,7 +64,17 @@ public sealed class RuntimeText
             }
         }
 
-        return originals.Count == 0 ? null : new RuntimeText(list, next.ByteOffset, trampoline.ByteOffset, size.ByteOffset, [.. originals]);
+        var calls = new List<(ulong, byte[])>();
+        foreach (var name in (string[])["ftrace_call", "ftrace_regs_call"])
+        {
+            var behind = new byte[ComparedBytes];
+            if (symbol(name) is { } call && code(call + CallLength, behind))
+            {
+                calls.Add((call + CallLength, behind));
+            }
+        }
+
+        return originals.Count == 0 ? null : new RuntimeText(list, next.ByteOffset, trampoline.ByteOffset, size.ByteOffset, [.. originals], [.. calls]);
     }
 
     /// <param name="address">In the target.</param>
@@ -74,7 +92,7 @@ public sealed class RuntimeText
             // The list ends in ftrace_list_end, whose next is null.
             if (user == 0)
             {
-                return default;
+                break;
             }
 
             if ((Word(user + (ulong)_trampoline, memory, out var start) ?? Word(user + (ulong)_size, memory, out _)) is { } absent)
@@ -97,6 +115,28 @@ public sealed class RuntimeText
             }
 
             place = user + (ulong)_next;
+        }
+
+        return ByCode(address, slide, memory);
+    }
+
+    private RuntimeTextAnswer ByCode(ulong address, ulong slide, IMemoryReader memory)
+    {
+        Span<byte> code = stackalloc byte[ComparedBytes];
+        switch (_calls.Length == 0 ? MemoryReadResult.Unreadable : memory.Read(address, code))
+        {
+            case MemoryReadResult.NotFetched:
+                return new RuntimeTextAnswer(0, new UnwindStop.MemoryMissing(address, ComparedBytes));
+            case MemoryReadResult.Ok:
+                foreach (var (behind, bytes) in _calls)
+                {
+                    if (code.SequenceEqual(bytes))
+                    {
+                        return new RuntimeTextAnswer(behind + slide, null);
+                    }
+                }
+
+                break;
         }
 
         return default;

@@ -219,6 +219,11 @@ public static class StackUnwinder
             return Generated(step, frame, out caller);
         }
 
+        if (failure is null && !frame.IsCall && function is not null && frame.OriginalCounter is null)
+        {
+            return step.CallerOfLeaf(frame.Registers, function, out caller) ?? (caller is null ? new UnwindStop.NoUnwindRow(frame.ProgramCounter) : null);
+        }
+
         return failure ?? new UnwindStop.NoUnwindRow(frame.ProgramCounter);
     }
 

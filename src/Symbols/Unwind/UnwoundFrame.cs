@@ -12,7 +12,7 @@ public enum UnwindRule
     /// <summary>The kernel's ORC tables.</summary>
     Orc,
 
-    /// <summary>A frame-pointer chain, or what every call leaves on the stack (at a first instruction, inside a retpoline).</summary>
+    /// <summary>A frame-pointer chain, or what every call leaves on the stack (at a first instruction, inside a retpoline, in assembly without rows).</summary>
     FramePointer,
 
     /// <summary>Registers that an exception, interrupt or system call saved on the stack (struct pt_regs, or an iret frame).</summary>

@@ -261,6 +261,7 @@ internal sealed class VariableReader(StackReading reading)
 
         var sources = _result.Sources;
         var bytes = new byte[plan.Size];
+        var unknown = new List<(long From, long To)>();
         var at = 0L;
         foreach (ref readonly var piece in _result.Pieces)
         {
@@ -270,7 +271,11 @@ internal sealed class VariableReader(StackReading reading)
                 break;
             }
 
-            if (!CopyPiece(context, in piece, bytes, at, bits, ref sources))
+            if (piece.Kind == LocationKind.Empty)
+            {
+                unknown.Add((at, at + bits));
+            }
+            else if (!CopyPiece(context, in piece, bytes, at, bits, ref sources))
             {
                 return null;
             }
@@ -278,7 +283,26 @@ internal sealed class VariableReader(StackReading reading)
             at += bits;
         }
 
-        return at < plan.Size * 8L ? null : new TypedValue { Type = plan.Type, Bytes = bytes, Provenance = ProvenanceOf(sources) };
+        if (at < plan.Size * 8L)
+        {
+            unknown.Add((at, plan.Size * 8L));
+        }
+
+        // clang writes no pieces for a structure's padding, and empty ones for members that it dropped.
+        return unknown.Exists(gap => HasMemberIn(plan.Type, 0, gap.From, gap.To, 0)) ? null : new TypedValue { Type = plan.Type, Bytes = bytes, Provenance = ProvenanceOf(sources) };
+    }
+
+    private static bool HasMemberIn(CType type, long start, long from, long to, int depth)
+    {
+        if (start >= to || start + (type.Size * 8) <= from)
+        {
+            return false;
+        }
+
+        return type.Resolved is not StructType { Kind: not StructKind.Union } composite || depth > MaximumPointers
+            || composite.Members.Any(m => m.IsBitField
+                ? start + m.BitOffset < to && start + m.BitOffset + m.BitSize > from
+                : HasMemberIn(m.Type, start + m.BitOffset, from, to, depth + 1));
     }
 
     private static bool CopyPiece(LocationContext context, in LocationPiece piece, byte[] into, long at, long bits, ref ValueSources sources)

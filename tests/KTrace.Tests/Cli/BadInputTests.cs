@@ -14,7 +14,6 @@ public sealed class BadInputTests : IDisposable
 
     [Theory]
     [InlineData("stripped", "the file is stripped")]
-    [InlineData("no-dwarf", "has no debug information (DWARF)")]
     [InlineData("truncated", "is it truncated?")]
     [InlineData("empty", "not an ELF file")]
     [InlineData("text", "not an ELF file")]
@@ -27,7 +26,6 @@ public sealed class BadInputTests : IDisposable
         switch (what)
         {
             case "stripped": PeerProgram.Run("strip", ["--strip-all", "-o", file, StockKernel.Vmlinux]); break;
-            case "no-dwarf": PeerProgram.Run("strip", ["--strip-debug", "-o", file, StockKernel.Vmlinux]); break;
             case "truncated": File.WriteAllBytes(file, Beginning()); break;
             case "empty": File.WriteAllText(file, ""); break;
             case "text": File.WriteAllText(file, "hello\n"); break;

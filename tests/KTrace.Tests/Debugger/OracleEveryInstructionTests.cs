@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using KTrace.Debugger;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
+using KTrace.Symbols.Arch;
 using KTrace.Symbols.Unwind;
 using KTrace.Tests.Cli;
 using Xunit.Abstractions;
@@ -13,6 +14,7 @@ namespace KTrace.Tests.Debugger;
 public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
 {
     private const string Busy = """
+        echo busy now
         mount -t tmpfs none /tmp 2>/dev/null || mkdir -p /tmp
         i=0
         while [ $i -lt 400 ]; do
@@ -53,12 +55,12 @@ public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
         await using var guest = await OracleGuest.BootAsync(OracleKernels.Open(kernel), Busy, cpus: cpus, cpu: cpu.Length == 0 ? null : cpu);
         var bad = new List<string>();
         var ends = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        var (frames, chains) = (0, 0);
+        var (frames, chains, links) = (0, 0, 0);
         var random = new Random(17);
-        await guest.InterruptAsync(
-            stops,
+        async Task StopAsync(int count) => await guest.InterruptAsync(
+            count,
             () => TimeSpan.FromMilliseconds(random.Next(1, 60)),
-            capture =>
+            async capture =>
             {
                 frames += capture.Stack.Frames.Length;
                 Count(ends, capture);
@@ -67,11 +69,22 @@ public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
                     bad.Add(Describe(capture, guest));
                 }
 
-                return Task.CompletedTask;
+                if (kernel == "tree:fp64" && await ChainAsync(capture, guest) is { Count: > 0 } chain)
+                {
+                    chains++;
+                    links += chain.Count;
+                    if (!IsWithin(chain, capture.Stack.Frames))
+                    {
+                        bad.Add($"rbp's chain is {string.Join(" ", chain.Select(pc => $"0x{pc:x}"))}\n" + Describe(capture, guest));
+                    }
+                }
             });
-        output.WriteLine($"{kernel}, {cpus} CPUs: {stops} stops, {frames} frames; {string.Join(", ", ends.Select(e => $"{e.Key} {e.Value}"))}");
+        // Half of them while the kernel comes up, half while programs run.
+        await StopAsync(stops / 2);
+        await guest.RunUntilSaidAsync("busy now", TimeSpan.FromMinutes(1));
+        await StopAsync(stops / 2);
+        output.WriteLine($"{kernel}, {cpus} CPUs: {stops} stops, {frames} frames; {string.Join(", ", ends.Select(e => $"{e.Key} {e.Value}"))}{(chains > 0 ? $"; {chains} chains of rbp with {links} return addresses, all ours" : "")}");
         Assert.True(bad.Count == 0, string.Join("\n\n", bad));
-        _ = chains;
     }
 
     private async Task StepThroughAsync(OracleKernel kernel, int steps, string append = "")
@@ -126,6 +139,38 @@ public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
         output.WriteLine($"{seen.Count} addresses; {string.Join(", ", ends.Select(e => $"{e.Key} {e.Value}"))}");
         Assert.True(seen.Count > 100);
         Assert.True(bad.Count == 0, string.Join("\n\n", bad));
+    }
+
+    /// <summary>
+    /// A kernel with frame pointers: what rbp leads to needs no table at all. It begins at the innermost function that has a frame, and ends where
+    /// entry code put an encoded pointer to pt_regs (bit 0 set).
+    /// </summary>
+    private static async Task<List<ulong>> ChainAsync(StopCapture capture, OracleGuest guest)
+    {
+        var chain = new List<ulong>();
+        var pointer = capture.Registers[X86_64.Rbp];
+        var last = capture.Registers.StackPointer;
+        while (chain.Count < 100 && pointer % 8 == 0 && pointer >= last && pointer - last < 16384
+            && await guest.Target.Memory.TryReadWordAsync(pointer + 8, CancellationToken.None) is { } pc && guest.Map.Unwind.IsText(pc - 1)
+            && await guest.Target.Memory.TryReadWordAsync(pointer, CancellationToken.None) is { } next)
+        {
+            chain.Add(pc);
+            last = pointer;
+            pointer = next;
+        }
+
+        return chain;
+    }
+
+    private static bool IsWithin(List<ulong> chain, ImmutableArray<UnwoundFrame> frames)
+    {
+        var at = 0;
+        foreach (var frame in frames)
+        {
+            at += at < chain.Count && frame.ProgramCounter == chain[at] ? 1 : 0;
+        }
+
+        return at == chain.Count;
     }
 
     private static void Count(SortedDictionary<string, int> ends, StopCapture capture)

@@ -40,6 +40,7 @@ internal sealed class OracleGuest : IAsyncDisposable
     private readonly Task _reading;
     private readonly ModuleTracker? _modules;
     private readonly ulong? _moduleInit;
+    private volatile bool _timedOut;
 
     private OracleGuest(QemuProcess qemu, TemporaryFolder cache, KernelTarget target, ModuleTracker? modules)
     {
@@ -129,8 +130,9 @@ internal sealed class OracleGuest : IAsyncDisposable
             await Client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, place), patience.Token);
         }
 
+        await using var timeout = patience.Token.Register(() => _timedOut = true);
         await Client.ContinueAsync(patience.Token);
-        while (await Client.WaitForStopAsync(patience.Token) is StopReply.Stopped stop)
+        while (await WaitAsync(patience.Token) is StopReply.Stopped stop)
         {
             var capture = await Capture.TakeAsync(stop, patience.Token);
             var pc = capture.Registers.ProgramCounter;
@@ -160,6 +162,18 @@ internal sealed class OracleGuest : IAsyncDisposable
         await _reading.WaitAsync(TimeSpan.FromSeconds(10), CancellationToken.None);
     }
 
+    private async Task<StopReply> WaitAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await Client.WaitForStopAsync(cancellationToken);
+        }
+        catch (OperationCanceledException) when (_timedOut)
+        {
+            throw new TimeoutException("the guest goes on and on; it said last:\n" + Console[^Math.Min(Console.Length, 3000)..]);
+        }
+    }
+
     /// <summary>Stops the running guest again and again and takes the stack of every CPU.</summary>
     public async Task InterruptAsync(int stops, Func<TimeSpan> pause, Func<StopCapture, Task> onCapture)
     {
@@ -180,6 +194,16 @@ internal sealed class OracleGuest : IAsyncDisposable
                 await onCapture(await Capture.TakeAsync(stop with { Thread = thread }, patience.Token));
             }
         }
+    }
+
+    /// <summary>Runs until the console has shown the text, and stops.</summary>
+    public async Task RunUntilSaidAsync(string text, TimeSpan limit)
+    {
+        using var patience = new CancellationTokenSource(limit);
+        await Client.ContinueAsync(patience.Token);
+        await _qemu.Console.WaitForAsync(text, patience.Token);
+        await Client.InterruptAsync(patience.Token);
+        await Client.WaitForStopAsync(patience.Token);
     }
 
     /// <summary>Runs until a CPU comes to the address; false when none does in time, or the guest ended. The guest stands in any case.</summary>

@@ -92,18 +92,29 @@ public sealed class OracleTests(ITestOutputHelper output)
             TimeSpan.FromMinutes(3));
         var theirs = saver ? OracleConsole.TraceFile(guest.Console) : OracleConsole.CallTraces(guest.Console);
         var differences = new List<string>();
-        if (ours.Count != theirs.Count)
+        if (saver ? ours.Count < theirs.Count : ours.Count != theirs.Count)
         {
             differences.Add($"{ours.Count} stops, {theirs.Count} traces on the console");
         }
 
+        // A tracer that is being removed still takes stacks, and finds nowhere to put them: some stops have no trace.
+        var spare = saver ? ours.Count - theirs.Count : 0;
         var entries = 0;
-        for (var i = 0; i < Math.Min(ours.Count, theirs.Count); i++)
+        var at = 0;
+        for (var i = 0; i < theirs.Count && at < ours.Count; i++, at++)
         {
             entries += theirs[i].Entries.Length;
-            if (Difference(theirs[i], ours[i].Frames, ours[i].Stop, guest) is { } what)
+            var what = Difference(theirs[i], ours[at].Frames, ours[at].Stop, guest);
+            var first = at;
+            while (what is not null && spare > 0 && at + 1 < ours.Count && Difference(theirs[i], ours[at + 1].Frames, ours[at + 1].Stop, guest) is var next)
             {
-                differences.Add($"trace {i}: {what}\nkernel:\n{theirs[i].Text}\nours:\n  {string.Join("\n  ", ours[i].Names)}\n  {ours[i].Stop}");
+                (at, spare, what) = (at + 1, spare - 1, next);
+            }
+
+            if (what is not null)
+            {
+                at = first;
+                differences.Add($"trace {i}: {what}\nkernel:\n{theirs[i].Text}\nours:\n  {string.Join("\n  ", ours[at].Names)}\n  {ours[at].Stop}");
             }
         }
 

@@ -4,6 +4,7 @@ using KTrace.Symbols.Btf;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Orc;
+using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Tests.Support;
 using KTrace.Tests.Symbols.Btf;
@@ -224,7 +225,7 @@ internal static class UnwindReaders
     private static void Btf(FuzzCase c)
     {
         var file = BtfFile.Open(new SectionData("fuzz", ".BTF", c.Bytes));
-        var layouts = new BtfStructLayouts(file);
+        var layouts = new StructLayouts(new BtfTypes(file).FindType);
         foreach (var (name, member) in ((string, string)[])[("s", "a[1]"), ("s", "n.b"), ("t", "nothing"), ("module", "core_layout.base"), ("task_struct", "comm[3]"), ("task_struct", "flags"), ("task_struct", "u.b")])
         {
             c.Ask(() => layouts.TryGetSize(name, out _));

@@ -251,7 +251,28 @@ internal sealed class Evaluation(string source, IExpressionScope scope)
             text = text[..(MaximumLength - 1)] + "…";
         }
 
-        return text is ['(', .. var inner, ')'] && !inner.Contains('(', StringComparison.Ordinal) ? inner : text;
+        while (text is ['(', .. var inner, ')'] && IsBalanced(inner))
+        {
+            text = inner;
+        }
+
+        return text;
+    }
+
+    /// <summary>The parentheses around it belong together, unlike those of (a) + (b).</summary>
+    private static bool IsBalanced(string inner)
+    {
+        var open = 0;
+        foreach (var c in inner)
+        {
+            open += c switch { '(' => 1, ')' => -1, _ => 0 };
+            if (open < 0)
+            {
+                return false;
+            }
+        }
+
+        return open == 0;
     }
 
     /// <summary>A type in a sentence: <c>an int</c>, <c>a struct irq_desc</c>.</summary>

@@ -21,9 +21,11 @@ internal sealed class CpuLists(ValueReader reader)
         }
 
         var size = Math.Min(member.Type.Size, MaximumBytes);
+        var limit = size * 8;
         if (structure.Name == "cpumask" && NumberOfCpus() is { } count)
         {
             var word = reader.Scope.Architecture.WordSize;
+            limit = Math.Min(limit, count);
             size = Math.Min(size, ((count + (word * 8) - 1) / (word * 8)) * word);
         }
 
@@ -49,14 +51,15 @@ internal sealed class CpuLists(ValueReader reader)
             bytes = read;
         }
 
-        return List(bytes.Span);
+        return List(bytes.Span, (int)limit);
     }
 
     /// <summary>Bits that are set, ranges joined; <c>none</c> when there are none.</summary>
-    public static string List(ReadOnlySpan<byte> bits)
+    /// <param name="count">Bits that mean something: an "all CPUs" mask has more set than there are CPUs.</param>
+    public static string List(ReadOnlySpan<byte> bits, int count)
     {
         var text = new StringBuilder();
-        for (var i = 0; i < bits.Length * 8; i++)
+        for (var i = 0; i < count; i++)
         {
             if (!IsSet(bits, i))
             {
@@ -64,7 +67,7 @@ internal sealed class CpuLists(ValueReader reader)
             }
 
             var last = i;
-            while (last + 1 < bits.Length * 8 && IsSet(bits, last + 1))
+            while (last + 1 < count && IsSet(bits, last + 1))
             {
                 last++;
             }

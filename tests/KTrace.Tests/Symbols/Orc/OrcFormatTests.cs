@@ -93,9 +93,13 @@ public class OrcFormatTests
     }
 
     [Fact]
-    public void An_unknown_header_or_no_release_gives_no_table()
+    public void An_unknown_header_is_read_by_the_release_and_said_and_neither_gives_no_table()
     {
-        Assert.Null(Open(0x9000, [(0x2000, 8, 0x205)], new byte[20], "6.12.1"));
+        var guessed = Open(0x9000, [(0x2000, 8, 0x205)], new byte[20], "6.19.1")!;
+        Assert.True(guessed.HasUnknownHeader);
+        Assert.Equal((3, OrcType.Call), (guessed.Format.Version, guessed.FindEntry(0x2000)!.Value.Type));
+        Assert.False(Open(0x9000, [(0x2000, 8, 0x005)], [], "6.1.0")!.HasUnknownHeader);
+        Assert.Null(Open(0x9000, [(0x2000, 8, 0x205)], new byte[20], null));
         Assert.Null(Open(0x9000, [(0x2000, 8, 0x005)], [], null));
         Assert.NotNull(Open(0x9000, [(0x2000, 8, 0x005)], [], "6.1.0"));
     }

@@ -81,7 +81,7 @@ public sealed class DwarfTypesTests
             new DieSketch(DwTag.FormalParameter).With(DwAt.Type, Ref4, nothing), new DieSketch(DwTag.UnspecifiedParameters));
         var callback = new DieSketch(DwTag.PointerType).With(DwAt.Type, Ref4, function);
         var types = Build(constant, pointer, restricted, atomic, nothing, function, callback);
-        Assert.Equal("const int *restrict p", types.TypeAt(restricted.Offset).Declare("p"));
+        Assert.Equal("const int * restrict p", types.TypeAt(restricted.Offset).Declare("p"));
         Assert.Equal("_Atomic int x", types.TypeAt(atomic.Offset).Declare("x"));
         Assert.Equal("int (*f)(void *, ...)", types.TypeAt(callback.Offset).Declare("f"));
         Assert.Equal("void", types.TypeAt(-1).ToString());

@@ -33,7 +33,7 @@ public sealed class ObjectTypesTests : IDisposable
         foreach (var (name, declaration) in new[]
         {
             ("outer", "struct outer outer"), ("color", "enum color color"), ("either", "union either either"), ("table", "int table[5]"), ("declared_first", "u64 declared_first"),
-            ("hidden", "struct hidden hidden"), ("main.c:same", "struct inner same"), ("other.c:same", "char same[40]"), ("main.c:counter", "int counter"),
+            ("hidden", "struct hidden hidden"), ("main.c:same", "volatile struct inner same"), ("other.c:same", "volatile char same[40]"), ("main.c:counter", "int counter"),
         })
         {
             var variable = types.FindVariable(name);
@@ -44,7 +44,7 @@ public sealed class ObjectTypesTests : IDisposable
         }
 
         Assert.NotEqual(types.FindVariable("main.c:same")!.Address, types.FindVariable("other.c:same")!.Address);
-        var inFunction = addresses.Single(a => a.Key.StartsWith("calls", StringComparison.Ordinal)).Key;
+        var inFunction = addresses.Single(a => a.Key.Contains("calls", StringComparison.Ordinal)).Key;
         Assert.Equal(compiler == "gcc" ? "long int" : "long", types.FindVariable(inFunction)?.Type.ToString());
         Assert.Equal("int work(int count, struct list *head, handler_t handler)", TypeListing.Declare(types.FindFunction("work")!));
         Assert.Equal(addresses["work"].Single(), types.FindFunction("work")!.Address);
@@ -63,17 +63,19 @@ public sealed class ObjectTypesTests : IDisposable
     [Fact]
     public void The_stock_kernels_dwarf_gives_the_same_types_as_its_btf()
     {
-        // Those that paths of real boots go through, and every 40th of the rest.
+        // Those that paths of real boots go through, and every 20th of the rest.
         var names = Regex.Matches(PeerProgram.Run("pahole", ["-F", "btf", "--sizes", StockKernel.Vmlinux]), @"^(\w+)\t", RegexOptions.Multiline).Select(m => m.Groups[1].Value)
-            .Where((_, i) => i % 40 == 0).Concat(["task_struct", "irq_desc", "net_device", "sk_buff", "pci_dev", "page", "module", "inode", "device", "rq"]).Distinct().ToList();
-        Assert.True(names.Count > 150, $"{names.Count}");
+            .Where((_, i) => i % 20 == 0).Concat(["task_struct", "irq_desc", "net_device", "sk_buff", "pci_dev", "page", "module", "inode", "device", "rq"]).Distinct()
+            .Where(n => KernelBtf.Value.FindType(TypeTag.Struct, n) is not null).ToList();
+        Assert.True(names.Count > 300, $"{names.Count}");
         foreach (var name in names)
         {
             // A name may stand for several structures; one of DWARF's must be BTF's.
             var expected = TypeListing.Of(KernelBtf.Value.FindType(TypeTag.Struct, name)!).Replace("[0]", "[]", StringComparison.Ordinal);
             var actual = KernelDwarf.Value.Names!.FindAll(name, false, DwTag.StructureType).Select(d => d.Entry).Distinct()
                 .Select(e => TypeListing.Of(KernelDwarf.Value.Dwarf!.TypeAt(e)).Replace("[0]", "[]", StringComparison.Ordinal));
-            Assert.True(actual.Contains(expected), $"{name}:\n{expected}\n{actual.FirstOrDefault()}");
+            Assert.True(
+                TypeListing.Of(KernelDwarf.Value.FindType(TypeTag.Struct, name)!).Replace("[0]", "[]", StringComparison.Ordinal) == expected || actual.Contains(expected), $"{name}:\n{expected}\n{actual.FirstOrDefault()}");
         }
     }
 

@@ -43,22 +43,28 @@ internal static partial class PaholeText
     }
 
     /// <summary>
-    /// Lines that pahole 1.24 gets wrong, and KTrace does not: constant function pointers (it puts the const before what they return), pointers to arrays (it drops the array),
-    /// functions that return function pointers (it writes them inside out), and the summary that it prints inside "const struct {...}".
+    /// The texts differ only in what pahole 1.24 gets wrong: where const belongs (of function pointers, arrays and constant pointers), pointers to arrays (it drops the array),
+    /// functions that return function pointers (it writes them inside out), and the summary that it prints in the middle, for "const struct {...}".
     /// </summary>
-    public static bool IsExplained(IReadOnlyCollection<string> ours, IReadOnlyCollection<string> paholes) =>
-        ours.Except(paholes).All(l => ConstantFunction().IsMatch(l) || l.Contains(")[", StringComparison.Ordinal) || l.Contains("(*(*", StringComparison.Ordinal))
-        && paholes.Except(ours).All(l => ConstantResult().IsMatch(l) || l.Contains("()(", StringComparison.Ordinal) || Summary().IsMatch(l) || ours.Any(o => o.Contains(")[", StringComparison.Ordinal) && SamePlace(o, l)));
+    public static bool IsExplained(string ours, string paholes)
+    {
+        var left = Constants(ours);
+        var right = Constants(paholes);
+        return left.Except(right).All(l => l.Contains(")[", StringComparison.Ordinal) || l.Contains("(*(*", StringComparison.Ordinal))
+            && right.Except(left).All(l => l.Contains("()(", StringComparison.Ordinal) || Summary().IsMatch(l) || left.Any(o => o.Contains(")[", StringComparison.Ordinal) && SamePlace(o, l)));
+    }
 
-    private static bool SamePlace(string a, string b) => a[a.IndexOf("/*", StringComparison.Ordinal)..] == b[Math.Max(0, b.IndexOf("/*", StringComparison.Ordinal))..];
+    private static List<string> Constants(string text) =>
+        [.. text.Split('\n').Select(l => Constant().Replace(l, "")).Select(l => l.Replace(" ", "", StringComparison.Ordinal))];
 
-    [GeneratedRegex(@"\(\*\s?const \w+\)\(")]
-    private static partial Regex ConstantFunction();
+    private static bool SamePlace(string a, string b) => Place(a) == Place(b);
 
-    [GeneratedRegex(@"^const .*\(\*\w+\)\(")]
-    private static partial Regex ConstantResult();
+    private static string Place(string line) => line[Math.Max(0, line.IndexOf("/*", StringComparison.Ordinal))..];
 
-    [GeneratedRegex(@"^/\*\s?(size|sum members|last cacheline|padding)")]
+    [GeneratedRegex(@"\bconst\b")]
+    private static partial Regex Constant();
+
+    [GeneratedRegex(@"^/\*(size|summembers|lastcacheline|padding)")]
     private static partial Regex Summary();
 
     [GeneratedRegex(@"^struct (?<name>\w+) \{", RegexOptions.Multiline)]

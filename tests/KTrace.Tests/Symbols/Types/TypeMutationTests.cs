@@ -37,7 +37,7 @@ public sealed class TypeMutationTests : IDisposable
             foreach (var name in names)
             {
                 var bytes = file.GetSection(name).Span.ToArray();
-                sections[name] = name == victim ? Mutation.Apply(bytes, random) : bytes;
+                sections[name] = name == victim ? Mutation.OfBytes(bytes, random) : bytes;
             }
 
             Ask(new ObjectTypes(null, new Symbolizer(sections, symbols), 8));
@@ -57,7 +57,7 @@ public sealed class TypeMutationTests : IDisposable
         var opened = 0;
         for (var round = 0; round < Rounds; round++)
         {
-            var sections = new SyntheticSections { [".BTF"] = Mutation.Apply([.. original], random, headersToo: round % 2 == 0) };
+            var sections = new SyntheticSections { [".BTF"] = Mutation.OfBytes(original, random) };
             Ask(new ObjectTypes(sections, null, 8));
             try
             {

@@ -20,7 +20,7 @@ public sealed class TypeNameParserTests
     [InlineData("unsigned", "unsigned int", 4)]
     [InlineData("signed char", "signed char", 1)]
     [InlineData("  struct   page  *  ", "struct page *", 8)]
-    [InlineData("const char *const", "const char *const", 8)]
+    [InlineData("const char *const", "const char * const", 8)]
     [InlineData("char const*", "const char *", 8)]
     [InlineData("char [16]", "char[16]", 16)]
     [InlineData("int [2][0x3]", "int[2][3]", 24)]

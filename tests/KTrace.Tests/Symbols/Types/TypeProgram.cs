@@ -34,7 +34,7 @@ internal static class TypeProgram
         static int counter = 3;
         extern int table[]; int table[5] = { 1 };
         extern u64 declared_first; u64 declared_first = 9;
-        static struct inner same = { 1, 2 };
+        static volatile struct inner same = { 1, 2 };
         int step(void) { static long calls = 4; return (int)++calls; }
         int work(int count, struct list *head, handler_t handler) { return count + counter + same.x + (head ? handler(1, head) : 0); }
         struct hidden *keep(struct hidden *h) { return h; }
@@ -45,7 +45,7 @@ internal static class TypeProgram
     private const string Other = """
         #include "shared.h"
         struct hidden { int secret; struct list *list; };
-        static char same[40] = "other";
+        static volatile char same[40] = "other";
         static long counter = 5;
         struct hidden hidden = { 42, 0 };
         int other(void) { return hidden.secret + same[1] + (int)counter++ + (keep(&hidden) == 0); }

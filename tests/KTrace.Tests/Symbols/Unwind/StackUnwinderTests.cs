@@ -88,6 +88,7 @@ public class StackUnwinderTests
     {
         var inner = _kernel.Function("mystery");
 
+        _kernel.Words(0x8000, new ulong[16]);
         Assert.Equal(new UnwindStop.NoUnwindRow(inner + 4), Unwind(inner + 4, 0x8000).Stop);
     }
 

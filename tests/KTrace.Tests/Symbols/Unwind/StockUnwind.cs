@@ -53,6 +53,6 @@ internal static class StockUnwind
     public static string Describe(UnwindStop stop) => stop switch
     {
         UnwindStop.UserSpace u => $"UserSpace pc=0x{u.Registers.ProgramCounter:x} sp=0x{u.Registers.StackPointer:x} syscall={u.SystemCallNumber?.ToString() ?? "none"}{(u.IsCompat ? " compat" : "")}",
-        _ => stop.ToString(),
+        _ => stop.ToString().Replace("What =  ", "", StringComparison.Ordinal),
     };
 }

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using KTrace.Boot;
@@ -10,6 +9,7 @@ using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
+using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 using KTrace.Symbols.Values.Expressions;
 using KTrace.Tests.Boot;
@@ -71,7 +71,14 @@ public sealed class LiveKernelTests(ITestOutputHelper output)
             await StopAsync(target, types, "request_threaded_irq", condition);
             var scope = await ScopeAsync(target, types, "request_threaded_irq");
             await CollectAsync(scope, AtRequest, folder: cache.Path);
-            await PrintAsync(scope, "request_threaded_irq", ["irq", "irqflags", "devname", "handler", "dev_id", "(struct net_device *)dev_id", "current", "*current", "&init_task", "init_task", "*(struct net_device *)dev_id", "((struct net_device *)dev_id)->dev.parent", "current->fs", "current->files->fdt->fd[0]", "current->mm", "current->cred", "*(struct net_device *)((struct net_device *)dev_id)", "init_task.tasks", "((struct net_device *)dev_id)->dev_addr", "((struct net_device *)dev_id)->perm_addr", "iomem_resource", "*iomem_resource.child", "init_task.cpus_mask", "__cpu_online_mask", "*current->signal", "((struct net_device *)dev_id)->ip_ptr->ifa_list", "pci_root_buses", "init_uts_ns", "loopback_net_ops", "this_cpu(runqueues)", "irq_desc_tree", "chrdevs[4]", "(gfp_t)0xdc0"]);
+            await PrintAsync(scope, "request_threaded_irq",
+            [
+                ("irq", @"^\d+$"), ("devname", "^\"eth0"), ("(struct net_device *)dev_id", "^0xffff[0-9a-f]+ \"eth0\"$"), ("current", "^0xffff[0-9a-f]+ \"\\w+\" pid \\d+$"), ("*current", @"^\{\.thread_info = \{.*…$"),
+                ("&init_task", "^<init_task> \"swapper/0\" pid 0$"), ("init_task.flags", @"PF_IDLE\|PF_KTHREAD"), ("*(struct net_device *)dev_id", "^\\{\\.name = \"eth0\""), ("((struct net_device *)dev_id)->flags", @"IFF_BROADCAST\|IFF_MULTICAST"),
+                ("((struct net_device *)dev_id)->dev.parent", "\"0000:00:0[0-9a-f].0\"$"), ("((struct net_device *)dev_id)->dev_addr", "^52:54:00:12:34:56$"), ("((struct net_device *)dev_id)->perm_addr", "^52:54:00:12:34:56$"),
+                ("current->files->fdt->fd[0]", "\"console\"$"), ("init_task.tasks", "^list of more than 32, first 0x"), ("pci_root_buses", "^list of 1, first 0x"), ("iomem_resource", "IORESOURCE_MEM,"), ("*iomem_resource.child", "\\[0x1000-0x9fbff\\]"),
+                ("init_task.cpus_mask", "^0$"), ("__cpu_online_mask", "^0$"), ("init_uts_ns", "\\.sysname = \"Linux\""), ("loopback_net_ops", @"\.init = <loopback_net_init>"), ("this_cpu(runqueues)", @"\.__lock = (un)?locked, \.nr_running = \d+"), ("(gfp_t)0xdc0", @"^0xdc0 GFP_KERNEL\|__GFP_ZERO$"),
+            ]);
         }
 
         compared += Compare(qemu.GdbSocket, cache.Path, AtRequest, differences);
@@ -84,7 +91,11 @@ public sealed class LiveKernelTests(ITestOutputHelper output)
             await StopAsync(target, types, "x86_vector_msi_compose_msg", null);
             var scope = await ScopeAsync(target, types, "x86_vector_msi_compose_msg");
             await CollectAsync(scope, AtMessage, folder: cache.Path);
-            await PrintAsync(scope, "x86_vector_msi_compose_msg", ["data", "*data", "msg", "*msg", "data->chip", "*data->chip", "*data->common", "data->common->affinity", "data->domain", "*container_of(data, struct irq_desc, irq_data)", "*data->common->msi_desc", "data->common->msi_desc->dev"]);
+            await PrintAsync(scope, "x86_vector_msi_compose_msg",
+            [
+                ("data", @"^0xffff[0-9a-f]+ irq \d+ ""APIC""$"), ("*data", @"\.chip = <lapic_controller> ""APIC"", \.domain = 0x[0-9a-f]+ ""VECTOR"""), ("*msg", @"^\{\.address_lo = "), ("*data->chip", @"\.irq_ack = <apic_ack_edge>"),
+                ("*data->common", @"IRQD_SINGLE_TARGET.* \.affinity = 0x[0-9a-f]+ 0, "), ("data->common->msi_desc->dev", @"""0000:00:0[0-9a-f]\.0""$"),
+            ]);
         }
 
         compared += Compare(qemu.GdbSocket, cache.Path, AtMessage, differences);
@@ -200,9 +211,9 @@ public sealed class LiveKernelTests(ITestOutputHelper output)
         }
     }
 
-    private async Task PrintAsync(LiveScope scope, string function, string[] expressions)
+    private async Task PrintAsync(LiveScope scope, string function, (string Text, string Pattern)[] expressions)
     {
-        foreach (var text in expressions)
+        foreach (var (text, pattern) in expressions)
         {
             var outcome = await scope.EvaluateAsync(Expression.Parse(text));
             var printed = outcome is ExpressionOutcome.Value { Named: var value }
@@ -210,6 +221,7 @@ public sealed class LiveKernelTests(ITestOutputHelper output)
                 : outcome.ToString();
             output.WriteLine($"{text} = {printed}");
             Assert.DoesNotContain("not fetched", printed);
+            Assert.Matches(pattern, printed);
         }
     }
 
