@@ -88,7 +88,7 @@ internal sealed class RecordWriter : IDisposable
 
     public void Write(TraceFrame frame, int id)
     {
-        if (Math.Max(frame.Function.Length, Math.Max(frame.Module?.Length ?? 0, frame.File?.Length ?? 0)) > TraceFormat.MaxNameLength)
+        if (Math.Max(Math.Max(frame.Function.Length, frame.Symbol?.Length ?? 0), Math.Max(frame.Module?.Length ?? 0, frame.File?.Length ?? 0)) > TraceFormat.MaxNameLength)
         {
             throw new ArgumentException($"a name of more than {TraceFormat.MaxNameLength} characters in a frame", nameof(frame));
         }
@@ -96,6 +96,7 @@ internal sealed class RecordWriter : IDisposable
         Begin("frame"u8);
         _json.WriteNumber("id"u8, id);
         _json.WriteString("function"u8, frame.Function);
+        Optional("symbol"u8, frame.Symbol);
         Optional("module"u8, frame.Module);
         _json.WriteNumber("offset"u8, frame.Offset);
         Optional("file"u8, frame.File);

@@ -18,8 +18,12 @@ namespace KTrace.Tracing;
 /// The function left by a jump (a tail call) and has no stack frame: its address is in <see cref="TraceRecord.Hit.TailPcs"/>. Functions that were
 /// inlined around the jump stand before it, as for any frame.
 /// </param>
+/// <param name="Symbol">
+/// The symbol that <paramref name="Offset"/> counts from, where it is not called as the function: a piece or copy that the compiler made (<c>foo.cold</c>,
+/// <c>foo.isra.0</c>), or a mangled name. Null otherwise.
+/// </param>
 public sealed record TraceFrame(
-    string Function, ulong Offset, string? Module, string? File, int? Line, bool IsInline, UnwindRule? Rule = null, bool IsTailCall = false)
+    string Function, ulong Offset, string? Module, string? File, int? Line, bool IsInline, UnwindRule? Rule = null, bool IsTailCall = false, string? Symbol = null)
 {
     // Hits look their frames up in the writer's table; the same few thousand frames come again and again.
     private int _hash;
@@ -32,7 +36,8 @@ public sealed record TraceFrame(
         frame.Source is { Line: > 0 } source ? source.Line : null,
         frame.IsInline,
         rule,
-        frame.IsTailCall);
+        frame.IsTailCall,
+        frame.Symbol);
 
     public bool Equals(TraceFrame? other) => ReferenceEquals(this, other)
         || (other is not null
@@ -44,13 +49,14 @@ public sealed record TraceFrame(
             && Rule == other.Rule
             && Function == other.Function
             && Module == other.Module
+            && Symbol == other.Symbol
             && File == other.File);
 
     public override int GetHashCode()
     {
         if (_hash == 0)
         {
-            int hash = HashCode.Combine(Function, Offset, Module, File, Line, IsInline, Rule, IsTailCall);
+            int hash = HashCode.Combine(Function, Offset, HashCode.Combine(Module, Symbol), File, Line, IsInline, Rule, IsTailCall);
             _hash = hash == 0 ? 1 : hash;
         }
 

@@ -96,14 +96,22 @@ internal sealed class DwarfNames
 
                 return false;
             });
-        var found = entry < 0 ? FindVariable(symbolName) : Types.TypeAt(entry);
+        var found = entry >= 0 ? Types.TypeAt(entry) : FindVariable(symbolName, address);
         Remember(_variables, address, found);
         return found;
     }
 
     /// <summary>The type of a variable at file scope by its name: of its definition, or else of a declaration. Null when there is none.</summary>
-    public CType? FindVariable(string name)
+    public CType? FindVariable(string name) => FindVariable(name, null);
+
+    /// <param name="address">Where it lies: of several of one name the one there, when its location says so by number (clang's DW_OP_addrx).</param>
+    private CType? FindVariable(string symbolName, ulong? address)
     {
+        // A static variable inside a function: name.123 of GCC, function.name of clang.
+        var dot = symbolName.IndexOf('.', StringComparison.Ordinal);
+        var isLocal = dot > 0 && address is not null;
+        var suffix = symbolName[(dot + 1)..];
+        var name = !isLocal ? symbolName : suffix.Length > 0 && char.IsAsciiDigit(suffix[0]) ? symbolName[..dot] : suffix;
         long definition = -1, declaration = -1;
         Search.Find(name, (in FoundDie die) =>
         {
@@ -118,9 +126,16 @@ internal sealed class DwarfNames
                 return false;
             }
 
-            definition = die.Entry;
-            return true;
-        });
+            var isThere = address is null || LiesAt(in die, address.Value);
+            if (die.Parent >= 0 && !isThere)
+            {
+                // A local variable of another function.
+                return false;
+            }
+
+            definition = definition < 0 || isThere ? die.Entry : definition;
+            return isThere;
+        }, insideFunctions: isLocal);
         return definition < 0 && declaration < 0 ? null : Types.TypeAt(definition >= 0 ? definition : declaration);
     }
 
@@ -315,6 +330,46 @@ internal sealed class DwarfNames
                 }
 
                 reader.Skip(in attribute);
+            }
+        }
+
+        return false;
+    }
+
+    private unsafe bool LiesAt(in FoundDie die, ulong address)
+    {
+        // DW_OP_addrx: a ULEB128 index into .debug_addr (DWARF 5, section 2.5.1.1).
+        const byte Addrx = 0xa1;
+        fixed (byte* bytes = _sections.Info.Span)
+        {
+            var reader = new DieReader(die.Unit, bytes, die.Entry);
+            if (!reader.ReadEntry())
+            {
+                return false;
+            }
+
+            for (var i = 0; i < reader.AttributeCount; i++)
+            {
+                ref readonly var attribute = ref reader.Attribute(i);
+                if (attribute.Name != DwAt.Location || !AttributeForm.IsBlock(attribute.Form))
+                {
+                    reader.Skip(in attribute);
+                    continue;
+                }
+
+                var location = reader.ReadBlock(in attribute);
+                if (location.Length < 2 || location[0] != Addrx)
+                {
+                    return false;
+                }
+
+                ulong index = 0;
+                for (var at = 1; at < location.Length && at < 6; at++)
+                {
+                    index |= (ulong)(location[at] & 0x7f) << (7 * (at - 1));
+                }
+
+                return die.Unit.AddressAt(index) == address;
             }
         }
 

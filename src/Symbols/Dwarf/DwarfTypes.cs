@@ -171,7 +171,7 @@ public sealed class DwarfTypes
     private CType Composite(in TypeDie die, StructKind kind, int depth)
     {
         // GCC leaves a stub without a name where the type is in a type unit.
-        if (die.IsDeclaration && die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is StructType complete)
+        if (die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is StructType complete)
         {
             return complete;
         }
@@ -217,7 +217,7 @@ public sealed class DwarfTypes
 
     private CType Enumeration(in TypeDie die, int depth)
     {
-        if (die.IsDeclaration && die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is EnumType complete)
+        if (die.Signature != 0 && Signed(die.Signature) is >= 0 and var apart && Build(apart, depth + 1) is EnumType complete)
         {
             return complete;
         }

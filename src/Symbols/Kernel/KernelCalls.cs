@@ -60,7 +60,8 @@ internal sealed class KernelCalls(KernelMap map)
 
     /// <summary>
     /// True when a function may have been entered again by tail calls that start at itself, so that what its caller passed need not be what it was last entered with. Also true
-    /// where that cannot be excluded: a tail call on the way leads through a pointer, or not all of them are known.
+    /// where that cannot be excluded, as a tail call on the way leads through a pointer. Like gdb this takes the debug information's word for it that it lists all tail calls:
+    /// GCC gives a function DW_AT_call_all_calls only where it looked for them (not at -O1), and assembly, which has no list, does not jump to C functions that called it.
     /// </summary>
     public bool MayEnterItself(ulong function)
     {
@@ -73,7 +74,7 @@ internal sealed class KernelCalls(KernelMap map)
         var seen = new HashSet<ulong>();
         for (var todo = new Stack<ulong>([function]); !may && todo.TryPop(out var at);)
         {
-            if (TailCallsOf(at) is not { } jumps || seen.Count == MaximumReach)
+            if (TailCallsOf(at, mustBeAll: false) is not { } jumps || seen.Count == MaximumReach)
             {
                 may = true;
                 break;
@@ -123,16 +124,18 @@ internal sealed class KernelCalls(KernelMap map)
         return called;
     }
 
-    private IReadOnlyList<TailCall>? TailCallsOf(ulong function)
+    private IReadOnlyList<TailCall>? TailCallsOf(ulong function) => TailCallsOf(function, mustBeAll: true);
+
+    private IReadOnlyList<TailCall>? TailCallsOf(ulong function, bool mustBeAll)
     {
         var part = At(function);
         if (part.Calls is null || !part.Calls.TryFindFunction(part.ToObject(function), out var found) || part.ToRunTime(found.Start) != function)
         {
-            return null;
+            return mustBeAll ? null : [];
         }
 
         var calls = part.Calls.Of(in found);
-        if (!calls.HasAllTailCalls)
+        if (mustBeAll && !calls.HasAllTailCalls)
         {
             return null;
         }

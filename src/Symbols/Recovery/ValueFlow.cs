@@ -9,7 +9,7 @@ namespace KTrace.Symbols.Recovery;
 internal sealed class ValueFlow
 {
     private const int MaximumRounds = 60;
-    private const int PatientRounds = 6;
+    private const int PatientRounds = 12;
     private const int MaximumPasses = 8;
 
     private readonly FlowTransfer _transfer;
@@ -19,6 +19,7 @@ internal sealed class ValueFlow
     private readonly FlowState?[] _out;
     private readonly int[]?[] _joined;
     private bool _isSticky;
+    private bool _isTrusting = true;
 
     private ValueFlow(FunctionFlow flow, CodeObject code, RegisterNumbers registers)
     {
@@ -68,7 +69,13 @@ internal sealed class ValueFlow
 
             if (!run.CollectEscapes())
             {
-                return null;
+                if (!run._isTrusting)
+                {
+                    return null;
+                }
+
+                run._isTrusting = false;
+                continue;
             }
 
             if (!run._escapes.HasChanged && !run._transfer.MetEntrySlot)
@@ -311,10 +318,15 @@ internal sealed class ValueFlow
         {
             var first = incoming[0][place];
             var (same, known) = (true, !first.IsUnknown);
-            for (var i = 1; i < incoming.Count; i++)
+            // A name that was given here in an earlier round and came round a loop unchanged says nothing new: the place keeps what it came with. That this was right is checked in
+            // the end, when such a name may no longer be needed.
+            var own = _isTrusting && !_isSticky && !_escapes.IsCollecting && joined[place] == place ? Values.Join(block.Index, place) : FlowValues.Unknown;
+            first = first == own && known ? incoming.Find(s => s[place] != own)?[place] ?? first : first;
+            known = !first.IsUnknown;
+            for (var i = 0; i < incoming.Count; i++)
             {
                 var other = incoming[i][place];
-                same &= other == first;
+                same &= other == first || (other == own && known);
                 known &= !other.IsUnknown;
             }
 

@@ -136,6 +136,11 @@ internal static class EntryCodeFrames
 
         if (!isUser)
         {
+            if (KeepCalleeSaved(address - (ulong)architecture.PtRegs.InterruptFrame, registers, caller, memory) is { } missing)
+            {
+                return new FrameStep.Outcome(null, missing);
+            }
+
             return new FrameStep.Outcome(new UnwoundFrame(caller, UnwindRule.SavedRegisters, IsCall: false), null);
         }
 
@@ -156,6 +161,46 @@ internal static class EntryCodeFrames
         }
 
         return new FrameStep.Outcome(null, null, new SavedRegistersReader.Result(caller, true, number, null));
+    }
+
+    /// <summary>
+    /// Entry code pushes registers from pt_regs' end to its start and pops them the other way round. So a slot at or above sp holds its register,
+    /// and a register whose slot lies below sp has not been pushed yet, or is back already.
+    /// </summary>
+    private static UnwindStop.MemoryMissing? KeepCalleeSaved(ulong savedRegisters, RegisterSet registers, RegisterSet caller, IMemoryReader memory)
+    {
+        var architecture = registers.Architecture;
+        var word = architecture.WordSize;
+        Span<byte> bytes = stackalloc byte[8];
+        foreach (var slot in architecture.PtRegs.Slots)
+        {
+            if (!architecture.CalleeSavedRegisters.Contains(slot.Register))
+            {
+                continue;
+            }
+
+            var place = savedRegisters + (ulong)slot.Offset;
+            if (place < registers.StackPointer)
+            {
+                if (registers.IsKnown(slot.Register))
+                {
+                    caller[slot.Register] = registers[slot.Register];
+                }
+
+                continue;
+            }
+
+            switch (memory.Read(place, bytes[..word]))
+            {
+                case MemoryReadResult.NotFetched:
+                    return new UnwindStop.MemoryMissing(place, word);
+                case MemoryReadResult.Ok:
+                    caller[slot.Register] = word == 8 ? BinaryPrimitives.ReadUInt64LittleEndian(bytes) : BinaryPrimitives.ReadUInt32LittleEndian(bytes);
+                    break;
+            }
+        }
+
+        return null;
     }
 
     /// <summary>Between SYSCALL and the push of rcx, and between the last pop and SYSRET.</summary>

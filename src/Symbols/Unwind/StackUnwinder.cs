@@ -194,7 +194,7 @@ public static class StackUnwinder
 
         // Not only behind a call: ORC is wrong for the one instruction that follows error_entry, which leaves pt_regs on its caller's stack.
         var callee = frames.Count > 1 ? table.FunctionAt(frames[^2].LookupAddress) : null;
-        if ((KernelEntries.HasPtRegs(function) || KernelEntries.IsSystemCall(null, callee)) && (frame.IsCall || (failure is not null && frame.Registers.Architecture.WordSize == 8)))
+        if ((KernelEntries.HasPtRegs(function) || (frame.IsCall && KernelEntries.IsEntryCode(function)) || KernelEntries.IsSystemCall(null, callee)) && (frame.IsCall || (failure is not null && frame.Registers.Architecture.WordSize == 8)))
         {
             var outcome = step.Saved(frame.Registers.StackPointer, frame.Registers, isWhole: true, isInterrupted: true);
             caller = outcome.Caller;
@@ -203,9 +203,16 @@ public static class StackUnwinder
                 return UserSpace(outcome.User, frames, table);
             }
 
-            if (caller is not null || outcome.Stop is UnwindStop.MemoryMissing || frame.IsCall)
+            if (caller is not null || outcome.Stop is UnwindStop.MemoryMissing)
             {
-                return caller is not null || outcome.Stop is UnwindStop.MemoryMissing ? outcome.Stop : failure ?? outcome.Stop;
+                return outcome.Stop;
+            }
+
+            if (frame.IsCall && function is not null)
+            {
+                // error_entry and paranoid_entry are called themselves: their return address lies below pt_regs.
+                var entered = Entered(step, frames, table, function, out caller);
+                return caller is not null || entered is UnwindStop.UserSpace or UnwindStop.MemoryMissing ? entered : failure ?? outcome.Stop;
             }
         }
 

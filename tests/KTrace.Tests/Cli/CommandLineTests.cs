@@ -77,7 +77,9 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Theory]
-    [InlineData("x y", "not supported yet")]
+    [InlineData("x y", "'y' is not expected here")]
+    [InlineData("x if", "if")]
+    [InlineData("x if a ==", "^")]
     [InlineData(":foo", "names no symbol")]
     [InlineData("foo:", "names no symbol")]
     [InlineData("+5", "names no symbol")]

@@ -61,7 +61,7 @@ internal static class TraceSamples
                 Path = new CallPath(
                 [
                     new TraceFrame(Awkward, 0, "mod", Awkward, 1, true),
-                    new TraceFrame("b", ulong.MaxValue, null, null, null, false, UnwindRule.Registers),
+                    new TraceFrame("b", ulong.MaxValue, null, null, null, false, UnwindRule.Registers, false, Awkward),
                     .. Enum.GetValues<UnwindRule>().Select(rule => new TraceFrame("c", 1, "mod", "c.c", null, false, rule)),
                 ]),
                 Pcs = [1, 2, 3, 4, 5, ulong.MaxValue],

@@ -16,7 +16,7 @@ public class EntryCodeTests
     public void Behind_SYSCALL_user_space_is_in_rcx_and_r11(ulong sp)
     {
         var entry = _wide.Function("entry_SYSCALL_64", UnwindRow.End(UnwindRule.Orc));
-        _wide.Words(0xffff_c900_0000_7ff0, 0x7ffd0010, 0x2b);
+        _wide.Words(0xffff_c900_0000_7ff0, [0x7ffd0010, 0x2b, .. new ulong[80]]);
         var kernel = sp > 0x10000 ? 0 : 0xffff_c900_0000_0000;
         var registers = _wide.At(entry + 3, sp + kernel);
         registers[X86_64.Rcx] = 0x401000;

@@ -52,7 +52,6 @@ public sealed class FrameVariablesGdbTests(Xunit.Abstractions.ITestOutputHelper 
 
     [SkippableTheory]
     [InlineData("gcc", "-O0 -gdwarf-5")]
-    [InlineData("gcc", "-O1 -gdwarf-4")]
     [InlineData("gcc", "-O2 -gdwarf-5")]
     [InlineData("gcc", "-O2 -gdwarf-5 -gvariable-location-views=incompat5")]
     [InlineData("gcc", "-O2 -gdwarf-4 -fno-omit-frame-pointer")]
