@@ -6,6 +6,7 @@
 // - the last byte of a 256-byte block when a range goes on behind it and many units share the block: binutils' index misses it (off by one in
 //   its trie) and finds it when asked for that address alone; seen once in 400,000 addresses of a kernel;
 // - address 0 of .data..percpu: binutils matches it with any extern variable that has no address; we name the variable that lies there.
+using System.Text;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
@@ -112,7 +113,7 @@ internal sealed class Addr2Line
             if (isVariable)
             {
                 AppendFunctionSymbol(in question, into, out _);
-                into.Append(path);
+                into.AppendClean(Encoding.UTF8.GetBytes(path));
                 AppendLine(line, 0, into);
                 return true;
             }
@@ -130,9 +131,9 @@ internal sealed class Addr2Line
                 return false;
             }
 
-            into.Append(_symbols.NameBytes(_symbols.At(function).NameOffset));
+            into.AppendClean(_symbols.NameBytes(_symbols.At(function).NameOffset));
             into.Append((byte)'\n');
-            into.Append(file > 0 ? _symbols.NameBytes(_symbols.At(file).NameOffset) : "??"u8);
+            into.AppendClean(file > 0 ? _symbols.NameBytes(_symbols.At(file).NameOffset) : "??"u8);
             into.Append(":?\n"u8);
             return true;
         }
@@ -144,7 +145,7 @@ internal sealed class Addr2Line
             var fileSymbol = 0;
             if (!frame.Name.IsNone)
             {
-                into.Append(_symbolizer.Sections.Bytes(frame.Name));
+                into.AppendClean(_symbolizer.Sections.Bytes(frame.Name));
                 into.Append((byte)'\n');
             }
             else if (i == 0)
@@ -158,11 +159,11 @@ internal sealed class Addr2Line
 
             if (frame.File >= 0)
             {
-                into.Append(result.Path(index, frame.File));
+                into.AppendClean(result.Path(index, frame.File));
             }
             else
             {
-                into.Append(fileSymbol > 0 ? _symbols.NameBytes(_symbols.At(fileSymbol).NameOffset) : "??"u8);
+                into.AppendClean(fileSymbol > 0 ? _symbols.NameBytes(_symbols.At(fileSymbol).NameOffset) : "??"u8);
             }
 
             AppendLine(frame.Line, discriminator, into);
@@ -173,7 +174,7 @@ internal sealed class Addr2Line
 
     private void AppendFunctionSymbol(in Question question, ByteBuffer into, out int file)
     {
-        into.Append(_finder.TryFind(question.Section, question.Offset, out var function, out file)
+        into.AppendClean(_finder.TryFind(question.Section, question.Offset, out var function, out file)
             ? _symbols.NameBytes(_symbols.At(function).NameOffset)
             : "??"u8);
         into.Append((byte)'\n');

@@ -1,9 +1,12 @@
 using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using KTrace.Symbols;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
+using KTrace.Tui.Views;
 
 namespace KTrace.Cli.Verbs;
 
@@ -166,21 +169,21 @@ internal sealed class FrameAnswers : SymAnswers
             if (symbol is not null)
             {
                 into.Append(" ("u8);
-                into.Append(Encoding.UTF8.GetBytes(symbol));
+                into.AppendClean(Encoding.UTF8.GetBytes(symbol));
                 into.Append((byte)')');
             }
 
             if (_module.Length > 0)
             {
                 into.Append(" ["u8);
-                into.Append(_module);
+                into.AppendClean(_module);
                 into.Append((byte)']');
             }
 
             if (frame.File >= 0)
             {
                 into.Append("  "u8);
-                into.Append(result.Path(index, frame.File));
+                into.AppendClean(result.Path(index, frame.File));
                 into.Append((byte)':');
                 if (frame.Line > 0)
                 {
@@ -272,16 +275,24 @@ internal sealed class FrameAnswers : SymAnswers
         if (bytes.Contains((byte)'.') || RustName.MayBe(bytes) || bytes.StartsWith("__pfx_"u8) || bytes.StartsWith("__cfi_"u8))
         {
             var (function, symbol) = Symbolizer.Readable(Encoding.UTF8.GetString(bytes));
-            into.Append(Encoding.UTF8.GetBytes(function));
+            into.AppendClean(Encoding.UTF8.GetBytes(function));
             return symbol;
         }
 
-        into.Append(bytes);
+        into.AppendClean(bytes);
         return null;
     }
 
+    private static readonly JsonSerializerOptions JsonText = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private static void AppendJsonString(ReadOnlySpan<byte> text, ByteBuffer into)
     {
+        if (text.IndexOfAnyExceptInRange((byte)' ', (byte)'~') >= 0)
+        {
+            into.Append(TerminalText.EscapeJson(JsonSerializer.Serialize(Encoding.UTF8.GetString(text), JsonText)));
+            return;
+        }
+
         into.Append((byte)'"');
         foreach (var b in text)
         {
@@ -289,11 +300,6 @@ internal sealed class FrameAnswers : SymAnswers
             {
                 into.Append((byte)'\\');
                 into.Append(b);
-            }
-            else if (b < 0x20)
-            {
-                into.Append("\\u00"u8);
-                into.AppendHex(b, 2);
             }
             else
             {

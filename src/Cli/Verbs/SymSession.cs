@@ -24,7 +24,7 @@ internal sealed class SymSession
     public SymSession(SymAnswers answers, Stream output, TextWriter errors)
     {
         _answers = answers;
-        _output = new ByteBuffer(output);
+        _output = new ByteBuffer(output) { Clean = text => TerminalText.Sanitize(text) };
         _errors = errors;
     }
 

@@ -14,6 +14,9 @@ internal sealed class ByteBuffer
     public ByteBuffer(Stream sink)
         : this(Enough + 4096) => _sink = sink;
 
+    /// <summary>Makes text fit for a terminal: what <see cref="AppendClean"/> does with anything but printable ASCII. Null to leave it as it is.</summary>
+    public Func<string, string>? Clean { get; init; }
+
     public int Length { get; private set; }
 
     public ReadOnlySpan<byte> Written => new(_bytes, 0, Length);
@@ -61,6 +64,19 @@ internal sealed class ByteBuffer
     {
         Reserve(System.Text.Encoding.UTF8.GetMaxByteCount(text.Length));
         Length += System.Text.Encoding.UTF8.GetBytes(text, new Span<byte>(_bytes, Length, _bytes.Length - Length));
+    }
+
+    /// <summary>A name or path out of a file, which may hold anything.</summary>
+    public void AppendClean(ReadOnlySpan<byte> utf8)
+    {
+        if (Clean is null || utf8.IndexOfAnyExceptInRange((byte)' ', (byte)'~') < 0)
+        {
+            Append(utf8);
+        }
+        else
+        {
+            Append(Clean(System.Text.Encoding.UTF8.GetString(utf8)));
+        }
     }
 
     public void AppendDecimal(ulong value)
