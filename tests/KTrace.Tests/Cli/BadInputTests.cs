@@ -88,8 +88,6 @@ public sealed class BadInputTests : IDisposable
     [InlineData("type_show", "… and 5 more", "-b arch/x86/kernel/ksysfs.c:type_show")]
     [InlineData("p4d_offset", "  pti.c:p4d_offset", "-b init_64.c:p4d_offset")]
     [InlineData("cleanup_module", "modules:\n", "  e1000e:cleanup_module")]
-    [InlineData("request_irq", "inlined wherever it is called")]
-    [InlineData("e1000_request_msix", "inlined wherever it is called")]
     [InlineData("jiffies", "is data, not code")]
     [InlineData("0x10", "lies in no function")]
     [InlineData("do_init_module+0x1000", "lies behind do_init_module")]
