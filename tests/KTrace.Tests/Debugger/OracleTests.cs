@@ -50,7 +50,7 @@ public sealed class OracleTests(ITestOutputHelper output)
     [InlineData("other", 2)]
     public async Task Frames_equal_the_kernels_own_call_trace_of_an_nmi(string kernel, int cpus)
     {
-        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "echo l > /proc/sysrq-trigger\nwhile :; do cat /init >/dev/null; done", "unknown_nmi_panic", cpus, nmiAt: 0, mark: "NMI"));
+        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "while :; do cat /init >/dev/null; done", "unknown_nmi_panic panic=-1", cpus, nmiAt: "vfs_read", mark: "NMI"));
     }
 
     [SkippableFact]
@@ -72,17 +72,25 @@ public sealed class OracleTests(ITestOutputHelper output)
     private static void AssertSame(List<string> differences) => Assert.True(differences.Count == 0, string.Join("\n\n", differences));
 
     /// <summary>Every way in which ours and the kernel's differ.</summary>
-    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null, bool saver = false, int? nmiAt = null, string? mark = null)
+    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null, bool saver = false, string? nmiAt = null, string? mark = null)
     {
         await using var guest = await OracleGuest.BootAsync(kernel, script, append, cpus, cpu);
+        var isSent = false;
         var ours = new List<(ImmutableArray<UnwoundFrame> Frames, UnwindStop Stop, ImmutableArray<string> Names)>();
         await guest.RunAsync(
-            saver ? ["stack_trace_save", "stack_trace_save_regs"] : [Printer],
+            saver ? ["stack_trace_save", "stack_trace_save_regs"] : nmiAt is null ? [Printer] : [Printer, nmiAt],
             async capture =>
             {
-                if (ours.Count == nmiAt)
+                if (nmiAt is not null && guest.Map.NameOf(capture.Registers.ProgramCounter) == nmiAt)
                 {
-                    await guest.Client.MonitorAsync("nmi", CancellationToken.None);
+                    // Once, and where nobody holds the console: the trace of an NMI that comes while another is printed waits for that one.
+                    if (!isSent)
+                    {
+                        isSent = true;
+                        await guest.Client.MonitorAsync("nmi", CancellationToken.None);
+                    }
+
+                    return true;
                 }
 
                 var stack = saver ? capture.Stack : await StackOfAsync(guest, capture);
