@@ -3,6 +3,7 @@ using System.CommandLine;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
 using KTrace.Tui.Views;
 

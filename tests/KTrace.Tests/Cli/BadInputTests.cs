@@ -86,7 +86,6 @@ public sealed class BadInputTests : IDisposable
     [InlineData("nope.c:request_threaded_irq", "from nope.c", "kernel/irq/manage.c:request_threaded_irq")]
     [InlineData("core.c:type_show", "exists 3 times", "  0xffffffff", "kernel/events/core.c:type_show")]
     [InlineData("type_show", "… and 5 more", "-b arch/x86/kernel/ksysfs.c:type_show")]
-    [InlineData("p4d_offset", "  pti.c:p4d_offset", "-b init_64.c:p4d_offset")]
     [InlineData("cleanup_module", "modules:\n", "  e1000e:cleanup_module")]
     [InlineData("jiffies", "is data, not code")]
     [InlineData("0x10", "lies in no function")]
