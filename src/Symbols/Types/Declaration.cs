@@ -12,6 +12,9 @@ internal static class Declaration
     // A function type may name other function types many times each.
     private const int MaximumTypes = 200;
 
+    // What stands around the name is copied at every step inwards.
+    private const int MaximumLength = 4096;
+
     public static string Of(CType type, string name)
     {
         var left = MaximumTypes;
@@ -20,7 +23,7 @@ internal static class Declaration
 
     private static string Declare(CType type, string declarator, int depth, ref int left)
     {
-        if (depth > MaximumDepth || --left < 0)
+        if (depth > MaximumDepth || --left < 0 || declarator.Length > MaximumLength)
         {
             return Join("…", declarator);
         }
@@ -58,6 +61,11 @@ internal static class Declaration
         var text = new StringBuilder();
         foreach (var parameter in function.Parameters)
         {
+            if (left < 0 || text.Length > MaximumLength)
+            {
+                return text.Append(", …").ToString();
+            }
+
             text.Append(text.Length > 0 ? ", " : "").Append(Declare(parameter.Type, "", depth + 1, ref left));
         }
 

@@ -14,7 +14,7 @@ public sealed class TypeListing
 
     // Anonymous structures nest a few deep; a file in which one contains itself must end.
     private const int MaximumDepth = 16;
-    private const int MaximumLines = 100_000;
+    private const int MaximumLines = 20_000;
 
     private readonly StringBuilder _text = new();
     private readonly Func<string, string> _clean;

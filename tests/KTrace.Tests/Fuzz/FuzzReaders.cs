@@ -4,7 +4,7 @@ namespace KTrace.Tests.Fuzz;
 internal static class FuzzReaders
 {
     public static FuzzReader[] All { get; } =
-        [.. ObjectReaders.All, .. UnwindReaders.All, .. KernelReaders.All, .. TraceReaders.All, .. BootReaders.All, .. RspReaders.All];
+        [.. ObjectReaders.All, .. UnwindReaders.All, .. KernelReaders.All, .. ValueReaders.All, .. TraceReaders.All, .. BootReaders.All, .. RspReaders.All];
 
     public static FuzzReader Named(string name) => All.Single(r => r.Name == name);
 

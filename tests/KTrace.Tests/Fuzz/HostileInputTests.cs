@@ -139,7 +139,7 @@ public sealed class HostileInputTests
         var seed = new FuzzSeed(what, names.ToDictionary(n => n, n => sections.GetSection(n).Span.ToArray()), new FuzzObject(file, new ElfSymbolTable(file), [Text, Text + 1, Text + 0x7f, Text + 0x80, Text + 0xff]));
         foreach (var reader in FuzzReaders.All.Where(r => r.Name.StartsWith("dwarf-", StringComparison.Ordinal)))
         {
-            FuzzRun.RunAsItIs(reader with { AllocationLimit = 192 << 20 }, seed);
+            FuzzRun.RunAsItIs(reader with { AllocationLimit = 640 << 20 }, seed);
         }
     }
 

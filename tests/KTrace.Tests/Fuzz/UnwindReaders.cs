@@ -205,7 +205,7 @@ internal static class UnwindReaders
         c.Ask(() => { });
     }
 
-    private static IReadOnlyList<FuzzSeed> BtfSeeds(ScratchFolder folder)
+    internal static IReadOnlyList<FuzzSeed> BtfSeeds(ScratchFolder folder)
     {
         var btf = new BtfBytes();
         var integer = btf.Add(1, "int", 4, 0, false, 32);
