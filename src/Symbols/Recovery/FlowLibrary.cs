@@ -80,7 +80,7 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
         }
 
         finder = null;
-        if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry
+        if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry && (IsCompiled(in symbol) || !OutsideJumps.MayLeadInto(code, _decoder, in symbol))
             && FlowBuilder.TryBuild(code, _decoder, in symbol) is { } flow && ValueFlow.TryRun(flow, code, _registers) is { } values)
         {
             finder = new RecipeFinder(values);
@@ -93,6 +93,9 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
 
         return _flows[entry] = finder;
     }
+
+    /// <summary>A compiler made it, and so it is entered at its beginning alone. Without debug information a function's type has to do.</summary>
+    private bool IsCompiled(in ElfSymbol symbol) => symbol.IsFunction && (code.Symbolizer is not { HasDwarf: true } symbolizer || symbolizer.FindFunctionAt(symbol.Value) is not null);
 
     /// <summary>Where a value can be found.</summary>
     public FlowAnswer Ask(in FlowQuestion question)
