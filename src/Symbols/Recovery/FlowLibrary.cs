@@ -134,6 +134,28 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
         return [.. finder.Find(value, place).Where(r => r is ValueRecipe.Constant or ValueRecipe.EntryRegister or ValueRecipe.EntrySlot)];
     }
 
+    /// <summary>The register in which a tail call passes on what its function was entered with in another one.</summary>
+    public bool TryPassedOn(ulong jump, int register, out int passedIn, out long addend, out int bits)
+    {
+        (passedIn, addend, bits) = (-1, 0, 0);
+        if (FlowOf(jump) is { Flow.Flow: var function } && function.FindHolding(jump) is >= 0 and var index)
+        {
+            var address = function.Instruction(index).Address;
+            for (var candidate = 0; candidate < _registers.Count; candidate++)
+            {
+                foreach (var recipe in AtJump(address, candidate, 0))
+                {
+                    if (recipe is ValueRecipe.EntryRegister entry && entry.Index == register && recipe.Bits > bits)
+                    {
+                        (passedIn, addend, bits) = (candidate, entry.Addend, recipe.Bits);
+                    }
+                }
+            }
+        }
+
+        return passedIn >= 0;
+    }
+
     private FlowAnswer WorkOut(in FlowQuestion question)
     {
         if (FlowOf(question.IsCall ? question.Pc - 1 : question.Pc) is not { } finder)
@@ -172,7 +194,8 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
                     ? finder.Find(flow.Values.EntryRegister(question.Register), place)
                     : finder.FindEntrySlot(question.Offset, place);
             case FlowQuestion.Call:
-                return finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
+                var passed = finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
+                return question.Register < 0 || passed.Any(r => r.Bits == _registers.Word * 8) ? passed : [.. passed.Concat(finder.Passed(question.Register, place)).OrderByDescending(r => r.Bits)];
         }
 
         var at = question.At;
