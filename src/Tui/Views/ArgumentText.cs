@@ -24,6 +24,7 @@ internal static class ArgumentText
     /// <summary><c>msg-&gt;address_lo = 4276092928</c>, or why there is no value.</summary>
     public static string Of(TracePrint print) => print switch
     {
+        { Error: { } error } when error.StartsWith(print.Expression, StringComparison.Ordinal) => error,
         { Error: { } error } => $"{print.Expression}: {error}",
         { Text: { } text } => $"{print.Expression} = {text}",
         { Value: { } value } => string.Create(CultureInfo.InvariantCulture, $"{print.Expression} = 0x{value:x}"),
