@@ -157,7 +157,9 @@ internal sealed class HitRecorder
         var arguments = await _values.ArgumentsAsync(capture.Stack, cancellationToken);
         if (_limits.Arguments && arguments.Length == hit.Path.Frames.Length)
         {
+            _capture.Memory.BeginNoting();
             hit = hit with { Arguments = await _values.DescribeAsync(arguments, hit.Path, cancellationToken) };
+            _capture.Expect(_capture.Memory.EndNoting());
         }
 
         if (!actions.Prints.IsEmpty)

@@ -13,7 +13,7 @@ namespace KTrace.Debugger;
 internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariables variables)
 {
     // Longer chains of pointers than people write; a list that a printer follows is bounded by the printer itself.
-    private const int MaximumRounds = 24;
+    private const int MaximumRounds = 64;
 
     private static readonly PrintOptions ArgumentOptions = new() { MaximumLength = 120, MaximumDepth = 1, MaximumElements = 8, MaximumText = 80 };
 

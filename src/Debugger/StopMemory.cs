@@ -13,9 +13,14 @@ internal sealed class StopMemory(RspClient client) : IMemoryReader
     private const int PageSize = 4096;
     private const int MaximumBatch = 32;
 
+    // Bytes between two reads that are worth reading along.
+    private const int NearEnough = 192;
+
     private readonly FetchedMemory _memory = new();
     private readonly RspOutcome[] _outcomes = new RspOutcome[MaximumBatch];
     private readonly List<RspCommand> _batch = new(MaximumBatch);
+    private readonly HashSet<(ulong Address, int Length)> _noted = [];
+    private bool _isNoting;
 
     /// <summary>Another stop: nothing is known any more.</summary>
     public void Clear()
@@ -86,5 +91,48 @@ internal sealed class StopMemory(RspClient client) : IMemoryReader
         _batch.Clear();
     }
 
-    public MemoryReadResult Read(ulong address, Span<byte> destination) => _memory.Read(address, destination);
+    public MemoryReadResult Read(ulong address, Span<byte> destination)
+    {
+        if (_isNoting)
+        {
+            _noted.Add((address, destination.Length));
+        }
+
+        return _memory.Read(address, destination);
+    }
+
+    /// <summary>From now on it is noted what is read.</summary>
+    public void BeginNoting()
+    {
+        _noted.Clear();
+        _isNoting = true;
+    }
+
+    /// <summary>What was read since <see cref="BeginNoting"/>, ascending; what lies close together is one range, as a request costs the stub more than some bytes.</summary>
+    public IEnumerable<(ulong Address, int Length)> EndNoting()
+    {
+        _isNoting = false;
+        (ulong Start, ulong End)? open = null;
+        foreach (var (address, length) in _noted.Order())
+        {
+            var end = address + (ulong)length;
+            if (open is { } range && address <= range.End + NearEnough && end / PageSize == range.Start / PageSize)
+            {
+                open = (range.Start, Math.Max(range.End, end));
+                continue;
+            }
+
+            if (open is { } done)
+            {
+                yield return (done.Start, (int)(done.End - done.Start));
+            }
+
+            open = (address, end);
+        }
+
+        if (open is { } last)
+        {
+            yield return (last.Start, (int)(last.End - last.Start));
+        }
+    }
 }

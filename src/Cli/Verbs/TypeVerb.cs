@@ -3,6 +3,7 @@ using System.CommandLine;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
 using KTrace.Tui.Views;
 
@@ -100,7 +101,7 @@ internal static class TypeVerb
     {
         vmlinux ??= DefaultVmlinux();
         var useBtf = from != "dwarf";
-        var kernelFile = ElfFile.Open(vmlinux);
+        var kernelFile = ObjectFile.Open(vmlinux).File;
         var kernel = ObjectTypes.Open(kernelFile, useBtf: useBtf, useDwarf: from != "btf");
         if (module is null)
         {
@@ -112,7 +113,7 @@ internal static class TypeVerb
 
         var files = File.Exists(module) ? [module] : FindModule(vmlinux, module);
         // The debug file has DWARF, the shipped one .BTF.
-        var layers = files.Select(f => ObjectTypes.Open(ElfFile.Open(f), kernel, useBtf, from != "btf")).Where(t => t.HasBtf || t.HasDwarf).ToList();
+        var layers = files.Select(f => ObjectTypes.Open(ObjectFile.Open(f).File, kernel, useBtf, from != "btf")).Where(t => t.HasBtf || t.HasDwarf).ToList();
         if (layers.Count == 0)
         {
             throw new BootException($"{string.Join(", ", files)} describes no types: it has neither .BTF nor DWARF", "give the module's debug file");

@@ -91,7 +91,8 @@ internal sealed class CallSites
 
         try
         {
-            calls = Read(Load(function.Unit).Unit, function.Entry);
+            calls = Read(Load(function.Unit).Unit, function.Entry, out var origin);
+            calls = origin < 0 ? calls : WithThoseOf(calls, in function, origin);
         }
         catch (MalformedFileException)
         {
@@ -160,10 +161,35 @@ internal sealed class CallSites
         return loaded;
     }
 
-    private static unsafe FunctionCalls Read(Unit unit, int entry)
+    /// <summary>
+    /// With the calls that stand under the function's abstract instance. Those have no business there, as an abstract instance has no code; GCC 12 puts one there now and then
+    /// (in e1000e one of 2861). An address in this function says whose they are.
+    /// </summary>
+    private FunctionCalls WithThoseOf(FunctionCalls own, in DwarfFunction function, long origin)
+    {
+        var loaded = Load(function.Unit);
+        if (origin < loaded.Unit.Header.Offset || origin >= loaded.Unit.Header.End)
+        {
+            return own;
+        }
+
+        var sites = own.Sites;
+        foreach (var site in Read(loaded.Unit, (int)origin, out _).Sites)
+        {
+            if (loaded.Functions.TryFind(site.LookupAddress, out var piece) && piece.Entry == function.Entry && !sites.Any(other => other.ReturnAddress == site.ReturnAddress))
+            {
+                sites = sites.Add(site);
+            }
+        }
+
+        return sites == own.Sites ? own : own with { Sites = sites };
+    }
+
+    private static unsafe FunctionCalls Read(Unit unit, int entry, out long origin)
     {
         var sites = ImmutableArray.CreateBuilder<CallSite>();
         var hasAll = false;
+        origin = -1;
         fixed (byte* bytes = unit.Sections.Info.Span)
         {
             var reader = new DieReader(unit, bytes, entry);
@@ -179,6 +205,10 @@ internal sealed class CallSites
                 if (attribute.Name is AllCalls or AllSourceCalls or AllTailCalls or GnuAllTailCallSites or GnuAllCallSites or GnuAllSourceCallSites)
                 {
                     hasAll |= reader.ReadNumber(in attribute) != 0;
+                }
+                else if (attribute.Name == DwAt.AbstractOrigin)
+                {
+                    origin = reader.ReadReference(in attribute);
                 }
                 else
                 {

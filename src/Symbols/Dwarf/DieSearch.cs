@@ -1,5 +1,7 @@
 // Finding DIEs by bytes that their attributes must contain. .debug_info of a kernel is 174 MB and has no index (.debug_names and .gdb_index are not written), but
 // comparing memory runs at gigabytes a second: so the bytes are looked for first, unit by unit, and only where they stand the DIEs are walked to see whose they are.
+using System.Runtime.CompilerServices;
+
 namespace KTrace.Symbols.Dwarf;
 
 /// <summary>A DIE that was found.</summary>
@@ -41,8 +43,10 @@ internal sealed class DieSearch
     /// <param name="insideFunctions">Local variables, blocks and inlined calls too.</param>
     /// <param name="visit">Gets each DIE once for each pattern.</param>
     /// <param name="isWhole">Units of which every DIE is visited, whatever its bytes (their strings are numbers); null for none.</param>
-    public bool Find(byte[][] patterns, bool insideFunctions, FoundDieVisitor visit, Func<int, bool>? isWhole = null)
+    /// <param name="numbers">Many 4-byte numbers that will do as well as the patterns; sorted. Null for none.</param>
+    public bool Find(byte[][] patterns, bool insideFunctions, FoundDieVisitor visit, Func<int, bool>? isWhole = null, int[]? numbers = null)
     {
+        var filter = numbers is null ? null : FilterOf(numbers);
         var info = _sections.Info;
         var offsets = _units.UnitOffsets;
         var unit = new Unit(_sections, new UnitFinder(_sections, _units).Find) { ReadsTypeUnits = true };
@@ -52,7 +56,7 @@ internal sealed class DieSearch
             var start = offsets[i];
             var end = i + 1 < offsets.Length ? offsets[i + 1] : info.Length;
             var whole = isWhole is not null && isWhole(start);
-            if (whole || Collect(info, start, end, patterns))
+            if (whole || Collect(info, start, end, patterns, numbers, filter))
             {
                 // So many hits that some were left out: a hostile file's, or a number that is everywhere.
                 whole |= _hits.Count >= MaximumHits;
@@ -82,7 +86,7 @@ internal sealed class DieSearch
         return false;
     }
 
-    private bool Collect(SectionData info, int start, int end, byte[][] patterns)
+    private bool Collect(SectionData info, int start, int end, byte[][] patterns, int[]? numbers, ulong[]? filter)
     {
         _hits.Clear();
         var span = info.Span[start..end];
@@ -101,12 +105,45 @@ internal sealed class DieSearch
             }
         }
 
-        if (_hits.Count > 1 && patterns.Length > 1)
+        if (numbers is not null && filter is not null)
+        {
+            CollectNumbers(span, start, numbers, filter);
+        }
+
+        if (_hits.Count > 1 && (patterns.Length > 1 || numbers is not null))
         {
             _hits.Sort();
         }
 
         return _hits.Count > 0;
+    }
+
+    /// <summary>One bit for each value of a number's lower half: most places are ruled out by it.</summary>
+    private static ulong[] FilterOf(int[] numbers)
+    {
+        var filter = new ulong[1024];
+        foreach (var number in numbers)
+        {
+            filter[(ushort)number >> 6] |= 1UL << (number & 63);
+        }
+
+        return filter;
+    }
+
+    private unsafe void CollectNumbers(ReadOnlySpan<byte> span, int start, int[] numbers, ulong[] filter)
+    {
+        fixed (byte* bytes = span)
+        fixed (ulong* bits = filter)
+        {
+            for (var at = 0; at <= span.Length - 4 && _hits.Count < MaximumHits; at++)
+            {
+                var low = Unsafe.ReadUnaligned<ushort>(bytes + at);
+                if ((bits[low >> 6] >> (low & 63) & 1) != 0 && Array.BinarySearch(numbers, Unsafe.ReadUnaligned<int>(bytes + at)) >= 0)
+                {
+                    _hits.Add(start + at);
+                }
+            }
+        }
     }
 
     private unsafe bool Walk(Unit unit, bool whole, bool insideFunctions, FoundDieVisitor visit)

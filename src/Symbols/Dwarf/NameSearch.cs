@@ -12,8 +12,11 @@ namespace KTrace.Symbols.Dwarf;
 /// </summary>
 internal sealed class NameSearch
 {
-    // Tails that equal the name: one of them is the one that is used, but only the DIEs tell which.
-    private const int MaximumTails = 64;
+    // Tails that equal the name ("stat" has hundreds): one of them is the one that is used, but only the DIEs tell which.
+    private const int MaximumTails = 1 << 16;
+
+    // Comparing with so many patterns one after the other is still quicker than looking at each place.
+    private const int FewStrings = 8;
 
     private readonly DwarfSections _sections;
     private readonly UnitIndex _units;
@@ -90,14 +93,16 @@ internal sealed class NameSearch
     private bool Search(List<int> strings, byte[] text, FoundDieVisitor visit, bool insideFunctions)
     {
         var patterns = new List<byte[]> { text };
-        foreach (var offset in strings)
+        foreach (var offset in strings.Count <= FewStrings ? strings : [])
         {
             var pattern = new byte[4];
             BinaryPrimitives.WriteInt32LittleEndian(pattern, offset);
             patterns.Add(pattern);
         }
 
-        return new DieSearch(_sections, _units).Find([.. patterns], insideFunctions, visit, UnitsWithNumbers(strings));
+        // Found in order, so they are sorted.
+        return new DieSearch(_sections, _units).Find(
+            [.. patterns], insideFunctions, visit, UnitsWithNumbers(strings), strings.Count <= FewStrings ? null : [.. strings]);
     }
 
     /// <summary>Where the text stands in .debug_str: as a string of its own, and as the tail of a longer one.</summary>
@@ -138,13 +143,11 @@ internal sealed class NameSearch
 
         var places = new List<int>();
         var bytes = section.Span;
-        var pattern = new byte[4];
-        foreach (var offset in strings)
+        for (var at = 0; at <= bytes.Length - 4; at += 4)
         {
-            BinaryPrimitives.WriteInt32LittleEndian(pattern, offset);
-            for (var at = 0; at < bytes.Length && bytes[at..].IndexOf(pattern) is >= 0 and var found; at += found + 1)
+            if (strings.BinarySearch(BinaryPrimitives.ReadInt32LittleEndian(bytes[at..])) >= 0)
             {
-                places.Add(at + found);
+                places.Add(at);
             }
         }
 

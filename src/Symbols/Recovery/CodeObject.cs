@@ -91,7 +91,10 @@ internal sealed class CodeObject
     /// <summary>A section's bytes, relocated where they need to be.</summary>
     public SectionData ContentsOf(ElfSection section) => _relocated is null ? section.Data : _relocated.GetSection(section.Name);
 
-    /// <summary>The function whose symbol holds an address. False for code without a sized function symbol.</summary>
+    /// <summary>What can run: each section at its address.</summary>
+    public IEnumerable<(ulong Address, SectionData Bytes)> Sections => _code.Select(part => (part.Start, part.Data));
+
+    /// <summary>The function, or piece of assembly (SYM_CODE_START: no function's type, but a size), whose symbol holds an address. False for code without a size.</summary>
     public bool TryFindFunction(ulong address, out ElfSymbol symbol)
     {
         var at = address;
@@ -102,7 +105,7 @@ internal sealed class CodeObject
                 return false;
             }
 
-            if (symbol.IsFunction && address - symbol.Value < symbol.Size)
+            if (address - symbol.Value < symbol.Size && (symbol.IsFunction || symbol.Type == ElfSymbol.TypeNone))
             {
                 return true;
             }

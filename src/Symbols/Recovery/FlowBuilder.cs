@@ -284,7 +284,8 @@ internal sealed class FlowBuilder
             return JumpKind.Inside;
         }
 
-        return symbol.Value == target ? JumpKind.Away : JumpKind.Astray;
+        // Assembly jumps into the middle of other assembly; it is taken apart only where no such jump leads into it.
+        return symbol.Value == target || !_function.IsFunction ? JumpKind.Away : JumpKind.Astray;
     }
 
     /// <summary>In the function itself, one of its cold parts, or code without a symbol that was jumped to.</summary>

@@ -80,7 +80,7 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
         }
 
         finder = null;
-        if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry
+        if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry && (IsCompiled(in symbol) || !OutsideJumps.MayLeadInto(code, _decoder, in symbol))
             && FlowBuilder.TryBuild(code, _decoder, in symbol) is { } flow && ValueFlow.TryRun(flow, code, _registers) is { } values)
         {
             finder = new RecipeFinder(values);
@@ -93,6 +93,9 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
 
         return _flows[entry] = finder;
     }
+
+    /// <summary>A compiler made it, and so it is entered at its beginning alone. Without debug information a function's type has to do.</summary>
+    private bool IsCompiled(in ElfSymbol symbol) => symbol.IsFunction && (code.Symbolizer is not { HasDwarf: true } symbolizer || symbolizer.FindFunctionAt(symbol.Value) is not null);
 
     /// <summary>Where a value can be found.</summary>
     public FlowAnswer Ask(in FlowQuestion question)
@@ -129,6 +132,28 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
 
         var value = Held(finder.Flow, state, register, offset, _registers.Word);
         return [.. finder.Find(value, place).Where(r => r is ValueRecipe.Constant or ValueRecipe.EntryRegister or ValueRecipe.EntrySlot)];
+    }
+
+    /// <summary>The register in which a tail call passes on what its function was entered with in another one.</summary>
+    public bool TryPassedOn(ulong jump, int register, out int passedIn, out long addend, out int bits)
+    {
+        (passedIn, addend, bits) = (-1, 0, 0);
+        if (FlowOf(jump) is { Flow.Flow: var function } && function.FindHolding(jump) is >= 0 and var index)
+        {
+            var address = function.Instruction(index).Address;
+            for (var candidate = 0; candidate < _registers.Count; candidate++)
+            {
+                foreach (var recipe in AtJump(address, candidate, 0))
+                {
+                    if (recipe is ValueRecipe.EntryRegister entry && entry.Index == register && recipe.Bits > bits)
+                    {
+                        (passedIn, addend, bits) = (candidate, entry.Addend, recipe.Bits);
+                    }
+                }
+            }
+        }
+
+        return passedIn >= 0;
     }
 
     private FlowAnswer WorkOut(in FlowQuestion question)
@@ -169,7 +194,8 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
                     ? finder.Find(flow.Values.EntryRegister(question.Register), place)
                     : finder.FindEntrySlot(question.Offset, place);
             case FlowQuestion.Call:
-                return finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
+                var passed = finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
+                return question.Register < 0 || passed.Any(r => r.Bits == _registers.Word * 8) ? passed : [.. passed.Concat(finder.Passed(question.Register, place)).OrderByDescending(r => r.Bits)];
         }
 
         var at = question.At;

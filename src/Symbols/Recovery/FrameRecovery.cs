@@ -163,7 +163,49 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         }
 
         var answer = above.Ask(new FlowQuestion(above.ToObject(caller.ProgramCounter), true, FlowQuestion.Call, register, offset, _architecture.WordSize));
-        return Plus(Evaluate(answer, new Asked(frames, frame + 1, above, memory, FromCaller: true), depth), addend, bits);
+        var known = Plus(Evaluate(answer, new Asked(frames, frame + 1, above, memory, FromCaller: true), depth), addend, bits);
+        foreach (var recipe in answer.Recipes)
+        {
+            // What the caller has lost, the callee may still have as another of its arguments.
+            if (recipe is ValueRecipe.Passed passed && (known.IsKnown ? recipe.Bits > known.Bits : known.Outcome == RecoveryOutcome.Unknown)
+                && Inwards(frames, frame, tailCalls.AsSpan(), passed.Index, memory, depth + 1) is { IsKnown: true } inner)
+            {
+                known = Plus(Plus(inner, passed.Addend, recipe.Bits), addend, bits);
+            }
+        }
+
+        return known;
+    }
+
+    /// <inheritdoc/>
+    public RecoveredValue PassedOn(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory) =>
+        IsFrame(frames, frame) && IsGeneral(register) ? Inwards(frames, frame, jumps, register, memory, 0) : RecoveredValue.Unknown;
+
+    /// <summary>What the first function of a way was entered with, as far as the frame of its last one knows it.</summary>
+    /// <param name="jumps">Of the way, innermost first.</param>
+    private RecoveredValue Inwards(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory, int depth)
+    {
+        long addend = 0;
+        var bits = _architecture.WordSize * 8;
+        for (var i = jumps.Length - 1; i >= 0; i--)
+        {
+            var library = _libraries.At(jumps[i]);
+            if (!library.IsKnown || !library.Library!.TryPassedOn(library.ToObject(jumps[i]), register, out var passedIn, out var added, out var kept))
+            {
+                return RecoveredValue.Unknown;
+            }
+
+            (register, addend, bits) = (passedIn, addend - added, Math.Min(bits, kept));
+        }
+
+        var own = _libraries.At(frames[frame].LookupAddress);
+        if (!own.IsKnown || depth > MaximumDepth)
+        {
+            return RecoveredValue.Unknown;
+        }
+
+        var answer = own.Ask(new FlowQuestion(own.ToObject(frames[frame].ProgramCounter), frames[frame].IsCall, FlowQuestion.Entry, register, 0, _architecture.WordSize));
+        return Plus(Evaluate(answer, new Asked(frames, frame, own, memory, FromCaller: false), depth), addend, bits);
     }
 
     private RecoveredValue Earlier(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, int register, long offset, int size, IMemoryReader memory)

@@ -129,6 +129,22 @@ internal sealed class RecipeFinder(ValueFlow flow)
             : [new ValueRecipe.StackSlot(offset, word, 0) { Bits = word * 8 }, new ValueRecipe.EntrySlot(offset, word, 0) { Bits = word * 8 }];
     }
 
+    /// <summary>What a call passes in one register and passes in others too.</summary>
+    public ImmutableArray<ValueRecipe> Passed(int register, FlowPlace place)
+    {
+        var found = ImmutableArray.CreateBuilder<ValueRecipe>();
+        var value = place.State[register];
+        for (var other = 0; other < flow.Registers.Count; other++)
+        {
+            if (other != register && (flow.Registers.CallerSaved & (1u << other)) != 0 && Match(value, place.State[other], out var addend, out var bits))
+            {
+                found.Add(new ValueRecipe.Passed(other, addend) { Bits = bits });
+            }
+        }
+
+        return found.DrainToImmutable();
+    }
+
     private void AddCall(ImmutableArray<FlowPlace>.Builder places, ulong returnAddress)
     {
         var function = flow.Flow;

@@ -34,4 +34,9 @@ public abstract record ValueRecipe
     /// <summary>What stood on the stack above the return address when the function was entered (an argument that the caller pushed), plus a number: the caller's frame is asked next.</summary>
     /// <param name="CfaOffset">Bytes from the CFA: 0 is the word above the return address.</param>
     public sealed record EntrySlot(long CfaOffset, int Size, long Addend) : ValueRecipe;
+
+    /// <summary>
+    /// Of what a call passed: the same as what it passed in another register, plus a number. The function that was called may still know that one.
+    /// </summary>
+    public sealed record Passed(int Index, long Addend) : ValueRecipe;
 }

@@ -136,7 +136,18 @@ internal static class EntryCodeFrames
 
         if (!isUser)
         {
-            if (KeepCalleeSaved(address - (ulong)architecture.PtRegs.InterruptFrame, registers, caller, memory) is { } missing)
+            // An NMI's code copies its frame twice before it saves anything else; until then registers are as they were.
+            if (function is "asm_exc_nmi" or "first_nmi" or "repeat_nmi" or "end_repeat_nmi" || function.StartsWith("nested_nmi", StringComparison.Ordinal))
+            {
+                foreach (var register in architecture.CalleeSavedRegisters)
+                {
+                    if (registers.IsKnown(register))
+                    {
+                        caller[register] = registers[register];
+                    }
+                }
+            }
+            else if (KeepCalleeSaved(address - (ulong)architecture.PtRegs.InterruptFrame, registers, caller, memory) is { } missing)
             {
                 return new FrameStep.Outcome(null, missing);
             }

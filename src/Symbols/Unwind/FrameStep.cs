@@ -7,7 +7,7 @@ namespace KTrace.Symbols.Unwind;
 internal readonly struct FrameStep
 {
     private const ulong StackSize = 8192;
-    private const ulong RuntimeTextStart = 0xffffffff80000000;
+    internal const ulong RuntimeTextStart = 0xffffffff80000000;
     private const ulong LowestKernelI386 = 0x40000000;
 
     private readonly IMemoryReader _memory;
@@ -64,7 +64,7 @@ internal readonly struct FrameStep
 
         return result.IsUser
             ? new Outcome(null, null, result)
-            : new Outcome(new UnwoundFrame(result.Registers!, UnwindRule.SavedRegisters, IsCall: !isInterrupted && result.Registers!.ProgramCounter != 0), null);
+            : new Outcome(new UnwoundFrame(result.Registers!, UnwindRule.SavedRegisters, IsCall: !isInterrupted && result.Registers!.ProgramCounter != 0) { OriginalCounter = result.OriginalCounter }, null);
     }
 
     private Outcome Call(UnwindRow row, RegisterSet registers, ulong cfa)

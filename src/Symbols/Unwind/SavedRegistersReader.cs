@@ -20,6 +20,9 @@ internal static class SavedRegistersReader
     /// <param name="Failure">Set when not.</param>
     public readonly record struct Result(RegisterSet? Registers, bool IsUser, long SystemCallNumber, UnwindStop? Failure)
     {
+        /// <summary>Set when the interrupted pc lies in a copy of known code: <see cref="UnwoundFrame.OriginalCounter"/>.</summary>
+        public ulong? OriginalCounter { get; init; }
+
         public static Result Failed(UnwindStop stop) => new(null, false, 0, stop);
     }
 
@@ -77,7 +80,19 @@ internal static class SavedRegistersReader
                 : Result.Failed(new UnwindStop.Corrupt($"saved user registers at 0x{address:x} whose pc 0x{pc:x} is no user address"));
         }
 
-        if (!IsKernelSegment(registers[architecture.CodeSegment], word) || (pc != 0 && !table.IsText(pc)))
+        ulong? original = null;
+        if (word == 8 && pc >= FrameStep.RuntimeTextStart && !table.IsText(pc))
+        {
+            var answer = table.FindRuntimeText(pc, memory);
+            if (answer.Missing is not null)
+            {
+                return Result.Failed(answer.Missing);
+            }
+
+            original = answer.Original == 0 ? null : answer.Original;
+        }
+
+        if (!IsKernelSegment(registers[architecture.CodeSegment], word) || (pc != 0 && original is null && !table.IsText(pc)))
         {
             return Result.Failed(new UnwindStop.Corrupt(
                 $"saved registers at 0x{address:x} with cs 0x{registers[architecture.CodeSegment]:x} and pc 0x{pc:x}, which is no code of the kernel or of a known module"));
@@ -90,7 +105,7 @@ internal static class SavedRegistersReader
             registers.Forget(I386.Ss);
         }
 
-        return new Result(registers, false, number, null);
+        return new Result(registers, false, number, null) { OriginalCounter = original };
     }
 
     /// <summary>

@@ -25,6 +25,8 @@ internal sealed class CodePlace
     /// <summary>Address of the place, in the object file.</summary>
     public ulong Address { get; private init; }
 
+    public ulong RunTimeAddress => Part.ToRunTime(Address);
+
     /// <summary>Where the function is entered, at run time; 0 when not known.</summary>
     public ulong Entry { get; private init; }
 

@@ -18,6 +18,9 @@ internal sealed class EntryRegisters : LocationContext
     // The longest chain of callers that one value was seen to come through is five; each takes some of our own stack.
     private const int MaximumChain = 48;
 
+    // More functions than these that left by tail calls between two frames were never seen.
+    private const int MaximumTails = 8;
+
     private readonly StackReading _reading;
     private readonly Activation _activation;
     private readonly Known[] _registers;
@@ -145,9 +148,30 @@ internal sealed class EntryRegisters : LocationContext
         }
 
         sources = ValueSources.None;
-        return !_activation.IsTail && _reading.TryRecoverAtEntry(_activation.Frame, register, out var recovered, out var size, ref sources)
+        return (_activation.IsTail ? TryPassedOn(register, out var recovered, out var size, ref sources) : _reading.TryRecoverAtEntry(_activation.Frame, register, out recovered, out size, ref sources))
             ? new Known(ExpressionOutcome.Value, recovered, size, sources)
             : new Known(missing, value, 8, ValueSources.None);
+    }
+
+    /// <summary>The functions inwards, to the one that has a frame, may still have what they were passed.</summary>
+    private bool TryPassedOn(int register, out ulong value, out int size, ref ValueSources sources)
+    {
+        (value, size) = (0, 0);
+        Span<ulong> jumps = stackalloc ulong[MaximumTails];
+        var count = 0;
+        for (var activation = _activation; activation.IsTail; activation = activation.Callee)
+        {
+            if (count == MaximumTails || activation.Callee is null)
+            {
+                return false;
+            }
+
+            jumps[count++] = activation.Place.RunTimeAddress;
+        }
+
+        // Innermost first.
+        jumps[..count].Reverse();
+        return _reading.TryRecoverPassedOn(_activation.Frame, jumps[..count], register, out value, out size, ref sources);
     }
 
     private ExpressionOutcome Passed(EntryLink link, CallSiteParameters site, in ExpressionBytes expression, ref ValueSources sources, out ulong value)

@@ -160,6 +160,10 @@ internal sealed class StackReading(KernelMap map)
     public bool TryRecoverAtEntry(int frame, int register, out ulong value, out int size, ref ValueSources sources) =>
         Take(_recovery?.EntryRegister(Stack.Frames, frame, register, _memory), 1, out value, out size, ref sources);
 
+    /// <summary>What a function was entered with that left by a tail call: what it passed on.</summary>
+    public bool TryRecoverPassedOn(int frame, ReadOnlySpan<ulong> jumps, int register, out ulong value, out int size, ref ValueSources sources) =>
+        Take(_recovery?.PassedOn(Stack.Frames, frame, jumps, register, _memory), 1, out value, out size, ref sources);
+
     public bool TryRecoverSlot(int frame, long offset, int size, out ulong value, ref ValueSources sources) =>
         Take(_recovery?.EntrySlot(Stack.Frames, frame, offset, size, _memory), size, out value, out _, ref sources);
 

@@ -56,8 +56,9 @@ internal static partial class OracleConsole
                 {
                     lines.Add(line);
                 }
-                else
+                else if (lines.Count(l => Mark().IsMatch(l)) % 2 == 0)
                 {
+                    // Between <TASK> and </TASK> a line of somebody else (a clock, a driver) may slip in; it ends nothing.
                     Finish(traces, lines);
                     lines = null;
                 }

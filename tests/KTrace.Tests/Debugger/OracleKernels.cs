@@ -49,6 +49,8 @@ internal static class OracleScripts
     /// was optimised a jump into a detour), in system calls and in page faults of the kernel on user memory.
     /// </summary>
     public const string Tracers = """
+        echo N > /sys/module/printk/parameters/ignore_loglevel
+        echo 1 > /proc/sys/kernel/printk
         mount -t tracefs tracefs /sys/kernel/tracing
         cd /sys/kernel/tracing
         echo 1 > options/sym-offset

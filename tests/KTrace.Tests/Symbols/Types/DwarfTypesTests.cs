@@ -231,6 +231,26 @@ public sealed class DwarfTypesTests
         Assert.Null(names.FindType(TypeTag.Struct, ""));
     }
 
+    [Fact]
+    public void A_name_that_is_the_tail_of_very_many_strings_is_found()
+    {
+        var structure = new DieSketch(DwTag.StructureType).With(DwAt.Name, Strp, "unused").With(DwAt.ByteSize, Data1, 8);
+        var builder = new DwarfBuilder();
+        builder.AddUnit(_root.Add(_int, structure));
+        var sections = builder.Build();
+        var strings = new ByteWriter().U8(0);
+        for (var i = 0; i < 500; i++)
+        {
+            strings.Text($"x{i}_stat");
+        }
+
+        // The one that the linker chose is the last.
+        var info = sections.GetSection(".debug_info").Span.ToArray();
+        BitConverter.TryWriteBytes(info.AsSpan(structure.Offset + 1), strings.Length - 5);
+        (sections[".debug_info"], sections[".debug_str"]) = (info, strings.ToArray());
+        Assert.Equal("stat", Names(sections).FindType(TypeTag.Struct, "stat")?.Name);
+    }
+
     private DwarfTypes Build(params DieSketch[] dies)
     {
         var builder = new DwarfBuilder();
