@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Hits per second at a hot function, side by side in one run: a bare c/s loop over the stub (the limit of stopping), ktrace record with a full call
-# path at every hit, and gdb with `commands bt c`. Prints a table; the ratio to the bare loop is what counts.
+# path at every hit, the same with all arguments, and gdb with `commands bt c`. Prints a table; the ratio to the bare loop is what counts.
 #   benchmarks/record.sh [HITS] [ROUNDS]
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -30,8 +30,8 @@ bare() {
     rm -f "$folder/bare.sock"
 }
 
-ours() {
-    ./ktrace record --kernel "$image" --vmlinux "$vmlinux" --append "$append" -b $function --max-hits "$hits" -o "$folder/hot.ktrace" >/dev/null 2>&1
+ours() { # options of ktrace record
+    ./ktrace record --kernel "$image" --vmlinux "$vmlinux" --append "$append" -b $function --max-hits "$hits" "$@" -o "$folder/hot.ktrace" >/dev/null 2>&1
     ./ktrace show "$folder/hot.ktrace" --stats | sed -n 's|^rate *\([0-9.,]*\) hits/s.*|\1|p' | tr -d ,
 }
 
@@ -72,11 +72,13 @@ median() { sort -n | awk '{a[NR] = $1} END {print a[int((NR + 1) / 2)]}'; }
 
 for _ in $(seq "$rounds"); do
     bare >>"$folder/bare"
-    ours >>"$folder/ours"
+    ours --no-arguments >>"$folder/ours"
+    ours >>"$folder/arguments"
 done
 gdb_rate >>"$folder/gdb"
-b=$(median <"$folder/bare") o=$(median <"$folder/ours") g=$(median <"$folder/gdb")
+b=$(median <"$folder/bare") o=$(median <"$folder/ours") a=$(median <"$folder/arguments") g=$(median <"$folder/gdb")
 printf '%-46s %10s %8s\n' "hits per second at $function, $hits hits, median" "hits/s" "ratio"
 printf '%-46s %10.0f %8s\n' "bare c/s loop, no registers, no memory" "$b" 1.00
 printf '%-46s %10.0f %8s\n' "ktrace record, full call path, trace written" "$o" "$(awk "BEGIN {printf \"%.2f\", $o / $b}")"
+printf '%-46s %10.0f %8s\n' "the same with all arguments" "$a" "$(awk "BEGIN {printf \"%.2f\", $a / $b}")"
 printf '%-46s %10.0f %8s\n' "gdb, commands bt c" "$g" "$(awk "BEGIN {printf \"%.2f\", $g / $b}")"
