@@ -194,8 +194,7 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
                     ? finder.Find(flow.Values.EntryRegister(question.Register), place)
                     : finder.FindEntrySlot(question.Offset, place);
             case FlowQuestion.Call:
-                var passed = finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
-                return question.Register < 0 || passed.Any(r => r.Bits == _registers.Word * 8) ? passed : [.. passed.Concat(finder.Passed(question.Register, place)).OrderByDescending(r => r.Bits)];
+                return finder.Find(Held(flow, place.State, question.Register, place.State[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend + question.Offset : null, question.Size), place);
         }
 
         var at = question.At;

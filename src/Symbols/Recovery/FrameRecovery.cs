@@ -14,6 +14,9 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
 {
     private const int MaximumDepth = 64;
 
+    // A callee may have more than one place to look at, so that not many of them can be asked one behind the other.
+    private const int CostInwards = 12;
+
     private readonly CodeLibraries _libraries;
     private readonly CallProof _calls;
     private readonly Architecture _architecture;
@@ -72,11 +75,12 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
     }
 
     internal RecoveredValue Evaluate(FlowAnswer answer, ImmutableArray<UnwoundFrame> frames, int frame, FlowLibraryAt library, IMemoryReader memory, int depth) =>
-        Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true), depth);
+        Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true, IntoCallee: false), depth);
 
     /// <summary>The frame that is asked, and what may be asked on its behalf.</summary>
     /// <param name="FromCaller">Its caller may be asked for what it was entered with.</param>
-    internal readonly record struct Asked(ImmutableArray<UnwoundFrame> Frames, int Frame, FlowLibraryAt Library, IMemoryReader Memory, bool FromCaller);
+    /// <param name="IntoCallee">The function that it called may be asked for what that was entered with.</param>
+    internal readonly record struct Asked(ImmutableArray<UnwoundFrame> Frames, int Frame, FlowLibraryAt Library, IMemoryReader Memory, bool FromCaller, bool IntoCallee);
 
     private RecoveredValue Evaluate(ValueRecipe recipe, FlowAnswer answer, in Asked asked, int depth)
     {
@@ -99,6 +103,11 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
                 return Plus(FromCaller(asked.Frames, asked.Frame, entry.Index, 0, asked.Memory, depth + 1), entry.Addend, recipe.Bits);
             case ValueRecipe.EntrySlot entry when asked.FromCaller:
                 return Plus(FromCaller(asked.Frames, asked.Frame, -1, entry.CfaOffset, asked.Memory, depth + 1), entry.Addend, recipe.Bits);
+            case ValueRecipe.Passed passed when asked is { IntoCallee: true, Frame: > 0 } && depth + CostInwards <= MaximumDepth:
+                var missing = RecoveredValue.Unknown;
+                return _calls.TryProve(asked.Frames, asked.Frame - 1, asked.Memory, depth, out var tailCalls, ref missing)
+                    ? Plus(Inwards(asked.Frames, asked.Frame - 1, tailCalls.AsSpan(), passed.Index, asked.Memory, depth + CostInwards), passed.Addend, recipe.Bits)
+                    : missing;
             default:
                 return RecoveredValue.Unknown;
         }
@@ -114,7 +123,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
             var answer = library.Ask(new FlowQuestion(library.ToObject(own.ProgramCounter), own.IsCall, FlowQuestion.Entry, register, offset, _architecture.WordSize));
             if (!answer.Recipes.IsEmpty)
             {
-                return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true), depth);
+                return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true, IntoCallee: true), depth);
             }
         }
 
@@ -163,18 +172,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         }
 
         var answer = above.Ask(new FlowQuestion(above.ToObject(caller.ProgramCounter), true, FlowQuestion.Call, register, offset, _architecture.WordSize));
-        var known = Plus(Evaluate(answer, new Asked(frames, frame + 1, above, memory, FromCaller: true), depth), addend, bits);
-        foreach (var recipe in answer.Recipes)
-        {
-            // What the caller has lost, the callee may still have as another of its arguments.
-            if (recipe is ValueRecipe.Passed passed && (known.IsKnown ? recipe.Bits > known.Bits : known.Outcome == RecoveryOutcome.Unknown)
-                && Inwards(frames, frame, tailCalls.AsSpan(), passed.Index, memory, depth + 1) is { IsKnown: true } inner)
-            {
-                known = Plus(Plus(inner, passed.Addend, recipe.Bits), addend, bits);
-            }
-        }
-
-        return known;
+        return Plus(Evaluate(answer, new Asked(frames, frame + 1, above, memory, FromCaller: true, IntoCallee: true), depth), addend, bits);
     }
 
     /// <inheritdoc/>
@@ -205,7 +203,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         }
 
         var answer = own.Ask(new FlowQuestion(own.ToObject(frames[frame].ProgramCounter), frames[frame].IsCall, FlowQuestion.Entry, register, 0, _architecture.WordSize));
-        return Plus(Evaluate(answer, new Asked(frames, frame, own, memory, FromCaller: false), depth), addend, bits);
+        return Plus(Evaluate(answer, new Asked(frames, frame, own, memory, FromCaller: false, IntoCallee: true), depth), addend, bits);
     }
 
     private RecoveredValue Earlier(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, int register, long offset, int size, IMemoryReader memory)
@@ -224,7 +222,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         }
 
         var answer = library.Ask(new FlowQuestion(library.ToObject(own.ProgramCounter), own.IsCall, address, register, offset, size));
-        return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true), 0);
+        return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true, IntoCallee: true), 0);
     }
 
     /// <summary>A register as it stands in a frame; a callee-saved one that the unwinder lost is looked for where the frames below saved it.</summary>
@@ -249,7 +247,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         }
 
         var answer = library.Ask(new FlowQuestion(library.ToObject(below.ProgramCounter), below.IsCall, FlowQuestion.Entry, register, 0, _architecture.WordSize));
-        return Evaluate(answer, new Asked(frames, frame - 1, library, memory, FromCaller: false), depth + 1);
+        return Evaluate(answer, new Asked(frames, frame - 1, library, memory, FromCaller: false, IntoCallee: false), depth + 1);
     }
 
     private static ValueRecipe? Single(ImmutableArray<ValueRecipe> recipes) => recipes.IsEmpty ? null : recipes[0];

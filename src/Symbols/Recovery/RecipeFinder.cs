@@ -15,6 +15,9 @@ internal sealed class RecipeFinder(ValueFlow flow)
     // No function of the kernel takes more words on the stack than these.
     private const int ArgumentWords = 12;
 
+    // One value is hardly ever passed more often, and each costs a look into the callee.
+    private const int MaximumPassed = 2;
+
     private SlotLiveness? _liveness;
 
     public ValueFlow Flow => flow;
@@ -112,7 +115,26 @@ internal sealed class RecipeFinder(ValueFlow flow)
             (inner, bits) = (values.Add(next, inner.Addend), Math.Min(bits, low));
         }
 
+        if (place.IsCall)
+        {
+            AddPassed(found, value, place);
+        }
+
         return [.. found.OrderByDescending(r => r.Bits)];
+    }
+
+    /// <summary>What the call that is under way passes on, its callee may still know.</summary>
+    private void AddPassed(ImmutableArray<ValueRecipe>.Builder found, FlowValue value, FlowPlace place)
+    {
+        var left = MaximumPassed;
+        for (var register = 0; register < flow.Registers.Count && left > 0; register++)
+        {
+            if ((flow.Registers.CallerSaved & (1u << register)) != 0 && Match(value, place.State[register], out var addend, out var bits))
+            {
+                found.Add(new ValueRecipe.Passed(register, addend) { Bits = bits });
+                left--;
+            }
+        }
     }
 
     /// <summary>A word of the caller's stack that the function may never have touched.</summary>
@@ -127,22 +149,6 @@ internal sealed class RecipeFinder(ValueFlow flow)
         return flow.Places.Find(offset, word) >= 0
             ? Find(flow.Values.EntrySlot(offset, word), place)
             : [new ValueRecipe.StackSlot(offset, word, 0) { Bits = word * 8 }, new ValueRecipe.EntrySlot(offset, word, 0) { Bits = word * 8 }];
-    }
-
-    /// <summary>What a call passes in one register and passes in others too.</summary>
-    public ImmutableArray<ValueRecipe> Passed(int register, FlowPlace place)
-    {
-        var found = ImmutableArray.CreateBuilder<ValueRecipe>();
-        var value = place.State[register];
-        for (var other = 0; other < flow.Registers.Count; other++)
-        {
-            if (other != register && (flow.Registers.CallerSaved & (1u << other)) != 0 && Match(value, place.State[other], out var addend, out var bits))
-            {
-                found.Add(new ValueRecipe.Passed(other, addend) { Bits = bits });
-            }
-        }
-
-        return found.DrainToImmutable();
     }
 
     private void AddCall(ImmutableArray<FlowPlace>.Builder places, ulong returnAddress)

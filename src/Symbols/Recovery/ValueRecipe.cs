@@ -35,8 +35,6 @@ public abstract record ValueRecipe
     /// <param name="CfaOffset">Bytes from the CFA: 0 is the word above the return address.</param>
     public sealed record EntrySlot(long CfaOffset, int Size, long Addend) : ValueRecipe;
 
-    /// <summary>
-    /// Of what a call passed: the same as what it passed in another register, plus a number. The function that was called may still know that one.
-    /// </summary>
+    /// <summary>What the call that is under way passes in a register, plus a number: the function that was called may still know it.</summary>
     public sealed record Passed(int Index, long Addend) : ValueRecipe;
 }
