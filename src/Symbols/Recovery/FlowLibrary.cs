@@ -32,6 +32,7 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
     private readonly Dictionary<ulong, RecipeFinder?> _flows = [];
     private readonly Dictionary<ulong, ulong> _entries = [];
     private readonly Dictionary<FlowQuestion, FlowAnswer> _answers = [];
+    private readonly Dictionary<(ulong Pc, bool IsCall, ulong At), bool> _passed = [];
 
     public CodeObject Code => code;
 
@@ -96,6 +97,28 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
 
     /// <summary>A compiler made it, and so it is entered at its beginning alone. Without debug information a function's type has to do.</summary>
     private bool IsCompiled(in ElfSymbol symbol) => symbol.IsFunction && (code.Symbolizer is not { HasDwarf: true } symbolizer || symbolizer.FindFunctionAt(symbol.Value) is not null);
+
+    /// <summary>Every way to a frame's pc leads through an address of its function. False where that cannot be told.</summary>
+    public bool MustPass(ulong pc, bool isCall, ulong at)
+    {
+        if (_passed.TryGetValue((pc, isCall, at), out var must))
+        {
+            return must;
+        }
+
+        if (FlowOf(isCall ? pc - 1 : pc) is { } finder && finder.Flow.Flow.Find(at) is >= 0 and var through)
+        {
+            var places = finder.PlacesAt(pc, isCall);
+            must = !places.IsEmpty && places.All(place => finder.Flow.Flow.MustPass(through, place.Instruction));
+        }
+
+        if (_passed.Count >= MaximumAnswers)
+        {
+            _passed.Clear();
+        }
+
+        return _passed[(pc, isCall, at)] = must;
+    }
 
     /// <summary>Where a value can be found.</summary>
     public FlowAnswer Ask(in FlowQuestion question)

@@ -53,6 +53,11 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
     public RecoveredValue Register(ImmutableArray<UnwoundFrame> frames, int frame, int register, IMemoryReader memory) =>
         IsFrame(frames, frame) && IsGeneral(register) ? Now(frames, frame, register, memory, 0) : RecoveredValue.Unknown;
 
+    /// <inheritdoc/>
+    public bool MustHavePassed(ImmutableArray<UnwoundFrame> frames, int frame, ulong at) =>
+        IsFrame(frames, frame) && _libraries.At(frames[frame].LookupAddress) is { IsKnown: true } library
+        && library.Library!.MustPass(library.ToObject(frames[frame].ProgramCounter), frames[frame].IsCall, library.ToObject(at));
+
     /// <summary>Follows the recipes of one frame until one leads to a value.</summary>
     internal RecoveredValue Evaluate(FlowAnswer answer, in Asked asked, int depth)
     {

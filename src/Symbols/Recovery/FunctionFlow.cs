@@ -103,4 +103,43 @@ internal sealed class FunctionFlow
 
         return -1;
     }
+
+    /// <summary>Every way from the function's entry to an instruction leads through another.</summary>
+    /// <param name="through">Index of the instruction that is asked about.</param>
+    /// <param name="place">Index of the instruction that was reached.</param>
+    public bool MustPass(int through, int place)
+    {
+        var (gate, target) = (_blockOf[through], _blockOf[place]);
+        if (gate == target && through <= place)
+        {
+            return true;
+        }
+
+        if (gate == 0)
+        {
+            return gate != target;
+        }
+
+        // Is the place still to be reached when nobody gets past the gate?
+        var seen = new bool[Blocks.Length];
+        seen[0] = true;
+        for (var todo = new Stack<int>([0]); todo.TryPop(out var at);)
+        {
+            if (at == target)
+            {
+                return false;
+            }
+
+            foreach (var next in Blocks[at].Successors)
+            {
+                if (next != gate && !seen[next])
+                {
+                    seen[next] = true;
+                    todo.Push(next);
+                }
+            }
+        }
+
+        return gate != target;
+    }
 }

@@ -36,4 +36,10 @@ public interface IValueRecovery
     /// A register of a frame as it stands, where the unwinder does not know it: a callee-saved one that the frames below saved (ORC alone does not say where).
     /// </summary>
     RecoveredValue Register(ImmutableArray<UnwoundFrame> frames, int frame, int register, IMemoryReader memory);
+
+    /// <summary>
+    /// Every way from the entry of a frame's function to its pc leads through an address. The compiler merges equal ends of different inlined calls: what debug information says about the begin of
+    /// such a call then holds for some of the ways only.
+    /// </summary>
+    bool MustHavePassed(ImmutableArray<UnwoundFrame> frames, int frame, ulong at);
 }

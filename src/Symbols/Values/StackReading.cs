@@ -170,6 +170,9 @@ internal sealed class StackReading(KernelMap map)
     public bool TryRecoverAt(int frame, ulong address, int register, int size, out ulong value, ref ValueSources sources) =>
         Take(_recovery?.RegisterAt(Stack.Frames, frame, address, register, _memory), size, out value, out _, ref sources);
 
+    /// <summary>The frame's activation came through an address of its function, whatever way it took.</summary>
+    public bool MustHavePassed(int frame, ulong address) => _recovery?.MustHavePassed(Stack.Frames, frame, address) == true;
+
     private bool Take(RecoveredValue? answer, int needed, out ulong value, out int size, ref ValueSources sources)
     {
         (value, size) = (0, 0);

@@ -128,6 +128,11 @@ internal sealed class VariableReader(StackReading reading)
     /// </summary>
     private TypedValue? WhenBlockBegan(Activation activation, VariablePlan plan)
     {
+        if (activation.IsTail || !reading.MustHavePassed(activation.Frame, plan.BlockEntry))
+        {
+            return null;
+        }
+
         if (plan.AtEntryIsLasting && Evaluate(activation, plan, plan.AtEntry, 0) is { Address: null } lasting)
         {
             return lasting;
@@ -141,7 +146,7 @@ internal sealed class VariableReader(StackReading reading)
             }
         }
 
-        if (!activation.IsTail && !plan.AtEntry.IsNone && plan.Size is > 0 and <= 8
+        if (!plan.AtEntry.IsNone && plan.Size is > 0 and <= 8
             && PassingPlace.Of(plan.AtEntry, reading.Architecture.StackPointer) is { Kind: PassingPlaceKind.Register } place)
         {
             var sources = ValueSources.None;
