@@ -58,6 +58,9 @@ internal sealed class AssembledCode : IDisposable
     public IReadOnlyList<ValueRecipe> StoppedAt(string label, int register) =>
         _library.Ask(new FlowQuestion(Address(label), false, FlowQuestion.Entry, register)).Recipes;
 
+    /// <summary>Every way to the call before a return address leads through a label.</summary>
+    public bool MustPass(string returnLabel, string through) => _library.MustPass(Address(returnLabel), true, Address(through));
+
     public void Dispose()
     {
         _library.Dispose();
