@@ -50,6 +50,19 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         IsFrame(frames, frame) ? Earlier(frames, frame, at, -1, cfaOffset, size, memory) : RecoveredValue.Unknown;
 
     /// <inheritdoc/>
+    public RecoveredValue LoadedAt(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, LoadedTerm term, IMemoryReader memory)
+    {
+        if (!IsFrame(frames, frame) || _libraries.At(frames[frame].LookupAddress) is not { IsKnown: true } library)
+        {
+            return RecoveredValue.Unknown;
+        }
+
+        var own = frames[frame];
+        var answer = library.Ask(new FlowQuestion(library.ToObject(own.ProgramCounter), own.IsCall, library.ToObject(at), -1, Loaded: term));
+        return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true, IntoCallee: true), 0);
+    }
+
+    /// <inheritdoc/>
     public RecoveredValue Register(ImmutableArray<UnwoundFrame> frames, int frame, int register, IMemoryReader memory) =>
         IsFrame(frames, frame) && IsGeneral(register) ? Now(frames, frame, register, memory, 0) : RecoveredValue.Unknown;
 

@@ -170,6 +170,9 @@ internal sealed class StackReading(KernelMap map)
     public bool TryRecoverAt(int frame, ulong address, int register, int size, out ulong value, ref ValueSources sources) =>
         Take(_recovery?.RegisterAt(Stack.Frames, frame, address, register, _memory), size, out value, out _, ref sources);
 
+    public bool TryRecoverLoaded(int frame, ulong address, LoadedTerm term, int size, out ulong value, ref ValueSources sources) =>
+        Take(_recovery?.LoadedAt(Stack.Frames, frame, address, term, _memory), size, out value, out _, ref sources);
+
     private bool Take(RecoveredValue? answer, int needed, out ulong value, out int size, ref ValueSources sources)
     {
         (value, size) = (0, 0);
