@@ -389,7 +389,7 @@ internal sealed class FlowTransfer
         }
 
         ForgetSlots(state, address.Addend, address.Addend + size);
-        if (size != 4 && size != _registers.Word)
+        if (size > _registers.Word || (size & (size - 1)) != 0)
         {
             Note(value, 0);
             return;
