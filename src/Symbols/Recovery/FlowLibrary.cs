@@ -9,7 +9,8 @@ namespace KTrace.Symbols.Recovery;
 /// <param name="At">The address, or one of the constants.</param>
 /// <param name="Register">The register, or -1 for a slot.</param>
 /// <param name="Offset">The slot: bytes from the CFA, at <see cref="Call"/> from the stack pointer.</param>
-internal readonly record struct FlowQuestion(ulong Pc, bool IsCall, ulong At, int Register, long Offset = 0, int Size = 0)
+/// <param name="Loaded">What memory held there, in place of a register or slot.</param>
+internal readonly record struct FlowQuestion(ulong Pc, bool IsCall, ulong At, int Register, long Offset = 0, int Size = 0, LoadedTerm? Loaded = null)
 {
     public const ulong Entry = ulong.MaxValue, Call = ulong.MaxValue - 1;
 }
@@ -225,6 +226,12 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
         if (start < 0 || flow.Flow.Alternatives.Exists(a => at > a.Address && at < a.Address + (ulong)a.Length) || flow.Before(start) is not { } before)
         {
             return [];
+        }
+
+        if (question.Loaded is { } term)
+        {
+            var loaded = LoadFinder.Find(flow, start, term, place.Instruction, out var from);
+            return finder.Find(ValueTracker.Follow(flow, from, loaded, place.Instruction), place);
         }
 
         if (question.Register < 0 && question.Offset >= 0 && flow.Places.Find(question.Offset, question.Size) < 0)

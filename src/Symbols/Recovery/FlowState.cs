@@ -1,8 +1,8 @@
 namespace KTrace.Symbols.Recovery;
 
-/// <summary>A word or half word of the function's frame that is followed like a register.</summary>
+/// <summary>A word, or less, of the function's frame that is followed like a register.</summary>
 /// <param name="Offset">Bytes from the CFA.</param>
-/// <param name="Size">4 or 8.</param>
+/// <param name="Size">1, 2, 4 or 8.</param>
 internal readonly record struct StackSlotPlace(long Offset, int Size)
 {
     public bool Overlaps(long offset, long size) => offset < Offset + Size && Offset < offset + size;

@@ -107,7 +107,7 @@ internal sealed class FlowTransfer
                 Store(state, in instruction, instruction.First, _values.Extend(Load(state, instruction.Second, instruction.Second.Size), instruction.Second.Size * 8, isSigned: true), instruction.Second);
                 break;
             case EffectKind.Lea:
-                Store(state, in instruction, instruction.First, isExternal ? FlowValues.Unknown : Address(state, instruction.Second, isUsed: true), default);
+                Store(state, in instruction, instruction.First, isExternal ? FlowValues.Unknown : Address(state, instruction.Second), default);
                 break;
             case EffectKind.Add:
                 Arithmetic(state, in instruction, isExternal, 1);
@@ -212,7 +212,7 @@ internal sealed class FlowTransfer
 
                 return NumberOrAddress(number);
             case OperandKind.Memory:
-                return operand.HasSegment ? FlowValues.Unknown : LoadMemory(state, Address(state, operand, isUsed: false), operand.Size);
+                return operand.HasSegment ? FlowValues.Unknown : LoadMemory(state, Address(state, operand), operand.Size);
             default:
                 return FlowValues.Unknown;
         }
@@ -266,8 +266,7 @@ internal sealed class FlowTransfer
     }
 
     /// <summary>The address that a memory operand names; unknown when more than one register goes into it.</summary>
-    /// <param name="isUsed">It is taken as a value (lea), so what was computed from a stack address is out of sight.</param>
-    private FlowValue Address(FlowState state, in MachineOperand memory, bool isUsed)
+    public FlowValue Address(FlowState state, in MachineOperand memory)
     {
         if (memory.Register == MachineOperand.ProgramCounterBase)
         {
@@ -349,7 +348,7 @@ internal sealed class FlowTransfer
 
                 break;
             case OperandKind.Memory when !destination.HasSegment:
-                StoreMemory(state, Address(state, destination, isUsed: false), destination.Size, value, destination.Register == _registers.StackPointer);
+                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer);
                 break;
             case OperandKind.Memory or OperandKind.OtherRegister:
                 Note(value, 0);
@@ -390,7 +389,7 @@ internal sealed class FlowTransfer
         }
 
         ForgetSlots(state, address.Addend, address.Addend + size);
-        if (size != 4 && size != _registers.Word)
+        if (size > _registers.Word || (size & (size - 1)) != 0)
         {
             Note(value, 0);
             return;

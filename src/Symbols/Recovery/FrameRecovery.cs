@@ -50,6 +50,19 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
         IsFrame(frames, frame) ? Earlier(frames, frame, at, -1, cfaOffset, size, memory) : RecoveredValue.Unknown;
 
     /// <inheritdoc/>
+    public RecoveredValue LoadedAt(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, LoadedTerm term, IMemoryReader memory)
+    {
+        if (!IsFrame(frames, frame) || _libraries.At(frames[frame].LookupAddress) is not { IsKnown: true } library)
+        {
+            return RecoveredValue.Unknown;
+        }
+
+        var own = frames[frame];
+        var answer = library.Ask(new FlowQuestion(library.ToObject(own.ProgramCounter), own.IsCall, library.ToObject(at), -1, Loaded: term));
+        return Evaluate(answer, new Asked(frames, frame, library, memory, FromCaller: true, IntoCallee: true), 0);
+    }
+
+    /// <inheritdoc/>
     public RecoveredValue Register(ImmutableArray<UnwoundFrame> frames, int frame, int register, IMemoryReader memory) =>
         IsFrame(frames, frame) && IsGeneral(register) ? Now(frames, frame, register, memory, 0) : RecoveredValue.Unknown;
 
@@ -108,14 +121,27 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
                 return Plus(FromCaller(asked.Frames, asked.Frame, entry.Index, 0, asked.Memory, depth + 1), entry.Addend, recipe.Bits);
             case ValueRecipe.EntrySlot entry when asked.FromCaller:
                 return Plus(FromCaller(asked.Frames, asked.Frame, -1, entry.CfaOffset, asked.Memory, depth + 1), entry.Addend, recipe.Bits);
-            case ValueRecipe.Passed passed when asked is { IntoCallee: true, Frame: > 0 } && depth + CostInwards <= MaximumDepth:
-                var missing = RecoveredValue.Unknown;
-                return _calls.TryProve(asked.Frames, asked.Frame - 1, asked.Memory, depth, out var tailCalls, ref missing)
-                    ? Plus(Inwards(asked.Frames, asked.Frame - 1, tailCalls.AsSpan(), passed.Index, asked.Memory, depth + CostInwards), passed.Addend, recipe.Bits)
-                    : missing;
+            case ValueRecipe.Passed passed:
+                return Plus(ToldByCallee(in asked, passed.Index, 0, depth), passed.Addend, recipe.Bits);
+            case ValueRecipe.PassedSlot passed:
+                return Plus(ToldByCallee(in asked, -1, passed.CfaOffset, depth), passed.Addend, recipe.Bits);
             default:
                 return RecoveredValue.Unknown;
         }
+    }
+
+    /// <summary>What the call that is under way passed in a register (or, with -1, on the stack), as the function knows it that was called.</summary>
+    private RecoveredValue ToldByCallee(in Asked asked, int register, long offset, int depth)
+    {
+        if (!asked.IntoCallee || asked.Frame == 0 || depth + CostInwards > MaximumDepth)
+        {
+            return RecoveredValue.Unknown;
+        }
+
+        var missing = RecoveredValue.Unknown;
+        return _calls.TryProve(asked.Frames, asked.Frame - 1, asked.Memory, depth, out var tailCalls, ref missing)
+            ? Inwards(asked.Frames, asked.Frame - 1, tailCalls.AsSpan(), register, offset, asked.Memory, depth + CostInwards)
+            : missing;
     }
 
     /// <summary>What a register (or, with -1, a word above the return address) was when the frame's function was entered.</summary>
@@ -182,12 +208,17 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
 
     /// <inheritdoc/>
     public RecoveredValue PassedOn(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory) =>
-        IsFrame(frames, frame) && IsGeneral(register) ? Inwards(frames, frame, jumps, register, memory, 0) : RecoveredValue.Unknown;
+        IsFrame(frames, frame) && IsGeneral(register) ? Inwards(frames, frame, jumps, register, 0, memory, 0) : RecoveredValue.Unknown;
 
     /// <summary>What the first function of a way was entered with, as far as the frame of its last one knows it.</summary>
     /// <param name="jumps">Of the way, innermost first.</param>
-    private RecoveredValue Inwards(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory, int depth)
+    private RecoveredValue Inwards(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, long offset, IMemoryReader memory, int depth)
     {
+        if (register < 0 && jumps.Length > 0)
+        {
+            return RecoveredValue.Unknown;
+        }
+
         long addend = 0;
         var bits = _architecture.WordSize * 8;
         for (var i = jumps.Length - 1; i >= 0; i--)
@@ -207,7 +238,7 @@ public sealed class FrameRecovery : IValueRecovery, IDisposable
             return RecoveredValue.Unknown;
         }
 
-        var answer = own.Ask(new FlowQuestion(own.ToObject(frames[frame].ProgramCounter), frames[frame].IsCall, FlowQuestion.Entry, register, 0, _architecture.WordSize));
+        var answer = own.Ask(new FlowQuestion(own.ToObject(frames[frame].ProgramCounter), frames[frame].IsCall, FlowQuestion.Entry, register, offset, _architecture.WordSize));
         return Plus(Evaluate(answer, new Asked(frames, frame, own, memory, FromCaller: false, IntoCallee: true), depth), addend, bits);
     }
 

@@ -18,16 +18,19 @@ public interface IValueRecovery
     RecoveredValue EntrySlot(ImmutableArray<UnwoundFrame> frames, int frame, long cfaOffset, int size, IMemoryReader memory);
 
     /// <summary>
+    /// For a function that left by a tail call: what it was entered with in a register, from what it passed on unchanged (or plus a number) and what is known of that.
+    /// </summary>
+    /// <param name="jumps">The jumps from its own to the one by which the function of the frame was entered; any address inside each.</param>
+    RecoveredValue PassedOn(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory);
+
+    /// <summary>
     /// What a register held just before the instruction at <paramref name="at"/>, the last time that the frame's activation came there. The caller knows that it did come there.
     /// </summary>
     /// <param name="at">An address of the frame's own function: where an inlined function begins, or where a location list covered the value.</param>
     RecoveredValue RegisterAt(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, int register, IMemoryReader memory);
 
-    /// <summary>
-    /// For a function that left by a tail call: what it was entered with in a register, from what it passed on unchanged (or plus a number) and what is known of that.
-    /// </summary>
-    /// <param name="jumps">The jumps from its own to the one by which the function of the frame was entered; any address inside each.</param>
-    RecoveredValue PassedOn(ImmutableArray<UnwoundFrame> frames, int frame, ReadOnlySpan<ulong> jumps, int register, IMemoryReader memory);
+    /// <summary>The same for what memory held, where the code loaded it close to there. The term's addresses are the object's.</summary>
+    RecoveredValue LoadedAt(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, LoadedTerm term, IMemoryReader memory);
 
     /// <summary>The same for a stack slot, in bytes from the frame's CFA.</summary>
     RecoveredValue SlotAt(ImmutableArray<UnwoundFrame> frames, int frame, ulong at, long cfaOffset, int size, IMemoryReader memory);

@@ -135,6 +135,19 @@ internal sealed class RecipeFinder(ValueFlow flow)
                 left--;
             }
         }
+
+        var stack = place.State[flow.Registers.StackPointer];
+        for (var slotPlace = flow.Places.Registers; slotPlace < place.State.Length && stack.IsCfa && left > 0; slotPlace++)
+        {
+            var slot = flow.Places.Slot(slotPlace);
+            var offset = slot.Offset - stack.Addend;
+            if (offset >= 0 && offset < ArgumentWords * flow.Registers.Word && offset % flow.Registers.Word == 0 && slot.Size == flow.Registers.Word
+                && Match(value, place.State[slotPlace], out var addend, out var bits))
+            {
+                found.Add(new ValueRecipe.PassedSlot(offset, slot.Size, addend) { Bits = bits });
+                left--;
+            }
+        }
     }
 
     /// <summary>A word of the caller's stack that the function may never have touched.</summary>

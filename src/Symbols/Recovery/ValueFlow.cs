@@ -182,6 +182,9 @@ internal sealed class ValueFlow
     /// <summary>Changes a state that held before an instruction to the one behind it.</summary>
     public void Apply(FlowState state, int instruction) => _transfer.Apply(state, in Flow.Instruction(instruction));
 
+    /// <summary>The address that a memory operand names in a state.</summary>
+    public FlowValue AddressOf(FlowState state, in MachineOperand operand) => _transfer.Address(state, in operand);
+
     public uint CallClobbers(in MachineInstruction call) => _transfer.CallClobbers(in call);
 
     /// <summary>What comes over an edge.</summary>

@@ -22,7 +22,7 @@ public abstract record ValueRecipe
 
     /// <summary>A slot of the frame's stack that nothing has overwritten.</summary>
     /// <param name="CfaOffset">Bytes from the frame's CFA (the stack pointer in the caller's frame).</param>
-    /// <param name="Size">Bytes of the slot: 4 or 8.</param>
+    /// <param name="Size">Bytes of the slot: 1, 2, 4 or 8.</param>
     public sealed record StackSlot(long CfaOffset, int Size, long Addend) : ValueRecipe;
 
     /// <summary>The frame's CFA plus a number: the address of something on the stack.</summary>
@@ -37,4 +37,8 @@ public abstract record ValueRecipe
 
     /// <summary>What the call that is under way passes in a register, plus a number: the function that was called may still know it.</summary>
     public sealed record Passed(int Index, long Addend) : ValueRecipe;
+
+    /// <summary>What that call passes on the stack, plus a number.</summary>
+    /// <param name="CfaOffset">Bytes from the called function's CFA.</param>
+    public sealed record PassedSlot(long CfaOffset, int Size, long Addend) : ValueRecipe;
 }

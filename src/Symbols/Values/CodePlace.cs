@@ -4,6 +4,7 @@ using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Dwarf.Locations;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 
@@ -205,6 +206,7 @@ internal sealed class PlaceVariables(
                 Constant = ConstantOf(parameter, kinds[i]),
                 Now = At(parameter, at),
                 LostRegister = LostRegister(parameter),
+                LostTerm = LostTerm(parameter, SizeOf(kinds[i])),
                 CallInstruction = call,
                 AtEntry = AtEntry(parameter),
                 Passed = places[i],
@@ -231,8 +233,10 @@ internal sealed class PlaceVariables(
                 Constant = ConstantOf(parameter, type),
                 Now = At(parameter, at),
                 LostRegister = LostRegister(parameter),
+                LostTerm = LostTerm(parameter, SizeOf(type)),
                 CallInstruction = call,
                 AtEntry = began,
+                TermAtEntry = Term(parameter, in began, SizeOf(type)),
                 AtEntryIsLasting = LastingExpression.Is(parameter.Unit, in began),
                 Twins = began.IsNone ? [] : TwinsOf(index, began, die.EntryPc, SizeOf(type)),
                 BlockEntry = part.ToRunTime(die.EntryPc),
@@ -263,7 +267,7 @@ internal sealed class PlaceVariables(
             var type = TypeOf(local);
             plans.Add(new VariablePlan
             {
-                Die = local, Type = type, Size = SizeOf(type), Constant = ConstantOf(local, type), Now = At(local, at), LostRegister = LostRegister(local), CallInstruction = call,
+                Die = local, Type = type, Size = SizeOf(type), Constant = ConstantOf(local, type), Now = At(local, at), LostRegister = LostRegister(local), LostTerm = LostTerm(local, SizeOf(type)), CallInstruction = call,
             });
         }
 
@@ -326,15 +330,24 @@ internal sealed class PlaceVariables(
         return isLocal ? default : expression;
     }
 
-    /// <summary>GCC ends such a range one byte before the return address, so that the byte before still shows it.</summary>
-    private int LostRegister(VariableDie variable)
-    {
-        if (call == 0 || variable.HasOneLocation || !At(variable, at).IsNone || At(variable, at - 1) is not { IsNone: false } before)
-        {
-            return -1;
-        }
+    private int LostRegister(VariableDie variable) =>
+        PassingPlace.Of(Lost(variable), map.Image.Architecture.StackPointer, frameBaseIsCfa: false) is { Kind: PassingPlaceKind.Register } place ? place.Register : -1;
 
-        return PassingPlace.Of(in before, map.Image.Architecture.StackPointer, frameBaseIsCfa: false) is { Kind: PassingPlaceKind.Register } place ? place.Register : -1;
+    private LoadedTerm? LostTerm(VariableDie variable, int size) => Term(variable, Lost(variable), size);
+
+    /// <summary>The location that ends with the call. GCC ends such a range one byte before the return address, so that the byte before still shows it.</summary>
+    private ExpressionBytes Lost(VariableDie variable) => call == 0 || variable.HasOneLocation || !At(variable, at).IsNone ? default : At(variable, at - 1);
+
+    private static LoadedTerm? Term(VariableDie variable, in ExpressionBytes expression, int size)
+    {
+        try
+        {
+            return LoadedExpression.Read(variable.Unit, in expression, size);
+        }
+        catch (MalformedFileException)
+        {
+            return null;
+        }
     }
 
     private static ExpressionBytes At(VariableDie variable, ulong address)

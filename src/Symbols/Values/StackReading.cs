@@ -173,6 +173,9 @@ internal sealed class StackReading(KernelMap map)
     /// <summary>The frame's activation came through an address of its function, whatever way it took.</summary>
     public bool MustHavePassed(int frame, ulong address) => _recovery?.MustHavePassed(Stack.Frames, frame, address) == true;
 
+    public bool TryRecoverLoaded(int frame, ulong address, LoadedTerm term, int size, out ulong value, ref ValueSources sources) =>
+        Take(_recovery?.LoadedAt(Stack.Frames, frame, address, term, _memory), size, out value, out _, ref sources);
+
     private bool Take(RecoveredValue? answer, int needed, out ulong value, out int size, ref ValueSources sources)
     {
         (value, size) = (0, 0);

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Dwarf.Locations;
+using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Types;
 
 namespace KTrace.Symbols.Values;
@@ -31,6 +32,9 @@ internal sealed class VariablePlan
     /// </summary>
     public int LostRegister { get; init; } = -1;
 
+    /// <summary>Of a variable that has no location while a call runs, only because the call may change the memory that it is in: what it was loaded from, or null.</summary>
+    public LoadedTerm? LostTerm { get; init; }
+
     /// <summary>Where the call instruction of the place begins, at run time; 0 when that is not sure.</summary>
     public ulong CallInstruction { get; init; }
 
@@ -39,6 +43,9 @@ internal sealed class VariablePlan
 
     /// <summary><see cref="AtEntry"/> needs nothing that can have changed since: no register, no memory.</summary>
     public bool AtEntryIsLasting { get; init; }
+
+    /// <summary>Of an inlined call's parameter: <see cref="AtEntry"/>, where that is memory.</summary>
+    public LoadedTerm? TermAtEntry { get; init; }
 
     /// <summary>Where the ABI has it on entry, where the function is called as the ABI says.</summary>
     public ArgumentPlace Passed { get; init; }

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using KTrace.Symbols.Dwarf;
 using KTrace.Symbols.Dwarf.Locations;
+using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 
@@ -33,7 +34,7 @@ internal sealed class VariableReader(StackReading reading)
         }
 
         var now = plan.Now.IsNone ? null : Evaluate(activation, plan, plan.Now, 0);
-        now ??= plan.LostRegister < 0 ? null : BeforeCall(activation, plan);
+        now ??= plan.LostRegister >= 0 ? BeforeCall(activation, plan) : plan.LostTerm is { } lost ? Loaded(activation, plan, plan.CallInstruction, lost) : null;
         if (now is { Provenance: not Provenance.Unreadable } || !plan.Die.IsParameter)
         {
             return Known(plan, now);
@@ -58,6 +59,13 @@ internal sealed class VariableReader(StackReading reading)
             || reading.TryRecoverAt(activation.Frame, plan.CallInstruction, plan.LostRegister, plan.Size, out value, ref sources)
             ? OfNumber(plan, value, sources)
             : null;
+    }
+
+    /// <summary>From memory, by way of the code that loaded it.</summary>
+    private TypedValue? Loaded(Activation activation, VariablePlan plan, ulong at, LoadedTerm term)
+    {
+        var sources = ValueSources.None;
+        return !activation.IsTail && reading.TryRecoverLoaded(activation.Frame, at, term, plan.Size, out var value, ref sources) ? OfNumber(plan, value, sources) : null;
     }
 
     private TypedValue? WhenEntered(Activation activation, VariablePlan plan)
@@ -156,7 +164,7 @@ internal sealed class VariableReader(StackReading reading)
             }
         }
 
-        return null;
+        return plan.TermAtEntry is { } term ? Loaded(activation, plan, plan.BlockEntry, term) : null;
     }
 
     private TypedValue? Evaluate(LocationContext context, VariablePlan plan, in ExpressionBytes expression, int depth)
