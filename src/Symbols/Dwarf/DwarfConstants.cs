@@ -63,6 +63,7 @@ internal static class DwAt
     public const ushort CallingConvention = 0x36;
     public const ushort Count = 0x37;
     public const ushort DataMemberLocation = 0x38;
+    public const ushort DeclColumn = 0x39;
     public const ushort DeclFile = 0x3a;
     public const ushort DeclLine = 0x3b;
     public const ushort Declaration = 0x3c;
@@ -73,6 +74,7 @@ internal static class DwAt
     public const ushort Type = 0x49;
     public const ushort EntryPc = 0x52;
     public const ushort Ranges = 0x55;
+    public const ushort CallColumn = 0x57;
     public const ushort CallFile = 0x58;
     public const ushort CallLine = 0x59;
     public const ushort Signature = 0x69;

@@ -221,6 +221,7 @@ internal sealed class PlaceVariables(
     {
         var die = dies[index];
         var plans = ImmutableArray.CreateBuilder<VariablePlan>(die.Parameters.Count);
+        var isPart = die.IsPartOf(dies[index + 1]);
         foreach (var parameter in die.Parameters)
         {
             var type = TypeOf(parameter);
@@ -239,6 +240,7 @@ internal sealed class PlaceVariables(
                 TermAtEntry = Term(parameter, in began, SizeOf(type)),
                 AtEntryIsLasting = LastingExpression.Is(parameter.Unit, in began),
                 Twins = began.IsNone ? [] : TwinsOf(index, began, die.EntryPc, SizeOf(type)),
+                Whole = isPart && _parameters[index + 1][plans.Count] is { } whole && whole.Name == parameter.Name ? whole : null,
                 BlockEntry = part.ToRunTime(die.EntryPc),
             });
         }

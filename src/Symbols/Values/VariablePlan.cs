@@ -53,6 +53,9 @@ internal sealed class VariablePlan
     /// <summary>Of an inlined call's parameter: variables around it that had the same location when it began, and so the same value.</summary>
     public ImmutableArray<VariablePlan> Twins { get; init; } = [];
 
+    /// <summary>Of a part of a function that was split off and put back: the whole function's parameter, which is the same variable.</summary>
+    public VariablePlan? Whole { get; init; }
+
     /// <summary>Of an inlined call's parameter: where its block begins, at run time.</summary>
     public ulong BlockEntry { get; init; }
 }

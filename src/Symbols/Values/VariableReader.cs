@@ -33,8 +33,7 @@ internal sealed class VariableReader(StackReading reading)
             return Known(plan, atEntry);
         }
 
-        var now = plan.Now.IsNone ? null : Evaluate(activation, plan, plan.Now, 0);
-        now ??= plan.LostRegister >= 0 ? BeforeCall(activation, plan) : plan.LostTerm is { } lost ? Loaded(activation, plan, plan.CallInstruction, lost) : null;
+        var now = Now(activation, plan);
         if (now is { Provenance: not Provenance.Unreadable } || !plan.Die.IsParameter)
         {
             return Known(plan, now);
@@ -42,6 +41,12 @@ internal sealed class VariableReader(StackReading reading)
 
         var entered = isInline ? WhenBlockBegan(activation, plan) : WhenEntered(activation, plan);
         return entered is null ? Known(plan, now) : Known(plan, entered, isAtEntry: true);
+    }
+
+    private TypedValue? Now(Activation activation, VariablePlan plan)
+    {
+        var now = plan.Now.IsNone ? null : Evaluate(activation, plan, plan.Now, 0);
+        return now ?? (plan.LostRegister >= 0 ? BeforeCall(activation, plan) : plan.LostTerm is { } lost ? Loaded(activation, plan, plan.CallInstruction, lost) : null);
     }
 
     private static FrameVariable Known(VariablePlan plan, TypedValue? value, bool isAtEntry = false) => new(plan.Name, plan.Type, plan.Die.IsParameter, value, isAtEntry);
@@ -136,6 +141,12 @@ internal sealed class VariableReader(StackReading reading)
     /// </summary>
     private TypedValue? WhenBlockBegan(Activation activation, VariablePlan plan)
     {
+        if (plan.Whole is { } whole)
+        {
+            // The part may have changed it, and then nothing says what it is now; the whole function's variable stays what it was when the part began.
+            return Now(activation, whole) is { Provenance: not Provenance.Unreadable } same ? same : null;
+        }
+
         if (activation.IsTail || !reading.MustHavePassed(activation.Frame, plan.BlockEntry))
         {
             return null;

@@ -30,6 +30,19 @@ internal sealed class ScopeDie
     public long ReturnType { get; set; } = -1;
 
     public long Origin { get; set; } = -1;
+
+    /// <summary>DW_AT_call_file, _line and _column of an inlined call; zeros where there are none.</summary>
+    public (ulong File, ulong Line, ulong Column) Called { get; set; }
+
+    /// <summary>DW_AT_decl_file, _line and _column of the function, or of its abstract instance.</summary>
+    public (ulong File, ulong Line, ulong Column) Declared { get; set; }
+
+    /// <summary>
+    /// An inlined call of a function in itself that is none: GCC split the function (ipa-split.cc: foo.part.0) and put the second part back where it was. Such a call stands, for the
+    /// debug information, where the function is declared, which no call in the source does, and its parameters have no places of their own.
+    /// </summary>
+    public bool IsPartOf(ScopeDie outer) => Origin >= 0 && Origin == outer.Origin && Called.Line > 0 && Called.Column > 0 && Called == Declared
+        && Parameters.Count == outer.Parameters.Count && Parameters.TrueForAll(parameter => parameter is { HasLocation: false, Constant: null });
 }
 
 /// <summary>Reads the scopes that hold an address.</summary>
@@ -104,6 +117,7 @@ internal static class ScopeReader
             scope.IsVariadic |= abstractScope.IsVariadic;
             scope.IsExternal |= abstractScope.IsExternal;
             scope.ReturnType = scope.ReturnType < 0 ? abstractScope.ReturnType : scope.ReturnType;
+            scope.Declared = scope.Declared.Line == 0 ? abstractScope.Declared : scope.Declared;
             if (parameters.Count == 0)
             {
                 parameters.AddRange(found.Where(f => f.IsParameter).Select(f => (holder, f.Entry)));
@@ -196,6 +210,24 @@ internal static class ScopeReader
                     break;
                 case DwAt.Type:
                     scope.ReturnType = reader.ReadReference(in attribute);
+                    break;
+                case DwAt.CallFile:
+                    scope.Called = scope.Called with { File = reader.ReadNumber(in attribute) };
+                    break;
+                case DwAt.CallLine:
+                    scope.Called = scope.Called with { Line = reader.ReadNumber(in attribute) };
+                    break;
+                case DwAt.CallColumn:
+                    scope.Called = scope.Called with { Column = reader.ReadNumber(in attribute) };
+                    break;
+                case DwAt.DeclFile:
+                    scope.Declared = scope.Declared with { File = reader.ReadNumber(in attribute) };
+                    break;
+                case DwAt.DeclLine:
+                    scope.Declared = scope.Declared with { Line = reader.ReadNumber(in attribute) };
+                    break;
+                case DwAt.DeclColumn:
+                    scope.Declared = scope.Declared with { Column = reader.ReadNumber(in attribute) };
                     break;
                 case DwAt.AbstractOrigin:
                     scope.Origin = reader.ReadReference(in attribute);
