@@ -142,7 +142,7 @@ internal sealed class FlowTransfer
                 break;
             case EffectKind.PushFlags:
                 MoveStack(state, -_registers.Word);
-                StoreMemory(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true);
+                StoreMemory(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
                 break;
             case EffectKind.PopFlags:
                 MoveStack(state, _registers.Word);
@@ -304,6 +304,19 @@ internal sealed class FlowTransfer
         }
     }
 
+    /// <summary>The value itself goes where others can take it.</summary>
+    private void NotePointer(FlowValue value, ulong at)
+    {
+        if (value.IsCfa)
+        {
+            _escapes.AddPointer(value.Addend, at);
+        }
+        else
+        {
+            Note(value, 0);
+        }
+    }
+
     private void NoteSources(FlowState state, in MachineInstruction instruction, int from)
     {
         for (var i = from; i < instruction.OperandCount; i++)
@@ -348,7 +361,7 @@ internal sealed class FlowTransfer
 
                 break;
             case OperandKind.Memory when !destination.HasSegment:
-                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer);
+                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer, instruction.Address);
                 break;
             case OperandKind.Memory or OperandKind.OtherRegister:
                 Note(value, 0);
@@ -361,11 +374,11 @@ internal sealed class FlowTransfer
     private void SetRegister(FlowState state, in MachineInstruction instruction, int register, FlowValue value) =>
         state[register] = value.IsUnknown ? _values.Result(instruction.Address, register) : value;
 
-    private void StoreMemory(FlowState state, FlowValue address, int size, FlowValue value, bool isStack)
+    private void StoreMemory(FlowState state, FlowValue address, int size, FlowValue value, bool isStack, ulong at)
     {
         if (!address.IsCfa)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             if (isStack && !_values.IsStackAddress(state[_registers.StackPointer], out _))
             {
                 // The stack pointer is lost: what it leads to may be anything.
@@ -391,20 +404,20 @@ internal sealed class FlowTransfer
         ForgetSlots(state, address.Addend, address.Addend + size);
         if (size > _registers.Word || (size & (size - 1)) != 0)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
         if (!_escapes.IsFollowed(address.Addend, size))
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
         var place = _places.FindOrAdd(address.Addend, size);
         if (place < 0)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
@@ -492,7 +505,7 @@ internal sealed class FlowTransfer
             _escapes.AddSaveSlot(stack.Addend);
         }
 
-        StoreMemory(state, stack, _registers.Word, value, isStack: true);
+        StoreMemory(state, stack, _registers.Word, value, isStack: true, instruction.Address);
     }
 
     private void Pop(FlowState state, in MachineInstruction instruction)
@@ -551,7 +564,7 @@ internal sealed class FlowTransfer
         {
             // call 1f; 1: pop %ebx
             MoveStack(state, -_registers.Word);
-            StoreMemory(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true);
+            StoreMemory(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
             return;
         }
 
@@ -565,14 +578,14 @@ internal sealed class FlowTransfer
         {
             if ((_registers.CallerSaved & (1u << register)) != 0)
             {
-                Note(state[register], 0);
+                NotePointer(state[register], instruction.Address);
             }
         }
 
         for (var place = _places.Registers; place < state.Length; place++)
         {
             // An argument on the stack, or what an object on the stack holds.
-            Note(state[place], 0);
+            NotePointer(state[place], instruction.Address);
         }
 
         Clobber(state, in instruction, clobbers);
