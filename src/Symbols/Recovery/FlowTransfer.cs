@@ -22,6 +22,8 @@ internal sealed class FlowTransfer
         _escapes = escapes;
     }
 
+    private ulong _at;
+
     /// <summary>A slot of the caller's was met that the state at entry does not have yet.</summary>
     public bool MetEntrySlot { get; set; }
 
@@ -31,6 +33,7 @@ internal sealed class FlowTransfer
     /// <summary>Changes the state to what it is behind the instruction.</summary>
     public void Apply(FlowState state, in MachineInstruction instruction)
     {
+        _at = instruction.Address;
         var stackBefore = state[_registers.StackPointer];
         Run(state, in instruction);
         var stack = state[_registers.StackPointer];
@@ -291,7 +294,15 @@ internal sealed class FlowTransfer
         }
 
         // An element of an array on the stack.
-        Note(based, memory.Number);
+        if (based.IsCfa)
+        {
+            _escapes.AddIndexed(based.Addend + memory.Number, _at);
+        }
+        else
+        {
+            Note(based, memory.Number);
+        }
+
         Note(index, 0);
         return FlowValues.Unknown;
     }
@@ -547,7 +558,8 @@ internal sealed class FlowTransfer
         var mask = InstructionEffects.StringRegisters(in instruction, _registers);
         if (instruction.First.IsMemory && (mask & _registers.Di) != 0)
         {
-            Note(state[_registers.DiIndex], 0);
+            // An inlined memset or memcpy stays in its object like a function that is given it.
+            NotePointer(state[_registers.DiIndex], instruction.Address);
         }
 
         for (var i = 0; i < instruction.OperandCount; i++)

@@ -66,6 +66,33 @@ internal sealed class StackEscapes(int word, Func<ulong, ImmutableArray<FrameObj
         }
     }
 
+    /// <summary>
+    /// That address plus an unknown index was stored to or loaded from. The array may begin elsewhere (a[i - 1]), but is one of those in scope; what is no larger than a word is none.
+    /// </summary>
+    public void AddIndexed(long offset, ulong at)
+    {
+        if (!IsCollecting || !_passed.Add((offset, ~at)))
+        {
+            return;
+        }
+
+        var isIn = false;
+        foreach (var one in ObjectsAt(at))
+        {
+            var holds = offset >= one.Offset && offset < one.Offset + one.Size;
+            isIn |= holds;
+            if (holds || one.Size > word)
+            {
+                HasChanged |= _objects.Add(one);
+            }
+        }
+
+        if (!isIn)
+        {
+            Add(offset);
+        }
+    }
+
     public void AddSaveSlot(long offset) => _saved.Add(offset);
 
     public bool IsFollowed(long offset, int size)
