@@ -30,10 +30,10 @@ internal sealed class CodeLibraries(KernelMap map) : IDisposable
     {
         if (map.ModuleAt(address) is { } module)
         {
-            return module.Code is { } code ? new FlowLibraryAt(OfModule(module, code), null) : default;
+            return module.Code is { } code ? new FlowLibraryAt(OfModule(module, code, address), null) : default;
         }
 
-        _kernel ??= new FlowLibrary(CodeObject.OfFile(map.Image.File, map.Image.Symbols, map.Image.Architecture, map.Image.Symbolizer));
+        _kernel ??= new FlowLibrary(CodeObject.OfFile(map.Image.File, map.Image.Symbols, map.Image.Architecture, map.Image.Symbolizer), ObjectsOf(address));
         return new FlowLibraryAt(_kernel, map);
     }
 
@@ -48,7 +48,9 @@ internal sealed class CodeLibraries(KernelMap map) : IDisposable
         _modules.Clear();
     }
 
-    private FlowLibrary OfModule(KernelModule module, RelocatedSections code)
+    private Func<ulong, ImmutableArray<FrameObject>> ObjectsOf(ulong address) => new FrameObjects(map.Calls.At(address), map.Image.Architecture.StackPointer).At;
+
+    private FlowLibrary OfModule(KernelModule module, RelocatedSections code, ulong address)
     {
         if (_modules.TryGetValue(code, out var library))
         {
@@ -61,7 +63,7 @@ internal sealed class CodeLibraries(KernelMap map) : IDisposable
             gone?.Dispose();
         }
 
-        library = new FlowLibrary(CodeObject.OfModule(code, map.Image.Architecture, module.Symbolizer));
+        library = new FlowLibrary(CodeObject.OfModule(code, map.Image.Architecture, module.Symbolizer), ObjectsOf(address));
         _modules.Add(code, library);
         return library;
     }

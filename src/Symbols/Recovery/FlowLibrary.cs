@@ -23,7 +23,7 @@ internal sealed record FlowAnswer(ImmutableArray<ValueRecipe> Recipes, long? Sta
 }
 
 /// <summary>The flows of one object, and what was asked of them. Bounded; for one thread at a time.</summary>
-internal sealed class FlowLibrary(CodeObject code) : IDisposable
+internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<FrameObject>>? objectsAt = null) : IDisposable
 {
     private const int MaximumFlows = 128;
     private const int MaximumAnswers = 1 << 15;
@@ -83,7 +83,7 @@ internal sealed class FlowLibrary(CodeObject code) : IDisposable
 
         finder = null;
         if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry && (IsCompiled(in symbol) || !OutsideJumps.MayLeadInto(code, _decoder, in symbol))
-            && FlowBuilder.TryBuild(code, _decoder, in symbol) is { } flow && ValueFlow.TryRun(flow, code, _registers) is { } values)
+            && FlowBuilder.TryBuild(code, _decoder, in symbol) is { } flow && ValueFlow.TryRun(flow, code, _registers, objectsAt) is { } values)
         {
             finder = new RecipeFinder(values);
         }

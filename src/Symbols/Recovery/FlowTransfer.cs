@@ -22,6 +22,8 @@ internal sealed class FlowTransfer
         _escapes = escapes;
     }
 
+    private ulong _at;
+
     /// <summary>A slot of the caller's was met that the state at entry does not have yet.</summary>
     public bool MetEntrySlot { get; set; }
 
@@ -31,6 +33,7 @@ internal sealed class FlowTransfer
     /// <summary>Changes the state to what it is behind the instruction.</summary>
     public void Apply(FlowState state, in MachineInstruction instruction)
     {
+        _at = instruction.Address;
         var stackBefore = state[_registers.StackPointer];
         Run(state, in instruction);
         var stack = state[_registers.StackPointer];
@@ -142,7 +145,7 @@ internal sealed class FlowTransfer
                 break;
             case EffectKind.PushFlags:
                 MoveStack(state, -_registers.Word);
-                StoreMemory(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true);
+                StoreMemory(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
                 break;
             case EffectKind.PopFlags:
                 MoveStack(state, _registers.Word);
@@ -291,7 +294,15 @@ internal sealed class FlowTransfer
         }
 
         // An element of an array on the stack.
-        Note(based, memory.Number);
+        if (based.IsCfa)
+        {
+            _escapes.AddIndexed(based.Addend + memory.Number, _at);
+        }
+        else
+        {
+            Note(based, memory.Number);
+        }
+
         Note(index, 0);
         return FlowValues.Unknown;
     }
@@ -301,6 +312,19 @@ internal sealed class FlowTransfer
         if (_values.IsStackAddress(value, out var offset))
         {
             _escapes.Add(offset + addend);
+        }
+    }
+
+    /// <summary>The value itself goes where others can take it.</summary>
+    private void NotePointer(FlowValue value, ulong at)
+    {
+        if (value.IsCfa)
+        {
+            _escapes.AddPointer(value.Addend, at);
+        }
+        else
+        {
+            Note(value, 0);
         }
     }
 
@@ -348,7 +372,7 @@ internal sealed class FlowTransfer
 
                 break;
             case OperandKind.Memory when !destination.HasSegment:
-                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer);
+                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer, instruction.Address);
                 break;
             case OperandKind.Memory or OperandKind.OtherRegister:
                 Note(value, 0);
@@ -361,11 +385,11 @@ internal sealed class FlowTransfer
     private void SetRegister(FlowState state, in MachineInstruction instruction, int register, FlowValue value) =>
         state[register] = value.IsUnknown ? _values.Result(instruction.Address, register) : value;
 
-    private void StoreMemory(FlowState state, FlowValue address, int size, FlowValue value, bool isStack)
+    private void StoreMemory(FlowState state, FlowValue address, int size, FlowValue value, bool isStack, ulong at)
     {
         if (!address.IsCfa)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             if (isStack && !_values.IsStackAddress(state[_registers.StackPointer], out _))
             {
                 // The stack pointer is lost: what it leads to may be anything.
@@ -391,20 +415,20 @@ internal sealed class FlowTransfer
         ForgetSlots(state, address.Addend, address.Addend + size);
         if (size > _registers.Word || (size & (size - 1)) != 0)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
         if (!_escapes.IsFollowed(address.Addend, size))
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
         var place = _places.FindOrAdd(address.Addend, size);
         if (place < 0)
         {
-            Note(value, 0);
+            NotePointer(value, at);
             return;
         }
 
@@ -492,7 +516,7 @@ internal sealed class FlowTransfer
             _escapes.AddSaveSlot(stack.Addend);
         }
 
-        StoreMemory(state, stack, _registers.Word, value, isStack: true);
+        StoreMemory(state, stack, _registers.Word, value, isStack: true, instruction.Address);
     }
 
     private void Pop(FlowState state, in MachineInstruction instruction)
@@ -534,7 +558,8 @@ internal sealed class FlowTransfer
         var mask = InstructionEffects.StringRegisters(in instruction, _registers);
         if (instruction.First.IsMemory && (mask & _registers.Di) != 0)
         {
-            Note(state[_registers.DiIndex], 0);
+            // An inlined memset or memcpy stays in its object like a function that is given it.
+            NotePointer(state[_registers.DiIndex], instruction.Address);
         }
 
         for (var i = 0; i < instruction.OperandCount; i++)
@@ -551,7 +576,7 @@ internal sealed class FlowTransfer
         {
             // call 1f; 1: pop %ebx
             MoveStack(state, -_registers.Word);
-            StoreMemory(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true);
+            StoreMemory(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
             return;
         }
 
@@ -565,14 +590,14 @@ internal sealed class FlowTransfer
         {
             if ((_registers.CallerSaved & (1u << register)) != 0)
             {
-                Note(state[register], 0);
+                NotePointer(state[register], instruction.Address);
             }
         }
 
         for (var place = _places.Registers; place < state.Length; place++)
         {
             // An argument on the stack, or what an object on the stack holds.
-            Note(state[place], 0);
+            NotePointer(state[place], instruction.Address);
         }
 
         Clobber(state, in instruction, clobbers);

@@ -1,6 +1,7 @@
 // Optimistic global value numbering over states (a forward analysis in the manner of Kildall, 1973): at a join a place keeps its value when all ways that were gone so far
 // agree; else it gets a name of the join's own, and places that agree on every way share the name. Rounds go on until nothing changes. Why older results are never
 // mistaken for newer ones: see FlowValue.cs; it holds at the fixed point only, so without one there is no answer.
+using System.Collections.Immutable;
 using KTrace.Symbols.Disassembly;
 
 namespace KTrace.Symbols.Recovery;
@@ -21,14 +22,14 @@ internal sealed class ValueFlow
     private bool _isSticky;
     private bool _isTrusting = true;
 
-    private ValueFlow(FunctionFlow flow, CodeObject code, RegisterNumbers registers)
+    private ValueFlow(FunctionFlow flow, CodeObject code, RegisterNumbers registers, Func<ulong, ImmutableArray<FrameObject>>? objectsAt)
     {
         Flow = flow;
         Code = code;
         _registers = registers;
         Values = new FlowValues(!registers.Is64Bit);
         Places = new FlowPlaces(registers.Count);
-        _escapes = new StackEscapes(registers.Word);
+        _escapes = new StackEscapes(registers.Word, objectsAt);
         _transfer = new FlowTransfer(code, registers, Values, Places, _escapes);
         _in = new FlowState?[flow.Blocks.Length];
         _out = new FlowState?[flow.Blocks.Length];
@@ -52,9 +53,10 @@ internal sealed class ValueFlow
     public void Observe(Action<int, bool>? observer) => _transfer.Observer = observer;
 
     /// <summary>Null when there is no end to it.</summary>
-    public static ValueFlow? TryRun(FunctionFlow flow, CodeObject code, RegisterNumbers registers)
+    /// <param name="objectsAt">The variables in the frame that are in scope at an address; null when nobody knows.</param>
+    public static ValueFlow? TryRun(FunctionFlow flow, CodeObject code, RegisterNumbers registers, Func<ulong, ImmutableArray<FrameObject>>? objectsAt = null)
     {
-        var run = new ValueFlow(flow, code, registers);
+        var run = new ValueFlow(flow, code, registers, objectsAt);
         for (var pass = 0; pass < MaximumPasses; pass++)
         {
             if (!run.Iterate())
