@@ -59,7 +59,7 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
             var arguments = variables.ArgumentsOf(stack, memory, _missing);
             if (_missing.Count == 0 || round == MaximumRounds || !await FetchAsync(_missing, cancellationToken))
             {
-                return arguments;
+                return arguments is [{ IsEmpty: true }, ..] && scope.EntryArguments is { IsEmpty: false } entered ? arguments.SetItem(0, entered) : arguments;
             }
         }
     }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
@@ -46,6 +47,9 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         Enter(_stack, registers, cpu);
         (_fixedArguments, _returned) = (arguments, returned);
     }
+
+    /// <summary>The arguments of a function that is being entered, for a kernel that has types and no DWARF.</summary>
+    public ImmutableArray<FrameVariable> EntryArguments => map.Image.HasDwarf ? [] : Debugger.EntryArguments.Of(map, types, _registers);
 
     /// <summary>Memory was fetched since: locals that were missing may be there now.</summary>
     public void ForgetLocals()
@@ -142,7 +146,7 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         Add(variables.LocalsOf(_stack, 0, _skippedInlines, memory, _missing));
         if (variables.ArgumentsOf(_stack, memory, _missing) is [var innermost, ..])
         {
-            Add(innermost);
+            Add(innermost.IsEmpty ? EntryArguments : innermost);
         }
     }
 

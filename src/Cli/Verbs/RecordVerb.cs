@@ -7,7 +7,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Cli.Sessions;
 using KTrace.Debugger;
 using KTrace.Symbols.Arch;
-using KTrace.Symbols.Elf;
+using KTrace.Symbols.Kernel;
 using KTrace.Tui.Views;
 
 namespace KTrace.Cli.Verbs;
@@ -145,7 +145,7 @@ internal static class RecordVerb
     /// <summary>A 32-bit kernel wants a QEMU of its own.</summary>
     private static Scenario WithArchitecture(Scenario boot)
     {
-        if (boot.Kernel?.Vmlinux is { } path && File.Exists(path) && Architecture.ForElfMachine(ElfFile.Open(path).Machine) is { } architecture)
+        if (boot.Kernel?.Vmlinux is { } path && File.Exists(path) && Architecture.ForElfMachine(ObjectFile.OpenAsStored(path).Machine) is { } architecture)
         {
             return boot with { Architecture = architecture.Name };
         }
