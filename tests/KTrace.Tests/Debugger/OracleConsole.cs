@@ -89,6 +89,11 @@ internal static partial class OracleConsole
                 {
                     entries.Add(new OracleEntry(null, 0, null));
                 }
+                else
+                {
+                    // The guest powered off in the middle of the line.
+                    entries = null;
+                }
             }
             else
             {
