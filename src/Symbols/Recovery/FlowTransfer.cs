@@ -5,13 +5,12 @@ namespace KTrace.Symbols.Recovery;
 /// <summary>Runs instructions over states of symbolic values.</summary>
 internal sealed class FlowTransfer
 {
-    private const int WideStore = 64;
-
     private readonly CodeObject _code;
     private readonly RegisterNumbers _registers;
     private readonly FlowValues _values;
     private readonly FlowPlaces _places;
     private readonly StackEscapes _escapes;
+    private readonly FlowMemory _memory;
 
     public FlowTransfer(CodeObject code, RegisterNumbers registers, FlowValues values, FlowPlaces places, StackEscapes escapes)
     {
@@ -20,27 +19,22 @@ internal sealed class FlowTransfer
         _values = values;
         _places = places;
         _escapes = escapes;
+        _memory = new FlowMemory(code, registers, values, places, escapes);
     }
 
-    private ulong _at;
-
-    /// <summary>A slot of the caller's was met that the state at entry does not have yet.</summary>
-    public bool MetEntrySlot { get; set; }
-
-    /// <summary>Told of every slot that is loaded (true) or wholly stored (false); a word that a pop takes off the stack into a scratch register does not count.</summary>
-    public Action<int, bool>? Observer { get; set; }
+    public FlowMemory Memory => _memory;
 
     /// <summary>Changes the state to what it is behind the instruction.</summary>
     public void Apply(FlowState state, in MachineInstruction instruction)
     {
-        _at = instruction.Address;
+        _memory.At = instruction.Address;
         var stackBefore = state[_registers.StackPointer];
         Run(state, in instruction);
         var stack = state[_registers.StackPointer];
         if (stackBefore.IsCfa && stack.IsCfa && stack.Addend > stackBefore.Addend)
         {
             // What lies below the stack pointer belongs to interrupts.
-            ForgetSlots(state, long.MinValue, stack.Addend);
+            _memory.Forget(state, long.MinValue, stack.Addend);
         }
     }
 
@@ -82,7 +76,7 @@ internal sealed class FlowTransfer
         {
             // EX_TYPE_POP_REG moves the stack pointer.
             state[_registers.StackPointer] = _values.Result(instruction.Address, 100 + _registers.StackPointer);
-            ForgetSlots(state, long.MinValue, long.MaxValue);
+            _memory.Forget(state, long.MinValue, long.MaxValue);
         }
     }
 
@@ -110,7 +104,7 @@ internal sealed class FlowTransfer
                 Store(state, in instruction, instruction.First, _values.Extend(Load(state, instruction.Second, instruction.Second.Size), instruction.Second.Size * 8, isSigned: true), instruction.Second);
                 break;
             case EffectKind.Lea:
-                Store(state, in instruction, instruction.First, isExternal ? FlowValues.Unknown : Address(state, instruction.Second), default);
+                Store(state, in instruction, instruction.First, isExternal ? FlowValues.Unknown : _memory.Address(state, instruction.Second), default);
                 break;
             case EffectKind.Add:
                 Arithmetic(state, in instruction, isExternal, 1);
@@ -145,13 +139,13 @@ internal sealed class FlowTransfer
                 break;
             case EffectKind.PushFlags:
                 MoveStack(state, -_registers.Word);
-                StoreMemory(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
+                _memory.Store(state, _values.Add(state[_registers.StackPointer], 0), _registers.Word, FlowValues.Unknown, isStack: true);
                 break;
             case EffectKind.PopFlags:
                 MoveStack(state, _registers.Word);
                 break;
             case EffectKind.Leave:
-                var saved = LoadMemory(state, state[_registers.FramePointer], _registers.Word);
+                var saved = _memory.Load(state, state[_registers.FramePointer], _registers.Word);
                 state[_registers.StackPointer] = _values.Add(state[_registers.FramePointer], _registers.Word);
                 SetRegister(state, in instruction, _registers.FramePointer, saved);
                 break;
@@ -180,7 +174,7 @@ internal sealed class FlowTransfer
             case EffectKind.Clobbers:
                 NoteSources(state, in instruction, 0);
                 Clobber(state, in instruction, ((1u << _registers.Count) - 1) & ~(1u << _registers.StackPointer));
-                ForgetSlots(state, long.MinValue, long.MaxValue);
+                _memory.Forget(state, long.MinValue, long.MaxValue);
                 break;
             default:
                 NoteSources(state, in instruction, 0);
@@ -213,118 +207,11 @@ internal sealed class FlowTransfer
                     number = (uint)number;
                 }
 
-                return NumberOrAddress(number);
+                return _memory.NumberOrAddress(number);
             case OperandKind.Memory:
-                return operand.HasSegment ? FlowValues.Unknown : LoadMemory(state, Address(state, operand), operand.Size);
+                return operand.HasSegment ? FlowValues.Unknown : _memory.Load(state, _memory.Address(state, operand), operand.Size);
             default:
                 return FlowValues.Unknown;
-        }
-    }
-
-    private FlowValue NumberOrAddress(long number)
-    {
-        var address = _registers.Is64Bit ? (ulong)number : (uint)number;
-        return _code.IsImageAddress(address) ? _values.Image(address) : _values.Constant(number);
-    }
-
-    private FlowValue LoadMemory(FlowState state, FlowValue address, int size)
-    {
-        if (!address.IsCfa)
-        {
-            return FlowValues.Unknown;
-        }
-
-        var place = _places.Find(address.Addend, size);
-        if (place < 0 && address.Addend >= 0 && _escapes.IsFollowed(address.Addend, _registers.Word) && address.Addend % _registers.Word == 0)
-        {
-            place = _places.Find(address.Addend, _registers.Word);
-            if (place < 0)
-            {
-                _places.FindOrAdd(address.Addend, _registers.Word);
-                MetEntrySlot = true;
-                return FlowValues.Unknown;
-            }
-        }
-
-        if (place >= 0)
-        {
-            Observer?.Invoke(place, true);
-            if (!state[place].IsUnknown)
-            {
-                return state[place];
-            }
-        }
-
-        // The low bytes of a wider slot.
-        for (var wider = size * 2; wider <= _registers.Word; wider *= 2)
-        {
-            if (_places.Find(address.Addend, wider) is >= 0 and var whole && !state[whole].IsUnknown)
-            {
-                Observer?.Invoke(whole, true);
-                return _values.Extend(state[whole], size * 8, isSigned: false);
-            }
-        }
-
-        return FlowValues.Unknown;
-    }
-
-    /// <summary>The address that a memory operand names; unknown when more than one register goes into it.</summary>
-    public FlowValue Address(FlowState state, in MachineOperand memory)
-    {
-        if (memory.Register == MachineOperand.ProgramCounterBase)
-        {
-            return _values.Image((ulong)memory.Number);
-        }
-
-        var based = memory.Register >= 0 ? state[memory.Register] : _values.Constant(0);
-        if (memory.IndexRegister < 0)
-        {
-            return memory.Register >= 0 ? _values.Add(based, memory.Number) : NumberOrAddress(memory.Number);
-        }
-
-        var index = state[memory.IndexRegister];
-        if (index.IsConstant)
-        {
-            return _values.Add(based, memory.Number + (index.Addend * memory.Scale));
-        }
-
-        if (based.IsConstant && memory.Scale == 1)
-        {
-            return _values.Add(index, memory.Number + based.Addend);
-        }
-
-        // An element of an array on the stack.
-        if (based.IsCfa)
-        {
-            _escapes.AddIndexed(based.Addend + memory.Number, _at);
-        }
-        else
-        {
-            Note(based, memory.Number);
-        }
-
-        Note(index, 0);
-        return FlowValues.Unknown;
-    }
-
-    private void Note(FlowValue value, long addend)
-    {
-        if (_values.IsStackAddress(value, out var offset))
-        {
-            _escapes.Add(offset + addend);
-        }
-    }
-
-    /// <summary>The value itself goes where others can take it.</summary>
-    private void NotePointer(FlowValue value, ulong at)
-    {
-        if (value.IsCfa)
-        {
-            _escapes.AddPointer(value.Addend, at);
-        }
-        else
-        {
-            Note(value, 0);
         }
     }
 
@@ -335,7 +222,7 @@ internal sealed class FlowTransfer
             var operand = instruction.Operand(i);
             if (operand.IsRegister)
             {
-                Note(state[operand.Register], 0);
+                _memory.Note(state[operand.Register], 0);
             }
         }
     }
@@ -372,10 +259,10 @@ internal sealed class FlowTransfer
 
                 break;
             case OperandKind.Memory when !destination.HasSegment:
-                StoreMemory(state, Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer, instruction.Address);
+                _memory.Store(state, _memory.Address(state, destination), destination.Size, value, destination.Register == _registers.StackPointer);
                 break;
             case OperandKind.Memory or OperandKind.OtherRegister:
-                Note(value, 0);
+                _memory.Note(value, 0);
                 break;
             default:
                 break;
@@ -384,69 +271,6 @@ internal sealed class FlowTransfer
 
     private void SetRegister(FlowState state, in MachineInstruction instruction, int register, FlowValue value) =>
         state[register] = value.IsUnknown ? _values.Result(instruction.Address, register) : value;
-
-    private void StoreMemory(FlowState state, FlowValue address, int size, FlowValue value, bool isStack, ulong at)
-    {
-        if (!address.IsCfa)
-        {
-            NotePointer(value, at);
-            if (isStack && !_values.IsStackAddress(state[_registers.StackPointer], out _))
-            {
-                // The stack pointer is lost: what it leads to may be anything.
-                ForgetSlots(state, long.MinValue, long.MaxValue);
-            }
-
-            return;
-        }
-
-        if (size is 0 or > WideStore)
-        {
-            // xsave and its kind: they write as much as the processor has.
-            _escapes.Add(address.Addend);
-            size = WideStore;
-        }
-
-        for (var slot = address.Addend & -_registers.Word; slot >= 0 && slot < address.Addend + size; slot += _registers.Word)
-        {
-            // An argument on the caller's side is there from the beginning, so somebody must notice that it goes.
-            MetEntrySlot |= _places.Find(slot, _registers.Word) < 0 && _places.FindOrAdd(slot, _registers.Word) >= 0;
-        }
-
-        ForgetSlots(state, address.Addend, address.Addend + size);
-        if (size > _registers.Word || (size & (size - 1)) != 0)
-        {
-            NotePointer(value, at);
-            return;
-        }
-
-        if (!_escapes.IsFollowed(address.Addend, size))
-        {
-            NotePointer(value, at);
-            return;
-        }
-
-        var place = _places.FindOrAdd(address.Addend, size);
-        if (place < 0)
-        {
-            NotePointer(value, at);
-            return;
-        }
-
-        Observer?.Invoke(place, false);
-        state[place] = size < _registers.Word ? _values.Extend(value, size * 8, isSigned: false) : value;
-    }
-
-    private void ForgetSlots(FlowState state, long from, long to)
-    {
-        for (var place = _places.Registers; place < state.Length; place++)
-        {
-            var slot = _places.Slot(place);
-            if (slot.Offset < to && from < slot.Offset + slot.Size)
-            {
-                state[place] = FlowValues.Unknown;
-            }
-        }
-    }
 
     private void Clobber(FlowState state, in MachineInstruction instruction, uint mask, int place = 0)
     {
@@ -480,8 +304,8 @@ internal sealed class FlowTransfer
         }
         else
         {
-            Note(left, 0);
-            Note(right, 0);
+            _memory.Note(left, 0);
+            _memory.Note(right, 0);
             result = FlowValues.Unknown;
         }
 
@@ -516,20 +340,20 @@ internal sealed class FlowTransfer
             _escapes.AddSaveSlot(stack.Addend);
         }
 
-        StoreMemory(state, stack, _registers.Word, value, isStack: true, instruction.Address);
+        _memory.Store(state, stack, _registers.Word, value, isStack: true);
     }
 
     private void Pop(FlowState state, in MachineInstruction instruction)
     {
-        var observer = Observer;
+        var observer = _memory.Observer;
         if (instruction.First is not { IsRegister: true, Register: var target } || (_registers.CalleeSaved & (1u << target)) == 0)
         {
             // Taking an argument off the stack again, most likely.
-            Observer = null;
+            _memory.Observer = null;
         }
 
-        var value = LoadMemory(state, state[_registers.StackPointer], _registers.Word);
-        Observer = observer;
+        var value = _memory.Load(state, state[_registers.StackPointer], _registers.Word);
+        _memory.Observer = observer;
         MoveStack(state, _registers.Word);
         if (instruction.HasNarrowPrefix)
         {
@@ -559,7 +383,7 @@ internal sealed class FlowTransfer
         if (instruction.First.IsMemory && (mask & _registers.Di) != 0)
         {
             // An inlined memset or memcpy stays in its object like a function that is given it.
-            NotePointer(state[_registers.DiIndex], instruction.Address);
+            _memory.NotePointer(state[_registers.DiIndex]);
         }
 
         for (var i = 0; i < instruction.OperandCount; i++)
@@ -576,7 +400,7 @@ internal sealed class FlowTransfer
         {
             // call 1f; 1: pop %ebx
             MoveStack(state, -_registers.Word);
-            StoreMemory(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true, instruction.Address);
+            _memory.Store(state, state[_registers.StackPointer], _registers.Word, FlowValues.Unknown, isStack: true);
             return;
         }
 
@@ -590,17 +414,17 @@ internal sealed class FlowTransfer
         {
             if ((_registers.CallerSaved & (1u << register)) != 0)
             {
-                NotePointer(state[register], instruction.Address);
+                _memory.NotePointer(state[register]);
             }
         }
 
         for (var place = _places.Registers; place < state.Length; place++)
         {
             // An argument on the stack, or what an object on the stack holds.
-            NotePointer(state[place], instruction.Address);
+            _memory.NotePointer(state[place]);
         }
 
         Clobber(state, in instruction, clobbers);
-        ForgetSlots(state, long.MinValue, state[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend : long.MaxValue);
+        _memory.Forget(state, long.MinValue, state[_registers.StackPointer] is { IsCfa: true } stack ? stack.Addend : long.MaxValue);
     }
 }

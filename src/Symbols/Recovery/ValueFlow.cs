@@ -50,7 +50,7 @@ internal sealed class ValueFlow
     public bool IsFollowed(long offset, int size) => _escapes.IsFollowed(offset, size);
 
     /// <summary>Reports the slots that instructions load and store.</summary>
-    public void Observe(Action<int, bool>? observer) => _transfer.Observer = observer;
+    public void Observe(Action<int, bool>? observer) => _transfer.Memory.Observer = observer;
 
     /// <summary>Null when there is no end to it.</summary>
     /// <param name="objectsAt">The variables in the frame that are in scope at an address; null when nobody knows.</param>
@@ -64,7 +64,7 @@ internal sealed class ValueFlow
                 return null;
             }
 
-            if (run._transfer.MetEntrySlot)
+            if (run._transfer.Memory.MetEntrySlot)
             {
                 continue;
             }
@@ -80,7 +80,7 @@ internal sealed class ValueFlow
                 continue;
             }
 
-            if (!run._escapes.HasChanged && !run._transfer.MetEntrySlot)
+            if (!run._escapes.HasChanged && !run._transfer.Memory.MetEntrySlot)
             {
                 return run.LeavesOnlyByTailCalls() ? run : null;
             }
@@ -185,7 +185,7 @@ internal sealed class ValueFlow
     public void Apply(FlowState state, int instruction) => _transfer.Apply(state, in Flow.Instruction(instruction));
 
     /// <summary>The address that a memory operand names in a state.</summary>
-    public FlowValue AddressOf(FlowState state, in MachineOperand operand) => _transfer.Address(state, in operand);
+    public FlowValue AddressOf(FlowState state, in MachineOperand operand) => _transfer.Memory.Address(state, in operand);
 
     public uint CallClobbers(in MachineInstruction call) => _transfer.CallClobbers(in call);
 
@@ -235,7 +235,7 @@ internal sealed class ValueFlow
         Array.Clear(_out);
         Array.Clear(_joined);
         _isSticky = false;
-        _transfer.MetEntrySlot = false;
+        _transfer.Memory.MetEntrySlot = false;
         _escapes.HasChanged = false;
         _escapes.IsCollecting = false;
         for (var round = 0; round < MaximumRounds; round++)
@@ -247,7 +247,7 @@ internal sealed class ValueFlow
                 changed |= Visit(block);
             }
 
-            if (!changed || _transfer.MetEntrySlot)
+            if (!changed || _transfer.Memory.MetEntrySlot)
             {
                 return true;
             }

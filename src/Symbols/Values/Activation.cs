@@ -18,7 +18,7 @@ internal sealed class Activation : LocationContext
         _entry = new EntryRegisters(reading, this);
     }
 
-    public CodePlace Place { get; private set; } = null!;
+    public VariablePlace Place { get; private set; } = null!;
 
     /// <summary>Of a physical frame its index; of a function that left by a tail call that of the frame that it led to.</summary>
     public int Frame { get; private set; }
@@ -36,7 +36,7 @@ internal sealed class Activation : LocationContext
 
     public override ref int Budget => ref _reading.Budget;
 
-    public void Set(CodePlace place, int frame, bool isTail)
+    public void Set(VariablePlace place, int frame, bool isTail)
     {
         (Place, Frame, IsTail) = (place, frame, isTail);
         Link = null;

@@ -11,7 +11,7 @@ namespace KTrace.Symbols.Values;
 /// <param name="Place">At its jump.</param>
 /// <param name="LeadsOn">Its jump surely is the one by which the next inner function was entered.</param>
 /// <param name="Site">What the jump passed.</param>
-internal sealed record EntryStep(CodePlace Place, bool LeadsOn, CallSiteParameters? Site);
+internal sealed record EntryStep(VariablePlace Place, bool LeadsOn, CallSiteParameters? Site);
 
 /// <summary>The way from a call to the function that runs.</summary>
 /// <param name="Tails">Functions that left by tail calls, innermost first.</param>
@@ -23,7 +23,7 @@ internal sealed record EntryStep(CodePlace Place, bool LeadsOn, CallSiteParamete
 internal sealed record EntryWay(
     IReadOnlyList<EntryStep> Tails, ulong First, CallSiteParameters? Site, ulong? Target, bool IsOnlyCalled, bool IsRepeated)
 {
-    public static EntryWay Find(KernelMap map, Func<ulong, CodePlace> placeAt, CodePlace callee, ulong calleeAddress, ulong returnAddress)
+    public static EntryWay Find(KernelMap map, Func<ulong, VariablePlace> placeAt, VariablePlace callee, ulong calleeAddress, ulong returnAddress)
     {
         var calls = map.Calls;
         var jumps = calls.Between(returnAddress, calleeAddress);
@@ -42,7 +42,7 @@ internal sealed record EntryWay(
     }
 
     /// <summary>A static function that no function of its unit jumps to: nobody else can, but through a pointer, and that is a call of it.</summary>
-    private static bool IsOnlyCalledOne(CodePlace callee)
+    private static bool IsOnlyCalledOne(VariablePlace callee)
     {
         _ = callee;
         return false;

@@ -19,7 +19,7 @@ public sealed class FrameVariables
     private readonly KernelMap _map;
     private readonly Func<Symbolizer, DwarfTypes> _typesOf;
     private readonly Dictionary<Symbolizer, DwarfTypes> _types = [];
-    private readonly Dictionary<(ulong Address, bool IsStopped), CodePlace> _places = [];
+    private readonly Dictionary<(ulong Address, bool IsStopped), VariablePlace> _places = [];
     private readonly Dictionary<(ulong Callee, ulong Return), EntryWay> _ways = [];
     private readonly StackReading _reading;
     private readonly VariableReader _reader;
@@ -145,7 +145,7 @@ public sealed class FrameVariables
         return Dwarf.Locations.LocationExpression.Compute(caller, site.Unit, site.Target, ref sources, out var called) == ExpressionOutcome.Value && called == way.First;
     }
 
-    private CodePlace PlaceAt(ulong address, bool isStopped)
+    private VariablePlace PlaceAt(ulong address, bool isStopped)
     {
         if (!_places.TryGetValue((address, isStopped), out var place))
         {
@@ -155,13 +155,13 @@ public sealed class FrameVariables
                 _ways.Clear();
             }
 
-            _places[(address, isStopped)] = place = CodePlace.Read(_map, _typesOf, address, isStopped);
+            _places[(address, isStopped)] = place = VariablePlace.Read(_map, _typesOf, address, isStopped);
         }
 
         return place;
     }
 
-    private EntryWay WayBetween(CodePlace callee, ulong calleeAddress, ulong returnAddress)
+    private EntryWay WayBetween(VariablePlace callee, ulong calleeAddress, ulong returnAddress)
     {
         var key = (calleeAddress, returnAddress);
         if (!_ways.TryGetValue(key, out var way))

@@ -48,7 +48,7 @@ internal sealed class StackReading(KernelMap map)
         Chain = 0;
     }
 
-    public Activation Add(CodePlace place, int frame, bool isTail)
+    public Activation Add(VariablePlace place, int frame, bool isTail)
     {
         if (Activations.Count == _pool.Count)
         {

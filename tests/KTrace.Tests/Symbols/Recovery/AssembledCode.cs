@@ -13,7 +13,8 @@ internal sealed class AssembledCode : IDisposable
     private readonly ElfSymbolTable _symbols;
 
     /// <param name="body">Functions; each gets type and size by the macros <c>func NAME</c> and <c>endf NAME</c>.</param>
-    public AssembledCode(string body, bool is64 = true)
+    /// <param name="objects">Variables of the frame, in scope everywhere; null when nobody knows.</param>
+    public AssembledCode(string body, bool is64 = true, params FrameObject[]? objects)
     {
         var source = _folder.File("code.s");
         File.WriteAllText(source, """
@@ -32,7 +33,7 @@ internal sealed class AssembledCode : IDisposable
         PeerProgram.Run("gcc", [is64 ? "-m64" : "-m32", "-nostdlib", "-static", "-no-pie", "-Wl,-e0,--build-id=none", "-o", output, source]);
         var file = ElfFile.Open(output);
         _symbols = new ElfSymbolTable(file);
-        _library = new FlowLibrary(CodeObject.OfFile(file, _symbols, is64 ? X86_64.Instance : I386.Instance));
+        _library = new FlowLibrary(CodeObject.OfFile(file, _symbols, is64 ? X86_64.Instance : I386.Instance), objects is { Length: > 0 } ? _ => [.. objects] : null);
     }
 
     public bool IsUnderstood(string function) => _library.FlowOf(Address(function)) is not null;
@@ -53,6 +54,13 @@ internal sealed class AssembledCode : IDisposable
     /// <summary>Where the value is that a register had before the instruction at one label, at the return address that carries another.</summary>
     public IReadOnlyList<ValueRecipe> At(string returnLabel, string at, int register) =>
         _library.Ask(new FlowQuestion(Address(returnLabel), true, Address(at), register)).Recipes;
+
+    /// <summary>Where the value is that memory held before the instruction at a label.</summary>
+    public IReadOnlyList<ValueRecipe> Loaded(string returnLabel, string at, LoadedTerm term) =>
+        _library.Ask(new FlowQuestion(Address(returnLabel), true, Address(at), -1, Loaded: term)).Recipes;
+
+    /// <summary>In which register a tail call passes on what its function was entered with in another.</summary>
+    public int PassedOn(string jump, int register) => _library.TryPassedOn(Address(jump), register, out var passedIn, out _, out _) ? passedIn : -1;
 
     /// <summary>The same at an instruction that has not run yet.</summary>
     public IReadOnlyList<ValueRecipe> StoppedAt(string label, int register) =>
