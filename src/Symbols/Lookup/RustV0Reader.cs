@@ -13,54 +13,38 @@ internal sealed class RustV0Reader
     private const int MaximumOutput = 4096;
     private const int MaximumSteps = 20000;
 
-    private readonly string _symbol;
+    private readonly RustV0Symbol _symbol;
     private readonly StringBuilder _output = new();
-    private int _at;
     private int _depth;
     private int _steps;
     private int _silent;
     private ulong _boundLifetimes;
 
-    private RustV0Reader(string symbol) => _symbol = symbol;
-
-    private sealed class Damaged : Exception;
+    private RustV0Reader(RustV0Symbol symbol) => _symbol = symbol;
 
     public static bool TryRead(string symbol, out string name)
     {
         // Positions in back references count from behind "_R"; what a compiler appended begins with a dot or a dollar.
         var end = symbol.AsSpan().IndexOfAny('.', '$');
-        var reader = new RustV0Reader(symbol[2..(end < 0 ? symbol.Length : end)]);
+        var reader = new RustV0Reader(new RustV0Symbol(symbol[2..(end < 0 ? symbol.Length : end)]));
         name = "";
         try
         {
             reader.Path(inValue: true);
-            if (reader._at < reader._symbol.Length)
+            if (!reader._symbol.AtEnd)
             {
                 // The crate that a generic function was instantiated in is not shown.
                 reader._silent++;
                 reader.Path(inValue: false);
             }
         }
-        catch (Damaged)
+        catch (DamagedRustName)
         {
             return false;
         }
 
         name = reader._output.ToString();
-        return reader._at == reader._symbol.Length && name.Length > 0;
-    }
-
-    private char Next() => _at < _symbol.Length ? _symbol[_at++] : throw new Damaged();
-
-    private bool Eat(char c)
-    {
-        if (_at < _symbol.Length && _symbol[_at] == c)
-        {
-            _at++;
-            return true;
-        }
-
-        return false;
+        return reader._symbol.AtEnd && name.Length > 0;
     }
 
     private void Write(string text)
@@ -70,7 +54,7 @@ internal sealed class RustV0Reader
             _output.Append(text);
             if (_output.Length > MaximumOutput)
             {
-                throw new Damaged();
+                throw new DamagedRustName();
             }
         }
     }
@@ -79,7 +63,7 @@ internal sealed class RustV0Reader
     {
         if (++_depth > MaximumDepth || ++_steps > MaximumSteps)
         {
-            throw new Damaged();
+            throw new DamagedRustName();
         }
     }
 
@@ -87,11 +71,11 @@ internal sealed class RustV0Reader
     private void Path(bool inValue)
     {
         Enter();
-        switch (Next())
+        switch (_symbol.Next())
         {
             case 'C':
-                Disambiguator();
-                Write(Identifier());
+                _symbol.Disambiguator();
+                Write(_symbol.Identifier());
                 break;
             case 'N':
                 NestedPath(inValue);
@@ -119,7 +103,7 @@ internal sealed class RustV0Reader
                 BackReference(() => Path(inValue));
                 break;
             default:
-                throw new Damaged();
+                throw new DamagedRustName();
         }
 
         _depth--;
@@ -127,15 +111,15 @@ internal sealed class RustV0Reader
 
     private void NestedPath(bool inValue)
     {
-        var space = Next();
+        var space = _symbol.Next();
         if (!char.IsAsciiLetter(space))
         {
-            throw new Damaged();
+            throw new DamagedRustName();
         }
 
         Path(inValue);
-        var disambiguator = Disambiguator();
-        var name = Identifier();
+        var disambiguator = _symbol.Disambiguator();
+        var name = _symbol.Identifier();
         if (char.IsAsciiLetterUpper(space))
         {
             // Things without a name of their own.
@@ -151,7 +135,7 @@ internal sealed class RustV0Reader
     /// <summary>Where an impl block stands: not shown, as the type says more.</summary>
     private void ImplPath()
     {
-        Disambiguator();
+        _symbol.Disambiguator();
         _silent++;
         Path(inValue: false);
         _silent--;
@@ -168,11 +152,11 @@ internal sealed class RustV0Reader
 
     private void GenericArgument()
     {
-        if (Eat('L'))
+        if (_symbol.Eat('L'))
         {
-            Lifetime(Base62());
+            Lifetime(_symbol.Base62());
         }
-        else if (Eat('K'))
+        else if (_symbol.Eat('K'))
         {
             Constant();
         }
@@ -185,7 +169,7 @@ internal sealed class RustV0Reader
     private int List(Action element, string separator = ", ")
     {
         var count = 0;
-        while (!Eat('E'))
+        while (!_symbol.Eat('E'))
         {
             Enter();
             if (count++ > 0)
@@ -203,7 +187,7 @@ internal sealed class RustV0Reader
     private void Type()
     {
         Enter();
-        var tag = Next();
+        var tag = _symbol.Next();
         if (Basic(tag) is { } basic)
         {
             Write(basic);
@@ -222,7 +206,7 @@ internal sealed class RustV0Reader
         {
             case 'R' or 'Q':
                 Write("&");
-                if (Eat('L') && Base62() is var lifetime and > 0)
+                if (_symbol.Eat('L') && _symbol.Base62() is var lifetime and > 0)
                 {
                     Lifetime(lifetime);
                     Write(" ");
@@ -261,12 +245,12 @@ internal sealed class RustV0Reader
             case 'D':
                 Write("dyn ");
                 InBinder(() => List(DynamicTrait, " + "));
-                if (!Eat('L'))
+                if (!_symbol.Eat('L'))
                 {
-                    throw new Damaged();
+                    throw new DamagedRustName();
                 }
 
-                if (Base62() is var bound and > 0)
+                if (_symbol.Base62() is var bound and > 0)
                 {
                     Write(" + ");
                     Lifetime(bound);
@@ -277,7 +261,7 @@ internal sealed class RustV0Reader
                 BackReference(Type);
                 break;
             default:
-                _at--;
+                _symbol.Position--;
                 Path(inValue: false);
                 break;
         }
@@ -285,16 +269,16 @@ internal sealed class RustV0Reader
 
     private void FunctionType()
     {
-        Write(Eat('U') ? "unsafe " : "");
-        if (Eat('K'))
+        Write(_symbol.Eat('U') ? "unsafe " : "");
+        if (_symbol.Eat('K'))
         {
-            Write("extern \"" + (Eat('C') ? "C" : Identifier().Replace('_', '-')) + "\" ");
+            Write("extern \"" + (_symbol.Eat('C') ? "C" : _symbol.Identifier().Replace('_', '-')) + "\" ");
         }
 
         Write("fn(");
         List(Type);
         Write(")");
-        if (!Eat('u'))
+        if (!_symbol.Eat('u'))
         {
             Write(" -> ");
             Type();
@@ -304,11 +288,11 @@ internal sealed class RustV0Reader
     private void DynamicTrait()
     {
         var isOpen = DynamicPath();
-        while (Eat('p'))
+        while (_symbol.Eat('p'))
         {
             Write(isOpen ? ", " : "<");
             isOpen = true;
-            Write(Identifier() + " = ");
+            Write(_symbol.Identifier() + " = ");
             Type();
         }
 
@@ -320,11 +304,11 @@ internal sealed class RustV0Reader
     {
         Enter();
         var isOpen = false;
-        if (Eat('B'))
+        if (_symbol.Eat('B'))
         {
             BackReference(() => isOpen = DynamicPath());
         }
-        else if (Eat('I'))
+        else if (_symbol.Eat('I'))
         {
             Path(inValue: false);
             Write("<");
@@ -342,10 +326,10 @@ internal sealed class RustV0Reader
 
     private void InBinder(Action inner)
     {
-        var bound = Eat('G') ? Base62() + 1 : 0;
+        var bound = _symbol.Eat('G') ? _symbol.Base62() + 1 : 0;
         if (bound > MaximumOutput)
         {
-            throw new Damaged();
+            throw new DamagedRustName();
         }
 
         if (bound > 0)
@@ -376,7 +360,7 @@ internal sealed class RustV0Reader
 
         if (index > _boundLifetimes)
         {
-            throw new Damaged();
+            throw new DamagedRustName();
         }
 
         var depth = _boundLifetimes - index;
@@ -386,40 +370,40 @@ internal sealed class RustV0Reader
     private void Constant()
     {
         Enter();
-        if (Eat('B'))
+        if (_symbol.Eat('B'))
         {
             BackReference(Constant);
             _depth--;
             return;
         }
 
-        var type = Next();
+        var type = _symbol.Next();
         switch (type)
         {
             case 'p':
                 Write("_");
                 break;
             case 'a' or 's' or 'l' or 'x' or 'n' or 'i':
-                Write(Eat('n') ? "-" : "");
-                Write(Number(Hexadecimal()));
+                Write(_symbol.Eat('n') ? "-" : "");
+                Write(RustV0Symbol.Number(_symbol.Hexadecimal()));
                 break;
             case 'h' or 't' or 'm' or 'y' or 'o' or 'j':
-                Write(Number(Hexadecimal()));
+                Write(RustV0Symbol.Number(_symbol.Hexadecimal()));
                 break;
             case 'b':
-                Write(Hexadecimal() switch { "0" or "" => "false", "1" => "true", _ => throw new Damaged() });
+                Write(_symbol.Hexadecimal() switch { "0" or "" => "false", "1" => "true", _ => throw new DamagedRustName() });
                 break;
             case 'c':
-                Write(Character(Hexadecimal()));
+                Write(RustV0Symbol.Character(_symbol.Hexadecimal()));
                 break;
             case 'e':
                 // A str by itself is a place, not a value.
-                Write("*" + Text());
+                Write("*" + _symbol.Text());
                 break;
             case 'R' or 'Q':
-                if (type == 'R' && Eat('e'))
+                if (type == 'R' && _symbol.Eat('e'))
                 {
-                    Write(Text());
+                    Write(_symbol.Text());
                     break;
                 }
 
@@ -440,7 +424,7 @@ internal sealed class RustV0Reader
                 Variant();
                 break;
             default:
-                throw new Damaged();
+                throw new DamagedRustName();
         }
 
         _depth--;
@@ -448,7 +432,7 @@ internal sealed class RustV0Reader
 
     private void Variant()
     {
-        switch (Next())
+        switch (_symbol.Next())
         {
             case 'U':
                 break;
@@ -461,79 +445,24 @@ internal sealed class RustV0Reader
                 Write(" { ");
                 List(() =>
                 {
-                    Disambiguator();
-                    Write(Identifier() + ": ");
+                    _symbol.Disambiguator();
+                    Write(_symbol.Identifier() + ": ");
                     Constant();
                 });
                 Write(" }");
                 break;
             default:
-                throw new Damaged();
+                throw new DamagedRustName();
         }
     }
-
-    private string Hexadecimal()
-    {
-        var start = _at;
-        while (!Eat('_'))
-        {
-            if (!char.IsAsciiHexDigitLower(Next()))
-            {
-                throw new Damaged();
-            }
-        }
-
-        return _symbol[start..(_at - 1)];
-    }
-
-    private static string Number(string hexadecimal) =>
-        hexadecimal.Length <= 16
-            ? (hexadecimal.Length == 0 ? 0 : ulong.Parse(hexadecimal, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture)).ToString(CultureInfo.InvariantCulture)
-            : hexadecimal.Length <= 32 ? BigInteger.Parse("0" + hexadecimal, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture).ToString(CultureInfo.InvariantCulture)
-            : throw new Damaged();
-
-    private static string Character(string hexadecimal) =>
-        hexadecimal.Length is > 0 and <= 6 && int.Parse(hexadecimal, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) is var code && Rune.IsValid(code)
-            ? "'" + Escaped(new Rune(code), '\'') + "'"
-            : throw new Damaged();
-
-    private string Text()
-    {
-        var hexadecimal = Hexadecimal();
-        if (hexadecimal.Length % 2 != 0)
-        {
-            throw new Damaged();
-        }
-
-        var text = new StringBuilder("\"");
-        foreach (var rune in Encoding.UTF8.GetString(Convert.FromHexString(hexadecimal)).EnumerateRunes())
-        {
-            text.Append(Escaped(rune, '"'));
-        }
-
-        return text.Append('"').ToString();
-    }
-
-    // char::escape_debug.
-    private static string Escaped(Rune rune, char quote) => rune.Value switch
-    {
-        0 => "\\0",
-        '\t' => "\\t",
-        '\r' => "\\r",
-        '\n' => "\\n",
-        '\\' => "\\\\",
-        var c when c == quote => "\\" + quote,
-        _ when Rune.IsControl(rune) => "\\u{" + rune.Value.ToString("x", CultureInfo.InvariantCulture) + "}",
-        _ => rune.ToString(),
-    };
 
     private void BackReference(Action what)
     {
-        var origin = _at - 1;
-        var target = Base62();
+        var origin = _symbol.Position - 1;
+        var target = _symbol.Base62();
         if (target >= (ulong)origin)
         {
-            throw new Damaged();
+            throw new DamagedRustName();
         }
 
         if (_silent > 0)
@@ -542,75 +471,12 @@ internal sealed class RustV0Reader
             return;
         }
 
-        var after = _at;
-        _at = (int)target;
+        var after = _symbol.Position;
+        _symbol.Position = (int)target;
         Enter();
         what();
         _depth--;
-        _at = after;
-    }
-
-    private ulong Disambiguator() => Eat('s') ? Base62() + 1 : 0;
-
-    /// <summary><c>_</c> is 0, <c>0_</c> is 1, and so on.</summary>
-    private ulong Base62()
-    {
-        if (Eat('_'))
-        {
-            return 0;
-        }
-
-        ulong value = 0;
-        while (true)
-        {
-            var c = Next();
-            if (c == '_')
-            {
-                return value == ulong.MaxValue ? throw new Damaged() : value + 1;
-            }
-
-            var digit = c switch
-            {
-                >= '0' and <= '9' => c - '0',
-                >= 'a' and <= 'z' => c - 'a' + 10,
-                >= 'A' and <= 'Z' => c - 'A' + 36,
-                _ => throw new Damaged(),
-            };
-            if (value > (ulong.MaxValue - (ulong)digit) / 62)
-            {
-                throw new Damaged();
-            }
-
-            value = (value * 62) + (ulong)digit;
-        }
-    }
-
-    private string Identifier()
-    {
-        var isPunycode = Eat('u');
-        var length = 0;
-        var first = Next();
-        if (!char.IsAsciiDigit(first))
-        {
-            throw new Damaged();
-        }
-
-        length = first - '0';
-        while (first != '0' && _at < _symbol.Length && char.IsAsciiDigit(_symbol[_at]) && length <= _symbol.Length)
-        {
-            length = (length * 10) + _symbol[_at++] - '0';
-        }
-
-        // Separates the length from a name that begins with a digit or an underscore.
-        Eat('_');
-        if (length > _symbol.Length - _at)
-        {
-            throw new Damaged();
-        }
-
-        var name = _symbol.Substring(_at, length);
-        _at += length;
-        return isPunycode ? Punycode.Decode(name) ?? throw new Damaged() : name;
+        _symbol.Position = after;
     }
 
     private static string? Basic(char tag) => tag switch
