@@ -11,11 +11,44 @@ internal sealed class CallProof(KernelMap map, CodeLibraries libraries, FrameRec
 {
     private const int MaximumLoads = 4;
 
+    // One stack is asked about many times, and for most frames the same proof is needed.
+    private ImmutableArray<UnwoundFrame> _stack;
+    private IMemoryReader? _memory;
+    private (bool IsKnown, bool IsProven, ImmutableArray<ulong> TailCalls)[] _kept = [];
+
     /// <param name="tailCalls">The jumps between them at run-time addresses, innermost first.</param>
     /// <param name="missing">Set to the memory that would have to be fetched for the proof.</param>
     public bool TryProve(ImmutableArray<UnwoundFrame> frames, int frame, IMemoryReader memory, int depth, out ImmutableArray<ulong> tailCalls, ref RecoveredValue missing)
     {
+        if (_stack != frames || !ReferenceEquals(_memory, memory))
+        {
+            (_stack, _memory) = (frames, memory);
+            _kept = _kept.Length >= frames.Length ? _kept : new (bool, bool, ImmutableArray<ulong>)[frames.Length + 8];
+            Array.Clear(_kept);
+        }
+
+        if (_kept[frame] is { IsKnown: true } kept)
+        {
+            tailCalls = kept.TailCalls;
+            return kept.IsProven;
+        }
+
+        var isProven = Prove(frames, frame, memory, depth, out tailCalls, ref missing, out var isFinal);
+        if (isProven || isFinal)
+        {
+            _kept[frame] = (true, isProven, tailCalls);
+        }
+
+        return isProven;
+    }
+
+    private bool Prove(ImmutableArray<UnwoundFrame> frames, int frame, IMemoryReader memory, int depth, out ImmutableArray<ulong> tailCalls, ref RecoveredValue missing,
+        out bool isFinal)
+    {
         tailCalls = [];
+
+        // The code alone does not change its mind; behind a pointer, memory that is fetched later may say more.
+        isFinal = true;
         var (callee, caller) = (frames[frame], frames[frame + 1]);
         var (inner, outer) = (libraries.At(callee.LookupAddress), libraries.At(caller.LookupAddress));
         if (!inner.IsKnown || !outer.IsKnown || EntryOf(inner, callee.LookupAddress) is not (> 0 and var entered))
@@ -35,6 +68,7 @@ internal sealed class CallProof(KernelMap map, CodeLibraries libraries, FrameRec
             return target == entered || TryProveTailCalls(callee, caller, target, entered, out tailCalls);
         }
 
+        isFinal = false;
         var pointer = Pointer(finder, outer, in call, place, frames, frame + 1, memory, depth);
         if (pointer.Outcome == RecoveryOutcome.MemoryMissing)
         {
