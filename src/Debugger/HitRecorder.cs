@@ -87,13 +87,21 @@ internal sealed class HitRecorder
         }
 
         var capture = await _capture.CompleteAsync(cancellationToken);
-        var hits = new List<TraceRecord.Hit>(here.Count);
-        foreach (var tracepoint in here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)))
+        var counted = here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)).ToList();
+        var isLast = Hits + counted.Count == _limits.MaximumHits;
+        var needsGuest = _limits.Arguments || counted.Exists(t => t.Request.Actions is not { Prints.IsEmpty: true, Return: null });
+        if (!needsGuest && !isLast)
+        {
+            await LeaveAsync(stop, registers, capture.Code, cancellationToken);
+        }
+
+        var hits = new List<TraceRecord.Hit>(counted.Count);
+        foreach (var tracepoint in counted)
         {
             hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
         }
 
-        if (Hits + hits.Count != _limits.MaximumHits)
+        if (needsGuest && !isLast)
         {
             await LeaveAsync(stop, registers, capture.Code, cancellationToken);
         }
