@@ -13,7 +13,6 @@ namespace KTrace.Symbols.Recovery;
 /// </summary>
 internal sealed class CodeObject
 {
-    private const int MaximumNameLength = 64;
     private const int MaximumLabels = 16;
 
     private readonly List<(ulong Start, SectionData Data, ElfSection Section)> _code = [];
@@ -203,7 +202,7 @@ internal sealed class CodeObject
             }
 
             var bytes = Symbols.NameBytes(raw.NameOffset);
-            if (bytes.Length is > 3 and < MaximumNameLength && SpecialFunctions.Classify(Encoding.UTF8.GetString(bytes)) is not SpecialFunction.None and var kind)
+            if (SpecialFunctions.MayBe(bytes) && SpecialFunctions.Classify(Encoding.UTF8.GetString(bytes)) is not SpecialFunction.None and var kind)
             {
                 _special.TryAdd(raw.Value, kind);
             }
