@@ -6,6 +6,7 @@ using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
+using KTrace.Symbols.Values.Expressions;
 using KTrace.Tracing;
 
 namespace KTrace.Debugger;
@@ -13,7 +14,7 @@ namespace KTrace.Debugger;
 /// <summary>
 /// One stop after another: ask the conditions, take what needs the guest to stand still, let it go, then name and write while it runs.
 /// </summary>
-internal sealed class HitRecorder
+internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly BreakpointTable _breakpoints;
@@ -23,8 +24,9 @@ internal sealed class HitRecorder
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
     private readonly RememberedTypes _types;
-    private StopScope _scope;
-    private HitValues _values;
+    private readonly FrameRecovery _recovery;
+    private readonly StopScope _scope;
+    private readonly HitValues _values;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
     private readonly RegisterDescription _pc;
@@ -43,7 +45,10 @@ internal sealed class HitRecorder
         _capture = new HitCapture(target.Client, target.Map);
         _records = new HitRecords(target.Map);
         _types = new RememberedTypes(new KernelTypes(target.Map));
-        (_scope, _values) = NewValues();
+        _recovery = new FrameRecovery(target.Map);
+        var variables = new FrameVariables(target.Map) { Recovery = _recovery };
+        _scope = new StopScope(target.Map, _types, _capture.Memory, variables, _capture.Tasks);
+        _values = new HitValues(_capture.Memory, _scope, variables);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -58,13 +63,14 @@ internal sealed class HitRecorder
     /// <summary>Wall-clock seconds from the first hit to the last; null with fewer than two.</summary>
     public double? ActiveSeconds => Hits > 1 ? _lastHit - _firstHit : null;
 
-    /// <summary>Code was loaded or freed: addresses may mean something else now.</summary>
+    /// <summary>Code was loaded or freed: addresses may mean something else now. What is kept by code for values sees to that itself.</summary>
     public void ForgetNames()
     {
         _records.ForgetNames();
         _types.Forget();
-        (_scope, _values) = NewValues();
     }
+
+    public void Dispose() => _recovery.Dispose();
 
     /// <param name="onModule">Called, with the registers, at the entry of the function that starts a module.</param>
     public async ValueTask OnStopAsync(
@@ -89,7 +95,7 @@ internal sealed class HitRecorder
         var capture = await _capture.CompleteAsync(cancellationToken);
         var counted = here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)).ToList();
         var isLast = Hits + counted.Count == _limits.MaximumHits;
-        var needsGuest = _limits.Arguments || counted.Exists(t => t.Request.Actions is not { Prints.IsEmpty: true, Return: null });
+        var needsGuest = counted.Exists(NeedsGuest);
         if (!needsGuest && !isLast)
         {
             await LeaveAsync(stop, registers, capture.Code, cancellationToken);
@@ -116,14 +122,6 @@ internal sealed class HitRecorder
         }
     }
 
-    /// <summary>What keeps answers by code address.</summary>
-    private (StopScope Scope, HitValues Values) NewValues()
-    {
-        var variables = new FrameVariables(_target.Map) { Recovery = new FrameRecovery(_target.Map) };
-        var scope = new StopScope(_target.Map, _types, _capture.Memory, variables, _capture.Tasks);
-        return (scope, new HitValues(_capture.Memory, scope, variables));
-    }
-
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
         IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
     {
@@ -138,10 +136,8 @@ internal sealed class HitRecorder
             if (tracepoint.Request.Actions.Condition is { } condition)
             {
                 _scope.Enter(Innermost(registers), registers, cpu, _records.SkippedInlines(registers.ProgramCounter, tracepoint));
-                var (holds, failure) = await _values.HoldsAsync(condition, cancellationToken);
-                if (!holds)
+                if (!await HoldsAsync(tracepoint, condition, cancellationToken))
                 {
-                    WarnOnce(tracepoint, failure);
                     continue;
                 }
             }
@@ -152,11 +148,21 @@ internal sealed class HitRecorder
         return holding;
     }
 
+    private async ValueTask<bool> HoldsAsync(Tracepoint tracepoint, Expression condition, CancellationToken cancellationToken)
+    {
+        var (holds, failure) = await _values.HoldsAsync(condition, cancellationToken);
+        WarnOnce(tracepoint, failure);
+        return holds;
+    }
+
+    /// <summary>Whether a hit takes more than what was captured, so that the guest has to wait for it.</summary>
+    private bool NeedsGuest(Tracepoint tracepoint) => _limits.Arguments || tracepoint.Request.Actions is not { Prints.IsEmpty: true, Return: null };
+
     private async ValueTask<TraceRecord.Hit> TakeAsync(Tracepoint tracepoint, StopCapture capture, long sequence, CancellationToken cancellationToken)
     {
         var hit = _records.Create(sequence, tracepoint, capture, Clock);
         var actions = tracepoint.Request.Actions;
-        if (!_limits.Arguments && actions is { Prints.IsEmpty: true, Return: null })
+        if (!NeedsGuest(tracepoint))
         {
             return hit;
         }
@@ -214,14 +220,9 @@ internal sealed class HitRecorder
         {
             var actions = one.Tracepoint.Request.Actions.Return!;
             _scope.EnterReturn(registers, cpu, one.Arguments, ReturnValue.Of(one.ReturnType, registers));
-            if (actions.Condition is { } condition)
+            if (actions.Condition is { } condition && !await HoldsAsync(one.Tracepoint, condition, cancellationToken))
             {
-                var (holds, failure) = await _values.HoldsAsync(condition, cancellationToken);
-                if (!holds)
-                {
-                    WarnOnce(one.Tracepoint, failure);
-                    continue;
-                }
+                continue;
             }
 
             _writer.Write(new TraceRecord.Return

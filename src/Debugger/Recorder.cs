@@ -78,6 +78,7 @@ public sealed class Recorder
     public async Task<RecordingResult> RunAsync(Func<string?>? guestEnd, CancellationToken cancellationToken)
     {
         var elapsed = Stopwatch.StartNew();
+        using var hits = _hits;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         if (_limits.Timeout is { } timeout)
         {

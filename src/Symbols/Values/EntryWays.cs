@@ -18,10 +18,9 @@ internal sealed record EntryStep(VariablePlace Place, bool LeadsOn, CallSitePara
 /// <param name="First">Where the function is entered that the call called, if it is one of the way.</param>
 /// <param name="Site">What the call passed; null without debug information.</param>
 /// <param name="Target">What the call calls, when that is written down; null for a call through a pointer.</param>
-/// <param name="IsOnlyCalled">The function can be entered by calls alone: who calls it through a pointer did call it.</param>
 /// <param name="IsRepeated">A function of the way may have entered itself again.</param>
 internal sealed record EntryWay(
-    IReadOnlyList<EntryStep> Tails, ulong First, CallSiteParameters? Site, ulong? Target, bool IsOnlyCalled, bool IsRepeated)
+    IReadOnlyList<EntryStep> Tails, ulong First, CallSiteParameters? Site, ulong? Target, bool IsRepeated)
 {
     public static EntryWay Find(KernelMap map, Func<ulong, VariablePlace> placeAt, VariablePlace callee, ulong calleeAddress, ulong returnAddress)
     {
@@ -38,14 +37,7 @@ internal sealed record EntryWay(
         }
 
         var site = SiteAt(map, returnAddress - 1, returnAddress, isTailCall: false, out var target);
-        return new EntryWay(tails, entered, site, target, target is null && jumps.Count == 0 && IsOnlyCalledOne(callee), isRepeated);
-    }
-
-    /// <summary>A static function that no function of its unit jumps to: nobody else can, but through a pointer, and that is a call of it.</summary>
-    private static bool IsOnlyCalledOne(VariablePlace callee)
-    {
-        _ = callee;
-        return false;
+        return new EntryWay(tails, entered, site, target, isRepeated);
     }
 
     private static CallSiteParameters? SiteAt(KernelMap map, ulong inside, ulong returnAddress, bool isTailCall, out ulong? target)

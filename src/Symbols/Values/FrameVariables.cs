@@ -91,6 +91,11 @@ public sealed class FrameVariables
             // Code was loaded or freed: addresses may mean something else now.
             _places.Clear();
             _ways.Clear();
+            foreach (var module in _types.Keys.Where(s => s != _map.Image.Symbolizer).ToList())
+            {
+                _types.Remove(module);
+            }
+
             _modules = _map.Modules;
         }
 
@@ -138,7 +143,7 @@ public sealed class FrameVariables
 
         if (way.Site is not { Target.IsNone: false } site)
         {
-            return way.IsOnlyCalled;
+            return false;
         }
 
         var sources = Dwarf.Locations.ValueSources.None;
