@@ -1,3 +1,5 @@
+using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;

@@ -3,6 +3,7 @@ using System.Globalization;
 using KTrace.Boot;
 using KTrace.Boot.Qemu;
 using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Tracing;
 using KTrace.Tui.Views;
 

@@ -3,7 +3,7 @@ using System.CommandLine;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Cli.Sessions;
-using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Tracing;
 using KTrace.Tui.Views;
 

@@ -5,7 +5,7 @@ using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Boot.Scenarios;
 using KTrace.Cli.Sessions;
-using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 using KTrace.Tui.Views;

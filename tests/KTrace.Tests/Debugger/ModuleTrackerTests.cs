@@ -1,4 +1,5 @@
-using KTrace.Debugger;
+using KTrace.Debugger.Memory;
+using KTrace.Debugger.Modules;
 using KTrace.Rsp;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Elf;

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;

@@ -1,10 +1,12 @@
 using System.Text;
+using KTrace.Boot;
 using KTrace.Boot.Images;
 using KTrace.Boot.Kernels;
-using KTrace.Boot;
 using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
+using KTrace.Debugger.Modules;
+using KTrace.Debugger.Recording;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Unwind;
 using KTrace.Tests.Cli;

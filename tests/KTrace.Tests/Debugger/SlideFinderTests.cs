@@ -1,4 +1,5 @@
-using KTrace.Debugger;
+using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
 using KTrace.Tests.Support;

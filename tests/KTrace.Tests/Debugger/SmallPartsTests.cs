@@ -1,5 +1,8 @@
 using System.Text;
 using KTrace.Debugger;
+using KTrace.Debugger.Memory;
+using KTrace.Debugger.Recording;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Unwind;
 

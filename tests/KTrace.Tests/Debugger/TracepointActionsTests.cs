@@ -1,4 +1,5 @@
 using KTrace.Debugger;
+using KTrace.Debugger.Tracepoints;
 
 namespace KTrace.Tests.Debugger;
 

@@ -1,4 +1,6 @@
 using KTrace.Debugger;
+using KTrace.Debugger.Modules;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols.Kernel;
 using KTrace.Tests.Support;
 

@@ -1,4 +1,6 @@
 using KTrace.Debugger;
+using KTrace.Debugger.Modules;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Disassembly;
 using KTrace.Symbols.Elf;

@@ -1,7 +1,8 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.RegularExpressions;
-using KTrace.Debugger;
+using KTrace.Debugger.Recording;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;

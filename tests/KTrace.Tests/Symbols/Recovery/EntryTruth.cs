@@ -4,12 +4,14 @@ using KTrace.Boot.Kernels;
 using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
+using KTrace.Debugger.Modules;
+using KTrace.Debugger.Recording;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Recovery;
 using KTrace.Symbols.Unwind;
-using ModuleFiles = KTrace.Debugger.ModuleFiles;
+using ModuleFiles = KTrace.Debugger.Modules.ModuleFiles;
 
 namespace KTrace.Tests.Symbols.Recovery;
 

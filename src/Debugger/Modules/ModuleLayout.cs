@@ -3,7 +3,7 @@
 // Section attributes: { name, address } with the name behind battr.attr.name (since 5.8), name (since 4.x) or bin_attribute's private (since 6.14).
 using KTrace.Symbols.Types;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Modules;
 
 /// <summary>Where this kernel keeps what KTrace reads of a module that is being loaded. Offsets in bytes from struct module.</summary>
 internal sealed record ModuleLayout(int Size, int Name, int NameLength, int TextBase, int SectionAttributes, int? BuildId, SectionAttributeLayout Attributes)

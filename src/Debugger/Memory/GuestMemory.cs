@@ -2,7 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using KTrace.Rsp;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Memory;
 
 /// <summary>Reads of a stopped guest's memory, in the sizes that kernel structures have. "Not there" is null or false; a broken stub throws RspException.</summary>
 public sealed class GuestMemory(RspClient client, int wordSize)

@@ -3,10 +3,10 @@ using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>Which tracepoints are armed where. Several may share an address; the stub sees one breakpoint.</summary>
-internal sealed class BreakpointTable(RspClient client, KernelMap map)
+internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
     private readonly HashSet<ulong> _returns = [];

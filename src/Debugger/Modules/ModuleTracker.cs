@@ -1,12 +1,13 @@
 // A module is known before its init function runs: load_module() (kernel/module/main.c) calls do_init_module(mod) when the module is relocated,
 // its section attributes stand in sysfs and its notifiers have run. The argument is in the first argument register at the function's entry.
 using System.Collections.Immutable;
+using KTrace.Debugger.Memory;
 using KTrace.Symbols;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Modules;
 
 /// <summary>A module that is about to run its init function.</summary>
 /// <param name="BuildId">As the guest has it; empty where the kernel does not keep it.</param>

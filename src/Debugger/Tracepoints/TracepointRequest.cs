@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>
 /// What a person wrote after <c>-b</c>. First the place: <c>symbol</c>, <c>symbol+0x10</c>, <c>file.c:symbol</c>, <c>module:symbol</c>, <c>file.c:123</c>

@@ -1,11 +1,13 @@
 using System.Collections.Immutable;
+using KTrace.Debugger.Cpus;
+using KTrace.Debugger.Memory;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Values;
 
 /// <summary>
 /// What the names in an expression mean at a stop of a live kernel: the arguments and locals of the innermost frame, registers, the task that runs there, and
@@ -49,7 +51,7 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     }
 
     /// <summary>The arguments of a function that is being entered, for a kernel that has types and no DWARF.</summary>
-    public ImmutableArray<FrameVariable> EntryArguments => map.Image.HasDwarf ? [] : Debugger.EntryArguments.Of(map, types, _registers);
+    public ImmutableArray<FrameVariable> EntryArguments => map.Image.HasDwarf ? [] : Values.EntryArguments.Of(map, types, _registers);
 
     /// <summary>Memory was fetched since: locals that were missing may be there now.</summary>
     public void ForgetLocals()

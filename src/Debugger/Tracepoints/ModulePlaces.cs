@@ -2,7 +2,7 @@ using System.Globalization;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>Where a tracepoint is in a module that was loaded: known only then, as a module has no addresses before.</summary>
 internal static class ModulePlaces

@@ -6,7 +6,7 @@ using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Values;
 
 /// <summary>What a function has returned.</summary>
 internal static class ReturnValue

@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using KTrace.Debugger.Tracepoints;
+using KTrace.Debugger.Values;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Recovery;
@@ -9,7 +11,7 @@ using KTrace.Symbols.Values;
 using KTrace.Symbols.Values.Expressions;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>
 /// One stop after another: ask the conditions, take what needs the guest to stand still, let it go, then name and write while it runs.
@@ -17,7 +19,7 @@ namespace KTrace.Debugger;
 internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
-    private readonly BreakpointTable _breakpoints;
+    private readonly ArmedTracepoints _breakpoints;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
@@ -35,7 +37,7 @@ internal sealed class HitRecorder : IDisposable
     private double _firstHit;
     private double _lastHit;
 
-    public HitRecorder(KernelTarget target, BreakpointTable breakpoints, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
     {
         _target = target;
         _breakpoints = breakpoints;

@@ -6,7 +6,7 @@ using KTrace.Symbols.Types;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Values;
 
 /// <summary>Arguments of a function that is being entered, without debug information about places.</summary>
 internal static class EntryArguments

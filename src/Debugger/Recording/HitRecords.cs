@@ -1,10 +1,11 @@
 using System.Collections.Immutable;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>Names what was captured. Call paths repeat, so frames are kept by address and whole paths by their addresses.</summary>
 internal sealed class HitRecords(KernelMap map)

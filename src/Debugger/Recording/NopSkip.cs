@@ -4,7 +4,7 @@
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 internal static class NopSkip
 {

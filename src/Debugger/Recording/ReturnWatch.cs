@@ -2,10 +2,11 @@
 // and deeper recursion pass the same address: the stack pointer tells which activation it is, as on return it is the one of the call. A function that leaves by a tail call
 // returns there all the same. What never returns (do_exit) waits until its stack is used again, or until too many wait.
 using System.Collections.Immutable;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Symbols.Types;
 using KTrace.Symbols.Values;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <param name="Hit">The hit's sequence number.</param>
 /// <param name="StackPointer">As it will be after the return.</param>

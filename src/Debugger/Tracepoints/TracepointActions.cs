@@ -2,9 +2,10 @@
 //   PLACE [if COND] [print EXPR, …] [return [if COND] [print EXPR, …]]
 // A place has no spaces, and the words if, print and return stand where an expression cannot go on, so none of them needs quoting.
 using System.Collections.Immutable;
+using KTrace.Debugger.Values;
 using KTrace.Symbols.Values.Expressions;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>What a tracepoint does at a stop.</summary>
 /// <param name="Condition">The stop counts only when it is true; null: always.</param>

@@ -1,11 +1,13 @@
 using System.Buffers.Binary;
 using System.Text;
+using KTrace.Debugger.Cpus;
+using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>What was taken at one stop, before any naming. Everything that needs the guest to stand still is done.</summary>
 /// <param name="Code">The bytes at the pc as they are in memory now; empty when they could not be read.</param>

@@ -1,12 +1,13 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
+using KTrace.Debugger.Modules;
 using KTrace.Symbols;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>Turns what a person asked for into places: in the kernel, or in a module that is yet to come.</summary>
 public sealed class TracepointResolver

@@ -1,7 +1,7 @@
 using System.Threading.Channels;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>
 /// Writes the guest's console into the trace, on a task of its own: the recording's own task belongs to the stub, which has a hit every millisecond.

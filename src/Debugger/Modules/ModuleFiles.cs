@@ -3,7 +3,7 @@ using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Modules;
 
 /// <summary>
 /// The .ko files that may belong to the guest's modules: folders with shipped modules, and folders with their debug files. Names are compared as

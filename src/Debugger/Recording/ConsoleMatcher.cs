@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>Finds a text in console output that comes in pieces of any size.</summary>
 internal sealed class ConsoleMatcher(string text)

@@ -3,7 +3,7 @@ using KTrace.Symbols;
 using KTrace.Symbols.Lookup;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>
 /// What is traced, and where it is right now: one place for most functions; several for one that the compiler copied or inlined, and then a hit at any

@@ -1,11 +1,13 @@
 using System.Diagnostics;
 using System.Threading.Channels;
+using KTrace.Debugger.Modules;
+using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Unwind;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Recording;
 
 /// <summary>What to record, and when to stop besides the guest's own end.</summary>
 /// <param name="MaximumHits">After so many hits, or null.</param>
@@ -45,7 +47,7 @@ public sealed class Recorder
     private readonly KernelTarget _target;
     private readonly IReadOnlyList<Tracepoint> _tracepoints;
     private readonly ModuleTracker _modules;
-    private readonly BreakpointTable _breakpoints;
+    private readonly ArmedTracepoints _breakpoints;
     private readonly HitRecorder _hits;
     private readonly TraceWriter _writer;
     private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
@@ -61,7 +63,7 @@ public sealed class Recorder
         _target = target;
         _tracepoints = tracepoints;
         _modules = new ModuleTracker(target.Map, target.Memory, modules);
-        _breakpoints = new BreakpointTable(target.Client, target.Map);
+        _breakpoints = new ArmedTracepoints(target.Client, target.Map);
         _writer = writer;
         _console = console;
         _limits = limits;

@@ -5,7 +5,7 @@ using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Cpus;
 
 /// <summary>Where the current task's pointer and its members are.</summary>
 internal sealed class TaskLocator

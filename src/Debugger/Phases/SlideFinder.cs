@@ -1,12 +1,13 @@
 // KASLR (arch/x86/boot/compressed/kaslr.c, 6.1): the slide is a multiple of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64,
 // and the kernel stays below KERNEL_IMAGE_SIZE (1 GiB). On i386 the physical and the virtual slide are one and stay below 512 MiB.
 // The first code to touch the direct map is copy_bootdata (arch/x86/kernel/head64.c), before start_kernel.
+using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Phases;
 
 /// <summary>Finds where KASLR put the kernel, and proves by the build id in guest memory that it is this kernel.</summary>
 internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemory memory)

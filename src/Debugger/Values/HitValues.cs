@@ -1,10 +1,11 @@
 using System.Collections.Immutable;
+using KTrace.Debugger.Memory;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 using KTrace.Symbols.Values.Expressions;
 using KTrace.Tracing;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Values;
 
 /// <summary>
 /// Conditions, prints and arguments at a stop. All of them read memory synchronously and say what is missing; it is fetched in one trip for all that is missing

@@ -1,6 +1,6 @@
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Memory;
 
 /// <summary>
 /// Guest memory as it was fetched at one stop. The unwinder reads it synchronously; a miss says what to fetch next.

@@ -2,7 +2,7 @@ using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Unwind;
 
-namespace KTrace.Debugger;
+namespace KTrace.Debugger.Memory;
 
 /// <summary>
 /// Guest memory at one stop: what was fetched, and the way to fetch more, many places in one round trip. Who reads it synchronously (the unwinder, an
