@@ -110,7 +110,7 @@ internal sealed class OracleGuest : IAsyncDisposable
         try
         {
             var target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new RspClientOptions(), null, CancellationToken.None);
-            var tracker = modules is null ? null : new ModuleTracker(target.Map, target.Memory, new KTrace.Debugger.ModuleFiles([kernel.Modules!, kernel.DebugModules!]));
+            var tracker = modules is null ? null : new ModuleTracker(target.Map, target.Memory, new KTrace.Debugger.Modules.ModuleFiles([kernel.Modules!, kernel.DebugModules!]));
             return new OracleGuest(qemu, cache, target, tracker);
         }
         catch
