@@ -75,6 +75,11 @@ public sealed class RspClient : IAsyncDisposable
     /// <summary>The continue that this stub takes, to end a batch with.</summary>
     public ResumeCommand ContinueCommand { get; }
 
+    /// <summary>
+    /// How many resumes were sent in all, refused ones too. What was read of registers and memory is of an earlier stop once this has changed.
+    /// </summary>
+    public long Resumes => _exchange.Resumes;
+
     /// <summary>How many stop replies came that nobody had asked for (some QEMUs send two after an interrupt).</summary>
     public int StrayStopReplies => _exchange.StrayStopReplies;
 

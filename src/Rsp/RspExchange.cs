@@ -23,6 +23,9 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     /// <summary>Whether a resume is under way, whose stop reply has not come.</summary>
     public bool Running { get; set; }
 
+    /// <summary>How many resumes were sent, in all.</summary>
+    public long Resumes { get; private set; }
+
     /// <summary>How many stop replies came that nobody had asked for.</summary>
     public int StrayStopReplies { get; private set; }
 
@@ -37,6 +40,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
             cancellationToken.ThrowIfCancellationRequested();
             var (count, resumes) = Append(commands.Span[done..]);
             var replies = resumes ? count - 1 : count;
+            Resumes += resumes ? 1 : 0;
             await connection.FlushAsync(replies).ConfigureAwait(false);
             Running = resumes;
             for (var i = done; i < done + replies; i++)

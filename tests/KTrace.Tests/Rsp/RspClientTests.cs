@@ -52,6 +52,7 @@ public sealed class RspClientTests
         await client.ContinueAsync();
         Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
         Assert.Equal(["Hc3", "s", "c"], stub.Requests.TakeLast(3));
+        Assert.Equal(2, client.Resumes);
     }
 
     [Fact]
