@@ -18,18 +18,19 @@ public sealed class KernelTarget : IAsyncDisposable
 {
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(100);
 
-    private KernelTarget(RspClient client, KernelMap map, GuestMemory memory)
+    private KernelTarget(Machine machine, KernelMap map)
     {
-        Client = client;
+        Machine = machine;
         Map = map;
-        Memory = memory;
     }
 
-    public RspClient Client { get; }
+    public Machine Machine { get; }
+
+    public RspClient Client => Machine.Client;
 
     public KernelMap Map { get; }
 
-    public GuestMemory Memory { get; }
+    public GuestMemory Memory => Machine.Memory;
 
     /// <summary>
     /// Connects to a machine that stands before its first instruction, lets it run to the kernel's own early code, finds the slide, and proves that
@@ -43,17 +44,7 @@ public sealed class KernelTarget : IAsyncDisposable
         var client = await RspClient.ConnectAsync(endpoint, options, cancellationToken);
         try
         {
-            if (!RegisterBridge.Fits(client.Layout, image.Architecture))
-            {
-                throw new TargetException(
-                    $"{image.File.Path} is a kernel for {image.Architecture.Name}, and this QEMU has other registers",
-                    image.Architecture.WordSize == 8 ? "use qemu-system-x86_64" : "use qemu-system-i386");
-            }
-
-            var memory = new GuestMemory(client, image.Architecture.WordSize);
-            var slide = await IdentifyAsync(client, image, memory, cancellationToken);
-            progress?.Identified(slide);
-            return new KernelTarget(client, new KernelMap(image, slide), memory);
+            return await IdentifyAsync(new Machine(client, image.Architecture), image, progress, cancellationToken);
         }
         catch
         {
@@ -62,7 +53,15 @@ public sealed class KernelTarget : IAsyncDisposable
         }
     }
 
-    public ValueTask DisposeAsync() => Client.DisposeAsync();
+    /// <summary>The same for a machine that is connected already and stands before its kernel's first instruction in virtual memory.</summary>
+    public static async Task<KernelTarget> IdentifyAsync(Machine machine, KernelImage image, ITargetProgress? progress, CancellationToken cancellationToken)
+    {
+        var slide = await IdentifyAsync(machine.Client, image, machine.Memory, cancellationToken);
+        progress?.Identified(slide);
+        return new KernelTarget(machine, new KernelMap(image, slide));
+    }
+
+    public ValueTask DisposeAsync() => Machine.DisposeAsync();
 
     private static async Task<ulong> IdentifyAsync(RspClient client, KernelImage image, GuestMemory memory, CancellationToken cancellationToken)
     {

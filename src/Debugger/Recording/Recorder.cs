@@ -63,7 +63,7 @@ public sealed class Recorder
         _target = target;
         _tracepoints = tracepoints;
         _modules = new ModuleTracker(target.Map, target.Memory, modules);
-        _breakpoints = new ArmedTracepoints(target.Client, target.Map);
+        _breakpoints = new ArmedTracepoints(target.Machine.Sites, target.Map);
         _writer = writer;
         _console = console;
         _limits = limits;

@@ -1,12 +1,11 @@
-using KTrace.Rsp;
-using KTrace.Rsp.Commands;
+using KTrace.Debugger.Breakpoints;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger.Tracepoints;
 
 /// <summary>Which tracepoints are armed where. Several may share an address; the stub sees one breakpoint.</summary>
-internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
+internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
     private readonly HashSet<ulong> _returns = [];
@@ -127,24 +126,15 @@ internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
         }
     }
 
-    private bool IsSet(ulong address) => address == _moduleInit || _armed.ContainsKey(address) || _returns.Contains(address);
-
     /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
-    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!IsSet(address))
-        {
-            await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
-        }
-    }
+    private ValueTask InsertAsync(ulong address, CancellationToken cancellationToken) =>
+        sites.AddAsync(BreakpointSite.Code(address), this, cancellationToken);
 
     private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
     {
-        if (!IsSet(address))
+        if (address != _moduleInit && !_armed.ContainsKey(address) && !_returns.Contains(address))
         {
-            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
+            await sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
         }
     }
-
-    private ulong Truncated(ulong address) => map.Image.Architecture.WordSize == 4 ? (uint)address : address;
 }

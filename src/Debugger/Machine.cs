@@ -1,0 +1,164 @@
+// One machine behind a stub. A stub's threads are the machine's CPUs: QEMU numbers them from 1 as threads of process 1 (gdbstub, "cpu_gdb_index").
+// Registers and memory belong to a stop: what was read is kept until the machine runs again.
+using KTrace.Debugger.Breakpoints;
+using KTrace.Debugger.Memory;
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
+using KTrace.Symbols.Arch;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Debugger;
+
+/// <summary>A stopped or running machine: its CPUs, their registers, its memory, and what is set to stop it. Knows nothing of kernels. One caller at a time.</summary>
+public sealed class Machine : IAsyncDisposable
+{
+    private readonly RegisterBridge _bridge;
+    private readonly Dictionary<int, (RegisterSet Set, RegisterBlock Block)> _registers = [];
+    private IReadOnlyList<ThreadId>? _threads;
+    private long _resumesSeen;
+    private int _selected;
+
+    /// <param name="architecture">Of the kernel that runs or will run in it.</param>
+    /// <exception cref="TargetException">The stub's registers are not those of the architecture.</exception>
+    public Machine(RspClient client, Architecture architecture)
+    {
+        if (!RegisterBridge.Fits(client.Layout, architecture))
+        {
+            throw new TargetException(
+                $"this stub has no registers of {architecture.Name}", architecture.WordSize == 8 ? "use qemu-system-x86_64" : "use qemu-system-i386");
+        }
+
+        (Client, Architecture) = (client, architecture);
+        _bridge = new RegisterBridge(client.Layout, architecture);
+        Memory = new GuestMemory(client, architecture.WordSize);
+        Sites = new BreakpointSites(client, architecture);
+    }
+
+    public RspClient Client { get; }
+
+    public Architecture Architecture { get; }
+
+    public GuestMemory Memory { get; }
+
+    /// <summary>What the stub was told to stop at.</summary>
+    public BreakpointSites Sites { get; }
+
+    /// <summary>The index of the CPU that stopped last, from the stop reply (QEMU's qC names the first CPU whichever stopped); 0 where the stub names none.</summary>
+    public int StoppedCpu => (Client.LastStop as StopReply.Stopped)?.Thread is { } thread ? IndexOf(thread) : 0;
+
+    /// <summary>The stub's threads, by CPU index.</summary>
+    public async ValueTask<IReadOnlyList<ThreadId>> ThreadsAsync(CancellationToken cancellationToken = default) =>
+        _threads ??= await Client.ListThreadsAsync(cancellationToken);
+
+    /// <summary>A CPU's registers at this stop; the set is kept and shared: clone it before changing it.</summary>
+    /// <param name="cpu">Index, as in <see cref="ThreadsAsync"/>; null: the one that stopped.</param>
+    public async ValueTask<RegisterSet> RegistersAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
+        (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Set;
+
+    /// <summary>The same as the stub sent them, with registers that the architecture does not name (segments, vectors).</summary>
+    public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
+        (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Block;
+
+    /// <summary>Writes one register of a CPU, named as the stub names it.</summary>
+    /// <exception cref="TargetException">There is no such register, or the value does not fit.</exception>
+    public async ValueTask SetRegisterAsync(int cpu, string name, ulong value, CancellationToken cancellationToken = default)
+    {
+        var (_, block) = await ReadAsync(cpu, cancellationToken);
+        if (!Client.Layout.TryFind(name, out var register))
+        {
+            throw new TargetException($"this machine has no register {name}", null);
+        }
+
+        try
+        {
+            block.SetValue(register, value);
+        }
+        catch (ArgumentException e)
+        {
+            throw new TargetException(e.Message, null);
+        }
+
+        await SelectAsync(cpu, cancellationToken);
+        try
+        {
+            await Client.WriteRegisterAsync(register, block, cancellationToken);
+        }
+        finally
+        {
+            _registers.Remove(cpu);
+            await SelectAsync(StoppedCpu, CancellationToken.None);
+        }
+    }
+
+    /// <summary>Makes memory requests of the stub mean this CPU's address space until the next stop or the next selection.</summary>
+    public async ValueTask SelectAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        Refresh();
+        if (cpu == _selected)
+        {
+            return;
+        }
+
+        await Client.SendAsync(new SelectThread(await ThreadAsync(cpu, cancellationToken)), cancellationToken);
+        _selected = cpu;
+    }
+
+    /// <summary>The stub's name of a CPU.</summary>
+    /// <exception cref="TargetException">There is no such CPU.</exception>
+    public async ValueTask<ThreadId> ThreadAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        var threads = await ThreadsAsync(cancellationToken);
+        return (uint)cpu < (uint)threads.Count
+            ? threads[cpu]
+            : throw new TargetException($"there is no CPU {cpu}: this machine has {threads.Count}, from 0 to {threads.Count - 1}", null);
+    }
+
+    public ValueTask DisposeAsync() => Client.DisposeAsync();
+
+    private async ValueTask<(RegisterSet Set, RegisterBlock Block)> ReadAsync(int cpu, CancellationToken cancellationToken)
+    {
+        Refresh();
+        if (_registers.TryGetValue(cpu, out var known))
+        {
+            return known;
+        }
+
+        var block = new RegisterBlock(Client.Layout);
+        await SelectAsync(cpu, cancellationToken);
+        try
+        {
+            await Client.ReadRegistersAsync(block, cancellationToken);
+        }
+        finally
+        {
+            // What asks the stub next means the CPU that stopped, and does not know of this one.
+            await SelectAsync(StoppedCpu, CancellationToken.None);
+        }
+
+        return _registers[cpu] = (_bridge.ToRegisterSet(block), block);
+    }
+
+    /// <summary>The machine ran since: nothing that was read holds any more, and the stub has selected the CPU that stopped.</summary>
+    private void Refresh()
+    {
+        if (_resumesSeen != Client.Resumes)
+        {
+            _resumesSeen = Client.Resumes;
+            _registers.Clear();
+            _selected = StoppedCpu;
+        }
+    }
+
+    private int IndexOf(ThreadId thread)
+    {
+        for (var i = 0; _threads is not null && i < _threads.Count; i++)
+        {
+            if (_threads[i].Thread == thread.Thread)
+            {
+                return i;
+            }
+        }
+
+        return thread.Thread is > 0 and < int.MaxValue ? (int)thread.Thread - 1 : 0;
+    }
+}
