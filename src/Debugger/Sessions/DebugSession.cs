@@ -89,6 +89,36 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
         return new SessionStop.Stopped(new StopCause.StepDone(), Cpu, registers.ProgramCounter);
     });
 
+    /// <summary>Steps the chosen CPU as <paramref name="kind"/> says, so many times.</summary>
+    public ValueTask<SessionStop> StepAsync(StepKind kind, int count = 1, CancellationToken cancellationToken = default) =>
+        kind == StepKind.Instruction ? StepInstructionAsync(count, cancellationToken) : throw new NotImplementedException();
+
+    /// <summary>Runs until the function of a frame has returned.</summary>
+    public ValueTask<SessionStop> FinishAsync(int frame = 0, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+
+    public ValueTask<SessionStop> UntilAsync(string? place, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+
+    public ValueTask<SessionStop> AdvanceAsync(string place, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+
+    public ValueTask<SessionStop> ReverseAsync(bool isStep, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+
+    /// <summary>The phase of boot and the place, in words; for a machine whose kernel is not up as well.</summary>
+    public async ValueTask<string> LocationAsync(CancellationToken cancellationToken = default)
+    {
+        var pc = (await Machine.RegistersAsync(Cpu, cancellationToken)).ProgramCounter;
+        return Map?.NameOf(pc) ?? $"0x{pc:x}";
+    }
+
+    /// <summary>The kernel's types and variables.</summary>
+    public ITypeSource Types => Inspector.Types;
+
+    /// <summary>A value as text, in the frame that was asked for last.</summary>
+    public ValueTask<string> TextAsync(TypedValue value, CancellationToken cancellationToken = default) =>
+        Inspector.TextAsync(new NamedValue("", value), PrintOptions.Default, cancellationToken);
+
+    /// <summary>Memory or registers were changed from outside: what was read at this stop says nothing any more.</summary>
+    public void Forget() => _inspector?.Forget();
+
     /// <summary>Stops the guest, or ends the step that is under way; the call that waits reports it. May be called from another task.</summary>
     /// <returns>False when nothing is under way.</returns>
     public ValueTask<bool> InterruptAsync(CancellationToken cancellationToken = default) => _loop.InterruptAsync(cancellationToken);
