@@ -14,8 +14,8 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
 {
     private const int MaximumString = 256;
 
-    // What QEMU answers for a page that is not there (EFAULT).
-    private const int NoPage = 14;
+    // QEMU's E14, whose digits are hexadecimal, for a page that is not there.
+    private const int NoPage = 0x14;
     private const ulong PageSize = 4096;
 
     private readonly byte[] _word = new byte[8];
