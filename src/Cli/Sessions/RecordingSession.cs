@@ -84,7 +84,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         KernelTarget target;
         try
         {
-            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new RspClientOptions(), status, comeUp.Token);
+            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new MachineOptions { RamFile = qemu.RamFile }, status, comeUp.Token);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
