@@ -9,18 +9,8 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
     private readonly HashSet<ulong> _returns = [];
-    private ulong? _moduleInit;
-
-    /// <summary>The internal stop at do_init_module.</summary>
-    public bool IsModuleInit(ulong address) => address == _moduleInit;
 
     public IReadOnlyList<Tracepoint> At(ulong address) => _armed.TryGetValue(address, out var here) ? here : [];
-
-    public async ValueTask ArmModuleInitAsync(ulong address, CancellationToken cancellationToken)
-    {
-        await InsertAsync(address, cancellationToken);
-        _moduleInit = address;
-    }
 
     /// <param name="module">The module that the address belongs to, or null.</param>
     public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CodePlaceKind kind, string? module, CancellationToken cancellationToken)
@@ -92,6 +82,29 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
         }
     }
 
+    /// <summary>A module was unloaded: tracepoints in it wait for it again.</summary>
+    /// <returns>Those that were armed there.</returns>
+    public async ValueTask<IReadOnlyList<Tracepoint>> DisarmInModuleAsync(
+        string module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
+    {
+        var waiting = new List<Tracepoint>();
+        foreach (var tracepoint in all)
+        {
+            var addresses = tracepoint.AddressesIn(module);
+            foreach (var address in addresses)
+            {
+                await DisarmAsync(tracepoint, address, cancellationToken);
+            }
+
+            if (addresses.Count > 0)
+            {
+                waiting.Add(tracepoint);
+            }
+        }
+
+        return waiting;
+    }
+
     private async ValueTask DisarmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here) || !here.Remove(tracepoint))
@@ -132,7 +145,7 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
 
     private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
     {
-        if (address != _moduleInit && !_armed.ContainsKey(address) && !_returns.Contains(address))
+        if (!_armed.ContainsKey(address) && !_returns.Contains(address))
         {
             await sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
         }

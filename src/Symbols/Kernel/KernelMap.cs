@@ -67,12 +67,39 @@ public sealed class KernelMap
         }
 
         kept.Add(module);
-        _modules = kept.ToImmutable();
-        Unwind = table.With(module.ForUnwinding(Image.Release));
+        Replace(kept.ToImmutable(), table.With(module.ForUnwinding(Image.Release)));
+        return gone.ToImmutable();
+    }
+
+    /// <summary>A module was unloaded; nothing lies at its addresses any more.</summary>
+    /// <returns>The module; null when none of that name was known.</returns>
+    public KernelModule? Unload(string name)
+    {
+        var module = _modules.FirstOrDefault(m => m.Name == name);
+        if (module is not null)
+        {
+            Replace(_modules.Remove(module), Unwind.Without(name));
+        }
+
+        return module;
+    }
+
+    /// <summary>A module's init function has returned: its init text is freed.</summary>
+    public void FreeInit(string name)
+    {
+        var module = _modules.FirstOrDefault(m => m.Name == name);
+        if (module?.WithoutInit() is { } left && left != module)
+        {
+            Replace(_modules.Replace(module, left), Unwind.With(left.ForUnwinding(Image.Release)));
+        }
+    }
+
+    private void Replace(ImmutableArray<KernelModule> modules, UnwindTable unwind)
+    {
+        (_modules, Unwind) = (modules, unwind);
         _frames.Clear();
         _tailCalls.Clear();
         _calls.Forget();
-        return gone.ToImmutable();
     }
 
     /// <summary>The frames at an address, innermost first: inline functions, then the function itself. Never empty.</summary>
