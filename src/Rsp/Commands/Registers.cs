@@ -18,6 +18,8 @@ public sealed record WriteRegisters(RegisterBlock Source) : RspCommand
 /// <summary>`p`: one register into the caller's block.</summary>
 public sealed record ReadRegister(RegisterDescription Register, RegisterBlock Destination) : RspCommand
 {
+    internal override string Ability => "reads of single registers (p)";
+
     internal override void Write(PacketWriter packet) => packet.Text("p"u8).Hex((ulong)Register.Number);
 
     internal override int Read(ReadOnlySpan<byte> reply) =>
