@@ -10,7 +10,7 @@ namespace KTrace.Debugger.Stepping;
 /// <param name="Stack">Index of the stack frame that it belongs to, 0 the innermost.</param>
 /// <param name="Level">Its function.</param>
 /// <param name="IsInline">It has no stack frame of its own: its code is in the next one's.</param>
-internal readonly record struct VisibleFrame(int Stack, SourceLevel Level, bool IsInline);
+internal readonly record struct VisibleFrame(int Stack, CodeLevel Level, bool IsInline);
 
 /// <summary>The stack of a stopped CPU, with inlined calls and functions that left by a tail call, numbered as people count frames.</summary>
 internal static class FrameWalk
@@ -39,7 +39,7 @@ internal static class FrameWalk
     }
 
     /// <param name="skipped">Inlined calls that begin at the pc and are not entered.</param>
-    public static ImmutableArray<VisibleFrame> Name(UnwindResult stack, KernelMap map, SourceLevels source, int skipped)
+    public static ImmutableArray<VisibleFrame> Name(UnwindResult stack, KernelMap map, CodeLevels source, int skipped)
     {
         var frames = ImmutableArray.CreateBuilder<VisibleFrame>();
         for (var i = 0; i < stack.Frames.Length; i++)
@@ -48,7 +48,7 @@ internal static class FrameWalk
             {
                 // They share the return address of the function that they jumped to.
                 frames.AddRange(map.TailCallsBetween(stack.Frames[i - 1], stack.Frames[i])
-                    .SelectMany(t => t.Frames).Where(f => !f.IsInline).Select(f => new VisibleFrame(i - 1, new SourceLevel(f.Function, 0, f.Source?.File, f.Source?.Line ?? 0, false, false), false)));
+                    .SelectMany(t => t.Frames).Where(f => !f.IsInline).Select(f => new VisibleFrame(i - 1, new CodeLevel(f.Function, 0, f.Source?.File, f.Source?.Line ?? 0, false, false), false)));
             }
 
             var levels = source.LevelsAt(stack.Frames[i].LookupAddress);

@@ -12,7 +12,7 @@ internal sealed class LineStep(Walker walker, bool isOver)
     private ulong _start, _end;
     private string? _file;
     private int _line;
-    private SourceLevel _level;
+    private CodeLevel _level;
     private bool _isElsewhere;
 
     /// <summary>Steps from the line at which a person stands.</summary>

@@ -12,7 +12,7 @@ internal sealed class StepCode(KernelMap map)
 {
     public KernelMap Map => map;
 
-    public SourceLevels Levels { get; } = new(map);
+    public CodeLevels Levels { get; } = new(map);
 
     private readonly FaultFixups _fixups = new(map);
 

@@ -19,10 +19,10 @@ public readonly record struct LineRange(ulong Start, ulong End, string File, int
 /// <param name="Identity">Tells this inlined call from others of the same function, and functions from one another; of no meaning beyond that.</param>
 /// <param name="File">Where execution stands in this function: the line, or for an outer one the call; null when not known.</param>
 /// <param name="BeginsHere">An inlined call whose code begins at this very address, or comes back to it from elsewhere: a person stands before it until they step into it.</param>
-public readonly record struct SourceLevel(string Function, long Identity, string? File, int Line, bool IsInline, bool BeginsHere);
+public readonly record struct CodeLevel(string Function, long Identity, string? File, int Line, bool IsInline, bool BeginsHere);
 
 /// <summary>Lines and levels of everything that is loaded, by run-time address. For one thread at a time, like its map.</summary>
-public sealed class SourceLevels(KernelMap map)
+public sealed class CodeLevels(KernelMap map)
 {
     private const int KeptTables = 32;
 
@@ -53,20 +53,20 @@ public sealed class SourceLevels(KernelMap map)
     }
 
     /// <summary>The functions at an address, innermost first; never empty.</summary>
-    public IReadOnlyList<SourceLevel> LevelsAt(ulong address)
+    public IReadOnlyList<CodeLevel> LevelsAt(ulong address)
     {
         var (symbolizer, shift) = ObjectAt(address);
         var frames = map.Symbolize(address);
         var instances = symbolizer?.InstancesAt(Link(address, shift)) ?? [];
         var before = instances.Length > 1 ? symbolizer!.InstancesAt(Link(address, shift) - 1) : [];
         var line = LineAt(address);
-        var levels = new SourceLevel[frames.Count];
+        var levels = new CodeLevel[frames.Count];
         for (var i = 0; i < levels.Length; i++)
         {
             var frame = frames[i];
             var identity = instances.Length == levels.Length ? instances[i] : (long)(address - frame.Offset);
             var (file, at) = i == 0 && line is { } row ? (row.File, row.Line) : (frame.Source?.File, frame.Source?.Line ?? 0);
-            levels[i] = new SourceLevel(frame.Function, identity, file, at, frame.IsInline, frame.IsInline && Array.IndexOf(before, (int)identity) < 0);
+            levels[i] = new CodeLevel(frame.Function, identity, file, at, frame.IsInline, frame.IsInline && Array.IndexOf(before, (int)identity) < 0);
         }
 
         return levels;
