@@ -39,24 +39,35 @@ public sealed class KernelTarget : IAsyncDisposable
     /// <exception cref="TargetException">Another kernel, another architecture, or the machine ended before its kernel came up.</exception>
     /// <exception cref="RspException">The stub is broken or silent.</exception>
     public static async Task<KernelTarget> BootAsync(
-        RspEndpoint endpoint, KernelImage image, RspClientOptions options, ITargetProgress? progress, CancellationToken cancellationToken)
+        RspEndpoint endpoint, KernelImage image, MachineOptions options, ITargetProgress? progress, CancellationToken cancellationToken)
     {
-        var client = await RspClient.ConnectAsync(endpoint, options, cancellationToken);
+        var machine = await Machine.ConnectAsync(endpoint, image.Architecture, options, cancellationToken);
         try
         {
-            return await IdentifyAsync(new Machine(client, image.Architecture), image, progress, cancellationToken);
+            return await IdentifyAsync(machine, image, progress, cancellationToken);
         }
         catch
         {
-            await client.DisposeAsync();
+            await machine.DisposeAsync();
             throw;
         }
     }
+
+    /// <summary>The same with all memory read through the stub.</summary>
+    public static Task<KernelTarget> BootAsync(
+        RspEndpoint endpoint, KernelImage image, RspClientOptions options, ITargetProgress? progress, CancellationToken cancellationToken) =>
+        BootAsync(endpoint, image, new MachineOptions { Rsp = options }, progress, cancellationToken);
 
     /// <summary>The same for a machine that is connected already and stands before its kernel's first instruction in virtual memory.</summary>
     public static async Task<KernelTarget> IdentifyAsync(Machine machine, KernelImage image, ITargetProgress? progress, CancellationToken cancellationToken)
     {
         var slide = await IdentifyAsync(machine.Client, image, machine.Memory, cancellationToken);
+        if (machine.Memory.Ram is { } ram)
+        {
+            // Firmware has run since it was mapped.
+            await ram.LocateAsync(machine.Client, cancellationToken);
+        }
+
         progress?.Identified(slide);
         return new KernelTarget(machine, new KernelMap(image, slide));
     }

@@ -84,7 +84,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         KernelTarget target;
         try
         {
-            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new RspClientOptions(), status, comeUp.Token);
+            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new MachineOptions { RamFile = qemu.RamFile }, status, comeUp.Token);
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
@@ -102,7 +102,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             RecordingResult result;
             try
             {
-                result = await recorder.RunAsync(() => EndInWords(qemu), cancellationToken);
+                result = await recorder.RunAsync(() => EndInWordsAsync(qemu), cancellationToken);
             }
             finally
             {
@@ -132,7 +132,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
     }
 
-    private static string? EndInWords(QemuProcess qemu) => qemu.ShutdownReason switch
+    private static async Task<string?> EndInWordsAsync(QemuProcess qemu) => await qemu.ReadShutdownReasonAsync() switch
     {
         null or "guest-shutdown" => null,
         "guest-reset" => "guest rebooted (a reset or a triple fault)",

@@ -96,7 +96,7 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
                 continue;
             }
 
-            var read = await client.ReadMemoryAsync(start, window, cancellationToken);
+            var read = await memory.ReadAsync(start, window, cancellationToken);
             if (FindKernelsNote(window.AsSpan(0, read.ReadableFromStart)) is { } found)
             {
                 return found;

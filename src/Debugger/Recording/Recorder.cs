@@ -77,7 +77,7 @@ public sealed class Recorder
     /// <param name="guestEnd">Why the machine ended, in words, asked when it has; null: powered off.</param>
     /// <exception cref="RspException">The stub broke while the guest ran.</exception>
     /// <exception cref="TraceWriteException">The disk is full, or the like.</exception>
-    public async Task<RecordingResult> RunAsync(Func<string?>? guestEnd, CancellationToken cancellationToken)
+    public async Task<RecordingResult> RunAsync(Func<Task<string?>>? guestEnd, CancellationToken cancellationToken)
     {
         var elapsed = Stopwatch.StartNew();
         using var hits = _hits;
@@ -118,7 +118,8 @@ public sealed class Recorder
             Warn($"{tracepoint.Symbol} was never armed: module {tracepoint.Module} was not loaded");
         }
 
-        WriteEnd(end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(end), elapsed);
+        var words = end == RecordingEnd.GuestEnded && guestEnd is not null ? await guestEnd() : null;
+        WriteEnd(words ?? Reason(end), elapsed);
         return new RecordingResult(end, _hits.Hits, elapsed.Elapsed.TotalSeconds);
     }
 
