@@ -37,16 +37,23 @@ internal sealed class KernelPlacement
     /// <param name="offset">0 for a pc at virtual addresses, <see cref="PhysicalOffset"/> for one at physical addresses.</param>
     public async ValueTask<ulong?> TryFindAsync(GuestMemory memory, ulong pc, ulong offset, CancellationToken cancellationToken)
     {
-        var found = new byte[_fingerprint.Bytes.Length];
         foreach (var slide in Candidates(pc + offset))
         {
-            if (await memory.TryReadAsync(Truncate(_fingerprint.Address + slide - offset), found, cancellationToken) && found.AsSpan().SequenceEqual(_fingerprint.Bytes.AsSpan()))
+            if (await IsAtAsync(memory, slide - offset, cancellationToken))
             {
                 return slide;
             }
         }
 
         return null;
+    }
+
+    /// <summary>Whether the kernel's build id (its banner, if it has none) is in memory where it must be.</summary>
+    /// <param name="slide">What to add to link-time addresses.</param>
+    public async ValueTask<bool> IsAtAsync(GuestMemory memory, ulong slide, CancellationToken cancellationToken)
+    {
+        var found = new byte[_fingerprint.Bytes.Length];
+        return await memory.TryReadAsync(Truncate(_fingerprint.Address + slide), found, cancellationToken) && found.AsSpan().SequenceEqual(_fingerprint.Bytes.AsSpan());
     }
 
     /// <summary>The physical address of the kernel's first byte, by its map at physical addresses.</summary>
