@@ -51,16 +51,27 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
     public int Cpu { get; private set; }
 
     /// <summary>Says why the machine ended (QMP knows), for whoever started it; null: powered off.</summary>
-    public Func<ValueTask<string?>>? EndReason { get; init; }
+    public Func<Task<string?>>? EndReason { get; init; }
 
     /// <summary>Begins a session with a machine whose kernel is known.</summary>
     public static async ValueTask<DebugSession> StartAsync(
-        KernelTarget target, ModuleFiles modules, ISessionProgress? progress, CancellationToken cancellationToken, Func<ValueTask<string?>>? endReason = null)
+        KernelTarget target, ModuleFiles modules, ISessionProgress? progress, CancellationToken cancellationToken, Func<Task<string?>>? endReason = null)
     {
         var session = new DebugSession(target.Machine, target.Map.Image, modules, progress) { EndReason = endReason };
         await session.TakeKernelAsync(target.Map, cancellationToken);
         session.Cpu = target.Machine.StoppedCpu;
         var registers = await target.Machine.RegistersAsync(null, cancellationToken);
+        session.LastStop = new SessionStop.Stopped(new StopCause.Connected(), session.Cpu, registers.ProgramCounter);
+        return session;
+    }
+
+    /// <summary>Begins a session with a machine whose kernel is not up yet: at its first instruction, say.</summary>
+    public static async ValueTask<DebugSession> StartAsync(
+        Machine machine, KernelImage image, ModuleFiles modules, ISessionProgress? progress, CancellationToken cancellationToken, Func<Task<string?>>? endReason = null)
+    {
+        var session = new DebugSession(machine, image, modules, progress) { EndReason = endReason };
+        session.Cpu = machine.StoppedCpu;
+        var registers = await machine.RegistersAsync(null, cancellationToken);
         session.LastStop = new SessionStop.Stopped(new StopCause.Connected(), session.Cpu, registers.ProgramCounter);
         return session;
     }

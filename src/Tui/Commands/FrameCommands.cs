@@ -101,7 +101,7 @@ internal sealed class FrameCommands(CommandContext context)
         var last = Math.Min(lines.Count, first + ListedLines - 1);
         context.Output.Write(new LinesView([.. Enumerable.Range(first, Math.Max(0, last - first + 1)).Select(n => new TextLine()
             .Add(n == line ? "→" : " ").Add(string.Create(CultureInfo.InvariantCulture, $"{n,6}"), TextRole.Number).Add("  ")
-            .Add(lines[n - 1].Replace("\t", "        ", StringComparison.Ordinal)))]));
+            .Add(Untabbed(lines[n - 1])))]));
     }
 
     private void ShowType(string name)
@@ -111,6 +111,8 @@ internal sealed class FrameCommands(CommandContext context)
         var text = type is not null ? TypeListing.Of(type, n => n)
             : (types.FindVariable(name) ?? types.FindFunction(name)) is { } variable ? TypeListing.Declare(variable, n => n) + ";\n"
             : throw new Debugger.TargetException(error, null);
-        context.Output.Write(new LinesView([.. text.TrimEnd('\n').Split('\n').Select(l => new TextLine().Add(l))]));
+        context.Output.Write(new LinesView([.. text.TrimEnd('\n').Split('\n').Select(l => new TextLine().Add(Untabbed(l)))]));
     }
+
+    private static string Untabbed(string line) => line.Replace("\t", "        ", StringComparison.Ordinal);
 }

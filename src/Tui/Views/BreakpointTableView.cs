@@ -7,6 +7,10 @@ namespace KTrace.Tui.Views;
 /// <summary>A person's breakpoints: what, where, how often.</summary>
 public sealed class BreakpointTableView(IReadOnlyCollection<Breakpoint> breakpoints) : View
 {
+    // "temp breakpoint" and two blanks; "off" and two more.
+    private const int KindWidth = 17;
+    private const int NoteStart = 4 + KindWidth + 5;
+
     public override IEnumerable<TextLine> Lines(int? width)
     {
         if (breakpoints.Count == 0)
@@ -18,7 +22,7 @@ public sealed class BreakpointTableView(IReadOnlyCollection<Breakpoint> breakpoi
         foreach (var breakpoint in breakpoints)
         {
             var line = new TextLine().Add(string.Create(CultureInfo.InvariantCulture, $"{breakpoint.Number}"), TextRole.Number).PadTo(4)
-                .Add(Kind(breakpoint)).PadTo(16).Add(breakpoint.IsEnabled ? "on" : "off", breakpoint.IsEnabled ? TextRole.Plain : TextRole.Warning).PadTo(21);
+                .Add(Kind(breakpoint)).PadTo(4 + KindWidth).Add(breakpoint.IsEnabled ? "on" : "off", breakpoint.IsEnabled ? TextRole.Plain : TextRole.Warning).PadTo(NoteStart);
             foreach (var wrapped in line.Wrap(breakpoint.Text, TextRole.Function, width))
             {
                 yield return wrapped;
@@ -26,7 +30,7 @@ public sealed class BreakpointTableView(IReadOnlyCollection<Breakpoint> breakpoi
 
             foreach (var note in Notes(breakpoint))
             {
-                foreach (var wrapped in new TextLine().PadTo(21).Wrap(note, TextRole.Source, width))
+                foreach (var wrapped in new TextLine().PadTo(NoteStart).Wrap(note, TextRole.Source, width))
                 {
                     yield return wrapped;
                 }
