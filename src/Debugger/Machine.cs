@@ -89,6 +89,35 @@ public sealed class Machine : IAsyncDisposable
     public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Block;
 
+    /// <summary>Reads the registers of all CPUs in one batch, for <see cref="RegistersAsync"/> to have them.</summary>
+    public async ValueTask ReadAllRegistersAsync(CancellationToken cancellationToken = default)
+    {
+        Refresh();
+        var threads = await ThreadsAsync(cancellationToken);
+        var commands = new List<RspCommand>();
+        var blocks = new List<(int Cpu, int Place, RegisterBlock Block)>();
+        foreach (var cpu in Enumerable.Range(0, threads.Count).Where(i => !_registers.ContainsKey(i)))
+        {
+            commands.Add(new SelectThread(threads[cpu]));
+            var block = new RegisterBlock(Client.Layout);
+            blocks.Add((cpu, commands.Count, block));
+            commands.Add(new ReadRegisters(block));
+        }
+
+        if (blocks.Count == 0)
+        {
+            return;
+        }
+
+        commands.Add(new SelectThread(await ThreadAsync(_selected, cancellationToken)));
+        var outcomes = new RspOutcome[commands.Count];
+        await Client.SendBatchAsync(commands.ToArray(), outcomes, cancellationToken);
+        foreach (var (cpu, place, block) in blocks.Where(b => outcomes[b.Place - 1].IsOk && outcomes[b.Place].IsOk))
+        {
+            _registers[cpu] = (_bridge.ToRegisterSet(block), block);
+        }
+    }
+
     /// <summary>Writes one register of a CPU, named as the stub names it.</summary>
     /// <exception cref="TargetException">There is no such register, or the value does not fit.</exception>
     public async ValueTask SetRegisterAsync(int cpu, string name, ulong value, CancellationToken cancellationToken = default)

@@ -76,7 +76,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
-        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
         var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status);
         RecordingResult result;
         try
