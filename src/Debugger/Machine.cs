@@ -2,6 +2,7 @@
 // Registers and memory belong to a stop: what was read is kept until the machine runs again.
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
@@ -84,6 +85,15 @@ public sealed class Machine : IAsyncDisposable
     /// <param name="cpu">Index, as in <see cref="ThreadsAsync"/>; null: the one that stopped.</param>
     public async ValueTask<RegisterSet> RegistersAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Set;
+
+    /// <summary>Where a CPU executes: in real mode the stub's pc is an offset, and the code segment's base comes on top.</summary>
+    public async ValueTask<ulong> LinearPcAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        var (set, block) = await ReadAsync(cpu, cancellationToken);
+        return Client.Layout.TryFind("cr0", out var cr0) && block.TryGetValue(cr0, out var value) && (value & 1) == 0
+            ? await RealMode.LinearPcAsync(Client, cpu, set, block, cancellationToken)
+            : set.ProgramCounter;
+    }
 
     /// <summary>The same as the stub sent them, with registers that the architecture does not name (segments, vectors).</summary>
     public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
