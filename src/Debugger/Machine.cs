@@ -1,5 +1,6 @@
 // One machine behind a stub. A stub's threads are the machine's CPUs: QEMU numbers them from 1 as threads of process 1 (gdbstub, "cpu_gdb_index").
 // Registers and memory belong to a stop: what was read is kept until the machine runs again.
+using KTrace.Debugger.Attach;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.Phases;
@@ -46,16 +47,17 @@ public sealed class Machine : IAsyncDisposable
     }
 
     /// <summary>Connects to a stub and, where its QEMU shares the machine's RAM, maps that.</summary>
+    /// <param name="architecture">Of the kernel that runs or will run in it; null: as the CPUs' registers tell.</param>
     /// <exception cref="TargetException">The stub's registers are not those of the architecture.</exception>
     /// <exception cref="RspException">Nobody listens, or what listens is no usable stub.</exception>
-    public static async Task<Machine> ConnectAsync(RspEndpoint endpoint, Architecture architecture, MachineOptions options, CancellationToken cancellationToken = default)
+    public static async Task<Machine> ConnectAsync(RspEndpoint endpoint, Architecture? architecture, MachineOptions options, CancellationToken cancellationToken = default)
     {
         var client = await RspClient.ConnectAsync(endpoint, options.Rsp, cancellationToken);
         MappedRam? ram = null;
         try
         {
             ram = await MappedRam.TryOpenAsync(options.RamFile, client, cancellationToken: cancellationToken);
-            return new Machine(client, architecture, ram);
+            return new Machine(client, architecture ?? await KernelIdentity.ArchitectureOfAsync(client, cancellationToken), ram);
         }
         catch
         {
