@@ -77,6 +77,13 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
         return new LoadedModule(KernelModule.Unknown(name, architecture, textBase.Value, text), buildId, warnings);
     }
 
+    /// <summary>The name of the module that the first argument points to; null when it cannot be read.</summary>
+    public async ValueTask<string?> ReadNameAsync(RegisterSet registers, CancellationToken cancellationToken) =>
+        _layout is null
+            ? null
+            : await memory.TryReadStringAsync(
+                registers[map.Image.Architecture.ArgumentRegisters[0]] + (ulong)_layout.Name, _layout.NameLength, cancellationToken);
+
     private List<ElfFile> Matching(string name, ImmutableArray<byte> buildId, List<string> warnings)
     {
         var matching = new List<ElfFile>();

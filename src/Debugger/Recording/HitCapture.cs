@@ -45,10 +45,11 @@ internal sealed class HitCapture
     private RegisterSet _registers;
     private int _cpu;
 
-    public HitCapture(RspClient client, KernelMap map)
+    /// <param name="ram">The machine's RAM where it is mapped.</param>
+    public HitCapture(RspClient client, KernelMap map, MappedRam? ram = null)
     {
         _map = map;
-        Memory = new StopMemory(client);
+        Memory = new StopMemory(client, ram);
         _bridge = new RegisterBridge(client.Layout, map.Image.Architecture);
         _registers = new RegisterSet(map.Image.Architecture);
         Block = new RegisterBlock(client.Layout);
@@ -83,6 +84,7 @@ internal sealed class HitCapture
         var expected = System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(_expected, _cpu, out _) ??= new Expectation();
         await ReadRegistersAsync(expected, cancellationToken);
         _registers = _bridge.ToRegisterSet(Block);
+        Memory.Enter(Block);
         return (_registers, _cpu);
     }
 
