@@ -164,7 +164,7 @@ public sealed class CpuStates
         return selector == 0xf000 && registers.ProgramCounter == 0xfff0 ? 0xffff_fff0 : (selector << 4) + registers.ProgramCounter;
     }
 
-    private static CpuMode ModeOf(RegisterSet registers, KernelMap? map)
+    internal static CpuMode ModeOf(RegisterSet registers, KernelMap? map)
     {
         var architecture = registers.Architecture;
         if (!registers.IsKnown(architecture.CodeSegment))
