@@ -45,6 +45,9 @@ public sealed class QemuProcess : IAsyncDisposable
     /// fails.</summary>
     public Task<int> Exited { get; }
 
+    /// <summary>The guest's RAM as a file that can be mapped while QEMU lives; null when it has none that is shared.</summary>
+    public string? RamFile { get; private init; }
+
     /// <summary>QEMU's version, such as 7.2.22.</summary>
     public string Version => qmp.Version ?? "unknown";
 
@@ -121,7 +124,10 @@ public sealed class QemuProcess : IAsyncDisposable
                 throw EndedAtOnce(commandLine, await exited.ConfigureAwait(false), await errors.ConfigureAwait(false));
             }
 
-            return new QemuProcess(directory, watcher, errors, exited, qmp, console);
+            return new QemuProcess(directory, watcher, errors, exited, qmp, console)
+            {
+                RamFile = commandLine.SharedRam is null ? null : qmp.FindRamFile(),
+            };
         }
         catch
         {

@@ -70,6 +70,9 @@ internal sealed class QmpConnection : IDisposable
         }
     }
 
+    /// <summary>The file of the guest's RAM, which QEMU has made by its first answer; null when it is not found.</summary>
+    public string? FindRamFile() => RamBackend.FindFile(socket);
+
     public void Dispose() => socket.Dispose();
 
     private async Task ReadAsync()

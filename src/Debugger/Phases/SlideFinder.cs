@@ -1,60 +1,21 @@
 // KASLR (arch/x86/boot/compressed/kaslr.c, 6.1): the slide is a multiple of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64,
 // and the kernel stays below KERNEL_IMAGE_SIZE (1 GiB). On i386 the physical and the virtual slide are one and stay below 512 MiB.
-// The first code to touch the direct map is copy_bootdata (arch/x86/kernel/head64.c), before start_kernel.
 using KTrace.Debugger.Memory;
-using KTrace.Rsp;
-using KTrace.Rsp.Commands;
-using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 
 namespace KTrace.Debugger.Phases;
 
 /// <summary>Finds where KASLR put the kernel, and proves by the build id in guest memory that it is this kernel.</summary>
-internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemory memory)
+internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
 {
     private const ulong SlideStep = 2 << 20;
     private const ulong SlideLimit = 1UL << 30;
 
-    // Boot parameters lie below 1 MiB; the rest is for boot loaders that put them elsewhere.
-    private const int WatchedBytes = 1 << 30;
-
     private const int BuildIdBytes = 20;
     private const int PageSize = 4096;
 
-    /// <summary>Bases of the direct map before setup_arch moves it: with 4 and with 5 levels of page tables (Documentation/x86/x86_64/mm.rst).</summary>
-    private static readonly ulong[] DirectMapBases = [0xffff888000000000, 0xff11000000000000];
-
     /// <summary>Of a GNU note: name size 4, descriptor size 20, type NT_GNU_BUILD_ID, "GNU" (gABI, "Note Section").</summary>
     private static ReadOnlySpan<byte> NoteHeader => [4, 0, 0, 0, BuildIdBytes, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
-
-    /// <summary>True where the early watchpoint works; elsewhere the kernel is looked for again and again while it boots.</summary>
-    public bool CanWatch => image.Architecture is X86_64;
-
-    /// <summary>Sets the watchpoints that stop the guest in copy_bootdata. False when the stub refuses them.</summary>
-    public async ValueTask<bool> WatchAsync(CancellationToken cancellationToken)
-    {
-        foreach (var address in DirectMapBases)
-        {
-            try
-            {
-                await client.SendAsync(new InsertBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
-            }
-            catch (RspException e) when (e.Kind is RspErrorKind.ErrorReply or RspErrorKind.Unsupported)
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    public async ValueTask UnwatchAsync(CancellationToken cancellationToken)
-    {
-        foreach (var address in DirectMapBases)
-        {
-            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
-        }
-    }
 
     /// <summary>The slide in bytes, or null when this kernel is nowhere in the guest's present address space.</summary>
     public async ValueTask<ulong?> FindAsync(CancellationToken cancellationToken)
@@ -96,7 +57,7 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
                 continue;
             }
 
-            var read = await client.ReadMemoryAsync(start, window, cancellationToken);
+            var read = await memory.ReadAsync(start, window, cancellationToken);
             if (FindKernelsNote(window.AsSpan(0, read.ReadableFromStart)) is { } found)
             {
                 return found;

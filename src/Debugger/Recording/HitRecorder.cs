@@ -47,7 +47,7 @@ internal sealed class HitRecorder : IDisposable
         _writer = writer;
         _limits = limits;
         _progress = progress;
-        _capture = new HitCapture(target.Client, target.Map);
+        _capture = new HitCapture(target.Client, target.Map, target.Memory.Ram);
         _records = new HitRecords(target.Map);
         _types = new RememberedTypes(new KernelTypes(target.Map));
         _recovery = new FrameRecovery(target.Map);

@@ -4,20 +4,19 @@ using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger.Tracepoints;
 
-/// <summary>Which tracepoints are armed where. Several may share an address; the stub sees one breakpoint.</summary>
+/// <summary>Which tracepoints are armed where. Several may share an address; each owns its site, and the stub sees one breakpoint.</summary>
 internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
-    private readonly HashSet<ulong> _returns = [];
 
     public IReadOnlyList<Tracepoint> At(ulong address) => _armed.TryGetValue(address, out var here) ? here : [];
 
     /// <param name="module">The module that the address belongs to, or null.</param>
     public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CodePlaceKind kind, string? module, CancellationToken cancellationToken)
     {
+        await sites.AddAsync(new BreakpointSite(tracepoint.Kind, address), tracepoint, cancellationToken);
         if (!_armed.TryGetValue(address, out var here))
         {
-            await InsertAsync(address, cancellationToken);
             _armed[address] = here = [];
         }
 
@@ -27,6 +26,25 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
         }
 
         tracepoint.SetArmed(address, kind, module);
+    }
+
+    /// <summary>Arms all places of a tracepoint: in the kernel, and in the modules that are loaded.</summary>
+    public async ValueTask ArmAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        await ArmInKernelAsync(tracepoint, cancellationToken);
+        foreach (var module in map.Modules)
+        {
+            await ArmInModuleAsync(module, [tracepoint], cancellationToken);
+        }
+    }
+
+    /// <summary>Takes a tracepoint away from wherever it is armed.</summary>
+    public async ValueTask DisarmAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        foreach (var address in tracepoint.Addresses.ToList())
+        {
+            await DisarmAsync(tracepoint, address, cancellationToken);
+        }
     }
 
     /// <summary>Arms all places of a tracepoint that lie in the kernel.</summary>
@@ -116,38 +134,16 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
         if (here.Count == 0)
         {
             _armed.Remove(address);
-            await RemoveAsync(address, cancellationToken);
         }
+
+        await sites.RemoveAsync(new BreakpointSite(tracepoint.Kind, address), tracepoint, cancellationToken);
     }
 
     /// <summary>A function that was entered will return here.</summary>
-    public async ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!_returns.Contains(address))
-        {
-            await InsertAsync(address, cancellationToken);
-            _returns.Add(address);
-        }
-    }
-
-    /// <summary>Nobody waits for a return here any more.</summary>
-    public async ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (_returns.Remove(address))
-        {
-            await RemoveAsync(address, cancellationToken);
-        }
-    }
-
-    /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
-    private ValueTask InsertAsync(ulong address, CancellationToken cancellationToken) =>
+    public ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken) =>
         sites.AddAsync(BreakpointSite.Code(address), this, cancellationToken);
 
-    private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!_armed.ContainsKey(address) && !_returns.Contains(address))
-        {
-            await sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
-        }
-    }
+    /// <summary>Nobody waits for a return here any more.</summary>
+    public ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken) =>
+        sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
 }

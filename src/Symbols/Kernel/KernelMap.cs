@@ -135,6 +135,22 @@ public sealed class KernelMap
         return NameIn(Image.Symbols, ToLinkTime(address));
     }
 
+    /// <summary>The bytes of the function at a run-time address, by its symbol; null when no sized function has that address.</summary>
+    public Symbols.Unwind.AddressRange? FunctionRange(ulong address)
+    {
+        foreach (var (symbols, bias) in _modules.Select(m => (m.Symbols, 0UL)).Append((Image.Symbols, Slide)))
+        {
+            if (symbols is not null && symbols.TryFindNearest(Truncate(address - bias), out ElfSymbol symbol) && symbol.Size > 0
+                && Truncate(address - bias) - symbol.Value < symbol.Size)
+            {
+                var start = Truncate(symbol.Value + bias);
+                return new Symbols.Unwind.AddressRange(start, start + symbol.Size);
+            }
+        }
+
+        return null;
+    }
+
     private static string? NameIn(ElfSymbolTable symbols, ulong address)
     {
         if (!symbols.TryFindSection(address, out _, out _) || !symbols.TryFindNearest(address, out ElfSymbol symbol)
