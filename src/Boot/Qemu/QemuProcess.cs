@@ -12,6 +12,7 @@ public sealed class QemuProcess : IAsyncDisposable
 {
     private const int ErrorLimit = 64 << 10;
     private static readonly TimeSpan WatcherPatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
     /// <summary>How long QEMU may take from its start to its first answer.</summary>
     public static TimeSpan DefaultStartTimeout { get; } = TimeSpan.FromSeconds(30);
@@ -52,6 +53,13 @@ public sealed class QemuProcess : IAsyncDisposable
 
     /// <summary>Why QEMU ended, in QMP's words (guest-shutdown, guest-reset, guest-panic …), if it has said so.</summary>
     public string? ShutdownReason => qmp.ShutdownReason;
+
+    /// <summary>The same, once QEMU has said all that it says: call it when the guest has ended.</summary>
+    public async Task<string?> ReadShutdownReasonAsync()
+    {
+        await Task.WhenAny(qmp.Completed, Task.Delay(LastWords)).ConfigureAwait(false);
+        return qmp.ShutdownReason;
+    }
 
     /// <summary>Starts QEMU.</summary>
     /// <param name="startTimeout">How long to wait for it; null for <see cref="DefaultStartTimeout"/>.</param>
