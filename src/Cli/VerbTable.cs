@@ -13,6 +13,8 @@ internal static class VerbTable
     [
         new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
+        new("debug", DebugVerb.Create),
+        new("attach", _ => AttachVerb.Create()),
         new("show", _ => ShowVerb.Create()),
         new("diff", _ => DiffVerb.Create()),
         new("replay", _ => ReplayVerb.Create()),

@@ -1,13 +1,24 @@
 // One machine behind a stub. A stub's threads are the machine's CPUs: QEMU numbers them from 1 as threads of process 1 (gdbstub, "cpu_gdb_index").
 // Registers and memory belong to a stop: what was read is kept until the machine runs again.
+using KTrace.Debugger.Attach;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger;
+
+/// <summary>How a machine is reached.</summary>
+public sealed record MachineOptions
+{
+    public RspClientOptions Rsp { get; init; } = new();
+
+    /// <summary>The memory file that the machine's QEMU shares (QemuProcess.RamFile), to read RAM without the stub; null: all memory is read through the stub.</summary>
+    public string? RamFile { get; init; }
+}
 
 /// <summary>A stopped or running machine: its CPUs, their registers, its memory, and what is set to stop it. Knows nothing of kernels. One caller at a time.</summary>
 public sealed class Machine : IAsyncDisposable
@@ -19,8 +30,9 @@ public sealed class Machine : IAsyncDisposable
     private int _selected;
 
     /// <param name="architecture">Of the kernel that runs or will run in it.</param>
+    /// <param name="ram">Its RAM where that is mapped; it is the machine's from now on.</param>
     /// <exception cref="TargetException">The stub's registers are not those of the architecture.</exception>
-    public Machine(RspClient client, Architecture architecture)
+    public Machine(RspClient client, Architecture architecture, MappedRam? ram = null)
     {
         if (!RegisterBridge.Fits(client.Layout, architecture))
         {
@@ -30,8 +42,29 @@ public sealed class Machine : IAsyncDisposable
 
         (Client, Architecture) = (client, architecture);
         _bridge = new RegisterBridge(client.Layout, architecture);
-        Memory = new GuestMemory(client, architecture.WordSize);
+        Memory = new GuestMemory(client, architecture.WordSize, ram);
         Sites = new BreakpointSites(client, architecture);
+    }
+
+    /// <summary>Connects to a stub and, where its QEMU shares the machine's RAM, maps that.</summary>
+    /// <param name="architecture">Of the kernel that runs or will run in it; null: as the CPUs' registers tell.</param>
+    /// <exception cref="TargetException">The stub's registers are not those of the architecture.</exception>
+    /// <exception cref="RspException">Nobody listens, or what listens is no usable stub.</exception>
+    public static async Task<Machine> ConnectAsync(RspEndpoint endpoint, Architecture? architecture, MachineOptions options, CancellationToken cancellationToken = default)
+    {
+        var client = await RspClient.ConnectAsync(endpoint, options.Rsp, cancellationToken);
+        MappedRam? ram = null;
+        try
+        {
+            ram = await MappedRam.TryOpenAsync(options.RamFile, client, cancellationToken: cancellationToken);
+            return new Machine(client, architecture ?? await KernelIdentity.ArchitectureOfAsync(client, cancellationToken), ram);
+        }
+        catch
+        {
+            ram?.Dispose();
+            await client.DisposeAsync();
+            throw;
+        }
     }
 
     public RspClient Client { get; }
@@ -55,9 +88,47 @@ public sealed class Machine : IAsyncDisposable
     public async ValueTask<RegisterSet> RegistersAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Set;
 
+    /// <summary>Where a CPU executes: in real mode the stub's pc is an offset, and the code segment's base comes on top.</summary>
+    public async ValueTask<ulong> LinearPcAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        var (set, block) = await ReadAsync(cpu, cancellationToken);
+        return Client.Layout.TryFind("cr0", out var cr0) && block.TryGetValue(cr0, out var value) && (value & 1) == 0
+            ? await RealMode.LinearPcAsync(Client, cpu, set, block, cancellationToken)
+            : set.ProgramCounter;
+    }
+
     /// <summary>The same as the stub sent them, with registers that the architecture does not name (segments, vectors).</summary>
     public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Block;
+
+    /// <summary>Reads the registers of all CPUs in one batch, for <see cref="RegistersAsync"/> to have them.</summary>
+    public async ValueTask ReadAllRegistersAsync(CancellationToken cancellationToken = default)
+    {
+        Refresh();
+        var threads = await ThreadsAsync(cancellationToken);
+        var commands = new List<RspCommand>();
+        var blocks = new List<(int Cpu, int Place, RegisterBlock Block)>();
+        foreach (var cpu in Enumerable.Range(0, threads.Count).Where(i => !_registers.ContainsKey(i)))
+        {
+            commands.Add(new SelectThread(threads[cpu]));
+            var block = new RegisterBlock(Client.Layout);
+            blocks.Add((cpu, commands.Count, block));
+            commands.Add(new ReadRegisters(block));
+        }
+
+        if (blocks.Count == 0)
+        {
+            return;
+        }
+
+        commands.Add(new SelectThread(await ThreadAsync(_selected, cancellationToken)));
+        var outcomes = new RspOutcome[commands.Count];
+        await Client.SendBatchAsync(commands.ToArray(), outcomes, cancellationToken);
+        foreach (var (cpu, place, block) in blocks.Where(b => outcomes[b.Place - 1].IsOk && outcomes[b.Place].IsOk))
+        {
+            _registers[cpu] = (_bridge.ToRegisterSet(block), block);
+        }
+    }
 
     /// <summary>Writes one register of a CPU, named as the stub names it.</summary>
     /// <exception cref="TargetException">There is no such register, or the value does not fit.</exception>
@@ -113,7 +184,11 @@ public sealed class Machine : IAsyncDisposable
             : throw new TargetException($"there is no CPU {cpu}: this machine has {threads.Count}, from 0 to {threads.Count - 1}", null);
     }
 
-    public ValueTask DisposeAsync() => Client.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await Client.DisposeAsync();
+        Memory.Ram?.Dispose();
+    }
 
     private async ValueTask<(RegisterSet Set, RegisterBlock Block)> ReadAsync(int cpu, CancellationToken cancellationToken)
     {

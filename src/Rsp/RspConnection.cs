@@ -17,6 +17,9 @@ internal enum ReadResult
 {
     Packet,
 
+    /// <summary>A `%Stop` notification of a stub in non-stop mode; only where <see cref="RspConnection.TakesNotifiedStops"/>.</summary>
+    NotifiedStop,
+
     /// <summary>The patience given by <see cref="RspConnection.EndPatience"/> ran out; nothing is broken.</summary>
     Impatient,
 }
@@ -37,6 +40,7 @@ internal sealed class RspConnection : IAsyncDisposable
     private CancellationTokenSource _deadline = new();
     private ReadOnlyMemory<byte> _arrived;
     private RspException? _reason;
+    private Exception? _writeFailure;
     private long _patienceEnds = long.MaxValue;
     private int _outstanding;
     private bool _ackOwed;
@@ -81,6 +85,7 @@ internal sealed class RspConnection : IAsyncDisposable
         if (Interlocked.CompareExchange(ref _reason, reason, null) is null)
         {
             _stream.Dispose();
+            _options.Transcript?.Ended(message);
         }
 
         return reason;
@@ -88,6 +93,12 @@ internal sealed class RspConnection : IAsyncDisposable
 
     /// <summary>Whether the reply that is due is the one to `?`, which is a stop reply.</summary>
     public bool AwaitsHaltReason => Outgoing.PacketCount == 1 && Outgoing.Payload(0).SequenceEqual("?"u8);
+
+    /// <summary>Whether the reader wants `%Stop` notifications. Otherwise they are kept as <see cref="NotifiedStopDue"/>.</summary>
+    public bool TakesNotifiedStops { get; set; }
+
+    /// <summary>A `%Stop` came that nobody waited for: the stub sends no other until vStopped.</summary>
+    public bool NotifiedStopDue { get; set; }
 
     /// <summary>What was just read answers no request: the reply is still due.</summary>
     public void Unanswered() => _outstanding++;
@@ -165,8 +176,16 @@ internal sealed class RspConnection : IAsyncDisposable
                     return ReadResult.Packet;
 
                 case FramerEvent.Notification:
-                    // Non-stop mode is never asked for, so nothing is due on one.
                     _options.Transcript?.Notification(_framer.Payload);
+                    if (_framer.Payload.StartsWith("Stop:"u8))
+                    {
+                        NotifiedStopDue = true;
+                        if (TakesNotifiedStops)
+                        {
+                            return ReadResult.NotifiedStop;
+                        }
+                    }
+
                     break;
 
                 case FramerEvent.BadPacket when !NoAckMode && _outstanding <= 1 && resends < _options.MaxResends:
@@ -262,7 +281,7 @@ internal sealed class RspConnection : IAsyncDisposable
             deadline.TryReset();
             if (count == 0)
             {
-                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}");
+                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}", _writeFailure);
             }
 
             _arrived = _buffer.AsMemory(0, count);
@@ -311,8 +330,9 @@ internal sealed class RspConnection : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
+            // The stub has closed; but the last that it said may lie unread, and be that the target exited. The read that follows every write finds out.
             EnsureUsable();
-            throw Break(RspErrorKind.Disconnected, $"the stub closed the connection while {bytes.Length} bytes were written{Awaited()}: {e.Message}", e);
+            _writeFailure = e;
         }
     }
 

@@ -205,6 +205,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         int? tracepoint = null, pathId = null;
         int cpu = 0;
         TraceTask? task = null;
+        TraceContext? context = _header!.HasContexts ? TraceContext.Plain : null;
         TraceClock? clock = null;
         TraceEnd? end = null;
         ImmutableArray<ulong> pcs = [], tailPcs = [];
@@ -228,6 +229,10 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             else if (json.Is("task"u8))
             {
                 task = HitParts.Task(ref json, _lastHit?.Task);
+            }
+            else if (json.Is("context"u8))
+            {
+                context = HitParts.Context(ref json);
             }
             else if (json.Is("clock"u8))
             {
@@ -275,6 +280,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             Tracepoint = tracepoint ?? throw json.Fail("a hit without tracepoint"),
             Cpu = cpu,
             Task = task,
+            Context = context,
             Clock = clock,
             Path = _paths.GetValueOrDefault(pathId ?? throw json.Fail("a hit without path"))
                 ?? throw json.Fail($"path {pathId} is not there"),

@@ -38,6 +38,9 @@ public abstract record TraceRecord
 
         /// <summary>CONFIG_HZ: jiffies per second, when known.</summary>
         public int? JiffiesPerSecond { get; init; }
+
+        /// <summary>Hits say in which context they were: one that says nothing was in <see cref="TraceContext.Plain"/>.</summary>
+        public bool HasContexts { get; init; }
     }
 
     /// <summary>A module was loaded.</summary>
@@ -62,6 +65,9 @@ public abstract record TraceRecord
         public int Cpu { get; init; }
 
         public TraceTask? Task { get; init; }
+
+        /// <summary>Interrupt levels, and what was disabled; null when it was not recorded.</summary>
+        public TraceContext? Context { get; init; }
 
         public TraceClock? Clock { get; init; }
 
@@ -184,6 +190,12 @@ public sealed record TraceTracepoint(
 /// <param name="Comm">task_struct.comm: at most 15 bytes, of any kind.</param>
 public sealed record TraceTask(int Pid, string Comm)
 {
+    /// <summary>task_struct.tgid: the pid of the process that the thread belongs to.</summary>
+    public int ThreadGroup { get; init; } = Pid;
+
+    /// <summary>It has no user space. False in traces that do not tell (<see cref="TraceRecord.Header.HasContexts"/>).</summary>
+    public bool IsKernelThread { get; init; }
+
     public override string ToString() => $"{Comm} pid {Pid}";
 }
 

@@ -3,10 +3,11 @@ using KTrace.Rsp.Commands;
 
 namespace KTrace.Debugger.Breakpoints;
 
-/// <summary>A place, or memory, at which a session stops for a person.</summary>
+/// <summary>A place in code, or memory, at which a session stops for a person.</summary>
 public sealed class Breakpoint
 {
-    internal Breakpoint(int number, BreakpointKind kind, string text) => (Number, Kind, Text) = (number, kind, text);
+    internal Breakpoint(int number, BreakpointKind kind, string text, TracepointActions actions) =>
+        (Number, Kind, Text, Actions) = (number, kind, text, actions);
 
     /// <summary>1-based, never used again.</summary>
     public int Number { get; }
@@ -16,8 +17,14 @@ public sealed class Breakpoint
     /// <summary>As a person wrote it.</summary>
     public string Text { get; }
 
+    /// <summary>Its condition, and what it prints at each stop.</summary>
+    public TracepointActions Actions { get; internal set; }
+
     /// <summary>Gone after its first stop (<c>tbreak</c>).</summary>
     public bool IsTemporary { get; init; }
+
+    /// <summary>Its hits are kept and the guest goes on.</summary>
+    public bool IsTracepoint { get; init; }
 
     public bool IsEnabled { get; internal set; } = true;
 
@@ -33,6 +40,15 @@ public sealed class Breakpoint
     /// <summary>What is watched, at its run-time address; null for code.</summary>
     public BreakpointSite? Watched { get; init; }
 
-    /// <summary>Where in code it is; null for watchpoints.</summary>
-    public Tracepoint? Place { get; init; }
+    /// <summary>Watched memory when it was last looked at, at most 8 bytes; null where it could not be read.</summary>
+    public ulong? Value { get; internal set; }
+
+    /// <summary>Where in code it is; null for watchpoints, for bare addresses, and while no kernel is known.</summary>
+    public Tracepoint? Place { get; internal set; }
+
+    /// <summary>A run-time address that was given as such (<c>*0x…</c>); null for names.</summary>
+    public ulong? Address { get; init; }
+
+    /// <summary>It waits: for the kernel to be found, or for its module.</summary>
+    public bool IsPending => Watched is null && Address is null && Place?.Address is null;
 }

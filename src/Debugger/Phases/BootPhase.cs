@@ -29,6 +29,13 @@ public enum BootPhase
 
 /// <summary>Where a CPU stands.</summary>
 /// <param name="LinearPc">The address of the next instruction, with the CS base where it counts.</param>
-/// <param name="Map">Names for code of this phase, at the addresses where it runs now; null when there are none.</param>
+/// <param name="Map">Names for code of this phase, at the linear addresses where it runs now; null when there are none.</param>
 /// <param name="Words">The phase for people, such as <c>real mode, f000:fff0 (reset vector)</c>.</param>
-public sealed record PhaseLocation(BootPhase Phase, ulong LinearPc, KernelMap? Map, string Words);
+public sealed record PhaseLocation(BootPhase Phase, ulong LinearPc, KernelMap? Map, string Words)
+{
+    /// <summary>The CS base: what is added to the pc register to get <see cref="LinearPc"/>. Return addresses on a real-mode stack lack it too.</summary>
+    public ulong CodeBase { get; init; }
+
+    /// <summary>How instructions are to be decoded here: 16, 32 or 64.</summary>
+    public int CodeBits { get; init; }
+}

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -20,6 +21,7 @@ internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
+    private readonly ModuleFollower _modules;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
@@ -37,14 +39,15 @@ internal sealed class HitRecorder : IDisposable
     private double _firstHit;
     private double _lastHit;
 
-    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
     {
         _target = target;
         _breakpoints = breakpoints;
+        _modules = modules;
         _writer = writer;
         _limits = limits;
         _progress = progress;
-        _capture = new HitCapture(target.Client, target.Map);
+        _capture = new HitCapture(target.Client, target.Map, target.Memory.Ram);
         _records = new HitRecords(target.Map);
         _types = new RememberedTypes(new KernelTypes(target.Map));
         _recovery = new FrameRecovery(target.Map);
@@ -74,14 +77,14 @@ internal sealed class HitRecorder : IDisposable
 
     public void Dispose() => _recovery.Dispose();
 
-    /// <param name="onModule">Called, with the registers, at the entry of the function that starts a module.</param>
+    /// <param name="onModule">Called, with the registers, where something may happen to a module.</param>
     public async ValueTask OnStopAsync(
         StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
     {
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_breakpoints.IsModuleInit(pc))
+        if (_modules.IsMine(pc))
         {
             await onModule(registers, cancellationToken);
         }

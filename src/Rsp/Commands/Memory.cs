@@ -19,6 +19,8 @@ internal static class MemoryLimits
 /// The outcome's length is how many bytes were read, from the start on.</summary>
 public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     /// <summary>
     /// Reads of one range, cut at 4 KiB page boundaries and at what one packet carries, for a batch: a page that is refused (the guard page above a kernel
     /// stack, say) then takes no other with it.
@@ -30,7 +32,7 @@ public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCo
         for (; !destination.IsEmpty; count++)
         {
             var length = (int)Math.Min((ulong)Math.Min(destination.Length, features.MaxMemoryRead), 4096 - (address & 4095));
-            batch.Add(new ReadMemory(address, destination[..length]));
+            batch.Add(features.BinaryUpload ? new ReadMemoryBinary(address, destination[..length]) : new ReadMemory(address, destination[..length]));
             address += (ulong)length;
             destination = destination[length..];
         }
@@ -50,6 +52,8 @@ public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCo
 /// <summary>`x`: the same, as bytes. Only where qSupported offered `binary-upload`.</summary>
 public sealed record ReadMemoryBinary(ulong Address, Memory<byte> Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     internal override void Write(PacketWriter packet) =>
         packet.Text("x"u8).Hex(Address).Text(","u8).Hex((ulong)Destination.Length);
 

@@ -34,6 +34,9 @@ public abstract record RspRequest
     /// <summary>Appends the payload.</summary>
     internal abstract void Write(PacketWriter packet);
 
+    /// <summary>What a stub that does not know the request lacks, in words that go after "no"; null where the client knows another way.</summary>
+    internal virtual string? Ability => null;
+
     /// <summary>Refuses requests that must never reach a stub that did not offer them.</summary>
     /// <exception cref="RspException">Unsupported.</exception>
     internal virtual void EnsureOffered(StubFeatures features)
@@ -56,6 +59,9 @@ public abstract record RspCommand : RspRequest
 {
     /// <summary>Whether the target runs after it. There is no reply until the target stops.</summary>
     public virtual bool Resumes => false;
+
+    /// <summary>Whether everything stays as it is: the target, and what later requests mean.</summary>
+    internal virtual bool OnlyReads => false;
 
     /// <summary>Takes the reply; the result is how many bytes it filled into the caller's buffer.</summary>
     /// <exception cref="RspException">Protocol: the reply is malformed.</exception>
