@@ -103,7 +103,7 @@ def warm(table, folder):
     core = folder + "/warm.core"
     subprocess.run([OURS, "core", WARM, KERNEL, core], check=True)
     found = subprocess.run([OURS, "warm", WARM, KERNEL], check=True, capture_output=True, text=True).stdout.split()
-    frames, names, arguments, named, argued, bytes_named, bytes_argued, retained = (int(word) for word in found)
+    frames, names, arguments, named, argued, bytes_named, bytes_argued, retained, printed, bytes_printed = (int(word) for word in found)
     import json
     script = folder + "/warm.gdb"
     with open(WARM) as file, open(script, "w") as out:

@@ -1,4 +1,7 @@
+using System.Collections.Immutable;
+using KTrace.Debugger.Attach;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Modules;
 using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
@@ -12,7 +15,7 @@ public interface ITargetProgress
     void Identified(ulong slide);
 }
 
-/// <summary>A guest that is being booted under our control: connected, identified, with its kernel's map.</summary>
+/// <summary>A guest whose kernel is known: connected, identified, with its kernel's map.</summary>
 public sealed class KernelTarget : IAsyncDisposable
 {
     internal KernelTarget(Machine machine, KernelMap map)
@@ -69,5 +72,65 @@ public sealed class KernelTarget : IAsyncDisposable
         return new KernelTarget(machine, new KernelMap(image, slide));
     }
 
+    /// <summary>
+    /// Takes over a machine in which a kernel may run already: finds it and proves that it is this vmlinux, and reads which modules are loaded. A machine that is still in its
+    /// firmware is let run until its kernel comes up, as in a boot. Afterwards the guest is stopped.
+    /// </summary>
+    /// <param name="modules">Where files of its modules are; null: modules are not looked for.</param>
+    /// <exception cref="TargetException">Another kernel, or the machine ended before its kernel came up.</exception>
+    /// <exception cref="RspException">The stub is broken or silent.</exception>
+    public static async Task<KernelTarget> AttachAsync(
+        Machine machine, KernelImage image, ModuleFiles? modules, ITargetProgress? progress, CancellationToken cancellationToken)
+    {
+        var locator = new KernelLocator(image);
+        if (await locator.TryFindByAnyAsync(machine, cancellationToken) is not { } slide)
+        {
+            return await KernelIdentity.TryReadAsync(machine, cancellationToken) is { } other
+                ? throw locator.NotThisKernel(other.Words)
+                : await IdentifyAsync(machine, image, progress, cancellationToken);
+        }
+
+        progress?.Identified(slide);
+        var map = new KernelMap(image, slide);
+        return new KernelTarget(machine, map) { Notes = modules is null ? [] : await LoadModulesAsync(machine, map, modules, cancellationToken) };
+    }
+
+    /// <summary>What makes modules that were loaded before poorer than they could be, for people.</summary>
+    public ImmutableArray<string> Notes { get; private init; } = [];
+
+    /// <summary>Leaves the guest running, with nothing set to stop it, and closes the connection.</summary>
+    /// <exception cref="RspException">The connection broke before.</exception>
+    public async Task DetachAsync(CancellationToken cancellationToken = default)
+    {
+        if (await Client.InterruptAsync(cancellationToken))
+        {
+            await Client.WaitForStopAsync(cancellationToken);
+        }
+
+        if (Client.State == RspState.Stopped)
+        {
+            // QEMU drops its breakpoints on D too, but not every stub does.
+            await Machine.Sites.RemoveAllAsync(cancellationToken);
+            await Client.DetachAsync(cancellationToken);
+        }
+    }
+
     public ValueTask DisposeAsync() => Machine.DisposeAsync();
+
+    private static async ValueTask<ImmutableArray<string>> LoadModulesAsync(Machine machine, KernelMap map, ModuleFiles files, CancellationToken cancellationToken)
+    {
+        var notes = ImmutableArray.CreateBuilder<string>();
+        foreach (var (loaded, isInitDone) in await new ModuleTracker(map, machine.Memory, files).ReadAllAsync(cancellationToken))
+        {
+            map.Load(loaded.Module);
+            if (isInitDone)
+            {
+                map.FreeInit(loaded.Module.Name);
+            }
+
+            notes.AddRange(loaded.Warnings);
+        }
+
+        return notes.ToImmutable();
+    }
 }

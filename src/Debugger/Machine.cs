@@ -1,7 +1,9 @@
 // One machine behind a stub. A stub's threads are the machine's CPUs: QEMU numbers them from 1 as threads of process 1 (gdbstub, "cpu_gdb_index").
 // Registers and memory belong to a stop: what was read is kept until the machine runs again.
+using KTrace.Debugger.Attach;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
@@ -45,16 +47,17 @@ public sealed class Machine : IAsyncDisposable
     }
 
     /// <summary>Connects to a stub and, where its QEMU shares the machine's RAM, maps that.</summary>
+    /// <param name="architecture">Of the kernel that runs or will run in it; null: as the CPUs' registers tell.</param>
     /// <exception cref="TargetException">The stub's registers are not those of the architecture.</exception>
     /// <exception cref="RspException">Nobody listens, or what listens is no usable stub.</exception>
-    public static async Task<Machine> ConnectAsync(RspEndpoint endpoint, Architecture architecture, MachineOptions options, CancellationToken cancellationToken = default)
+    public static async Task<Machine> ConnectAsync(RspEndpoint endpoint, Architecture? architecture, MachineOptions options, CancellationToken cancellationToken = default)
     {
         var client = await RspClient.ConnectAsync(endpoint, options.Rsp, cancellationToken);
         MappedRam? ram = null;
         try
         {
             ram = await MappedRam.TryOpenAsync(options.RamFile, client, cancellationToken: cancellationToken);
-            return new Machine(client, architecture, ram);
+            return new Machine(client, architecture ?? await KernelIdentity.ArchitectureOfAsync(client, cancellationToken), ram);
         }
         catch
         {
@@ -84,6 +87,15 @@ public sealed class Machine : IAsyncDisposable
     /// <param name="cpu">Index, as in <see cref="ThreadsAsync"/>; null: the one that stopped.</param>
     public async ValueTask<RegisterSet> RegistersAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Set;
+
+    /// <summary>Where a CPU executes: in real mode the stub's pc is an offset, and the code segment's base comes on top.</summary>
+    public async ValueTask<ulong> LinearPcAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        var (set, block) = await ReadAsync(cpu, cancellationToken);
+        return Client.Layout.TryFind("cr0", out var cr0) && block.TryGetValue(cr0, out var value) && (value & 1) == 0
+            ? await RealMode.LinearPcAsync(Client, cpu, set, block, cancellationToken)
+            : set.ProgramCounter;
+    }
 
     /// <summary>The same as the stub sent them, with registers that the architecture does not name (segments, vectors).</summary>
     public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>

@@ -61,15 +61,22 @@ internal sealed class ProgramStream : Stream
         var count = Math.Min(piece.Length, buffer.Length);
         piece[..count].CopyTo(buffer);
         _arrived.Reader.AdvanceTo(result.Buffer.GetPosition(count));
-        return count > 0 || buffer.IsEmpty ? count : throw new IOException(Ending());
+        return count > 0 || buffer.IsEmpty ? count : throw await EndingAsync(null).ConfigureAwait(false);
     }
 
     public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
     {
         ObjectDisposedException.ThrowIf(Volatile.Read(ref _disposed) != 0, this);
-        var input = _process.StandardInput.BaseStream;
-        await input.WriteAsync(buffer, cancellationToken).ConfigureAwait(false);
-        await input.FlushAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            var input = _process.StandardInput.BaseStream;
+            await input.WriteAsync(buffer, cancellationToken).ConfigureAwait(false);
+            await input.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (IOException e)
+        {
+            throw await EndingAsync(e).ConfigureAwait(false);
+        }
     }
 
     public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
@@ -144,12 +151,22 @@ internal sealed class ProgramStream : Stream
         }
     }
 
-    private string Ending()
+    private async Task<IOException> EndingAsync(Exception? inner)
     {
+        try
+        {
+            // Its last words come with its end, a moment after its output has closed.
+            await _process.WaitForExitAsync().WaitAsync(s_grace).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TimeoutException or InvalidOperationException)
+        {
+            // It closed its output and lives on, or the stream was disposed meanwhile.
+        }
+
         lock (_errors)
         {
             var said = PacketText.Escape(Encoding.UTF8.GetBytes(_errors.ToString().Trim()));
-            return $"the program ended{(said.Length > 0 ? $", having said: {said}" : "")}";
+            return new IOException($"the program ended{(said.Length > 0 ? $", having said: {said}" : "")}", inner);
         }
     }
 }

@@ -32,6 +32,7 @@ public sealed class RspClient : IAsyncDisposable
     private readonly SemaphoreSlim _interruptGate = new(1, 1);
     private readonly RspCommand[] _single = new RspCommand[1];
     private readonly RspOutcome[] _singleOutcome = new RspOutcome[1];
+    private StopReply _lastStop;
     private bool? _writesBinary;
     private bool _interrupted;
     private bool _closed;
@@ -44,7 +45,7 @@ public sealed class RspClient : IAsyncDisposable
         _options = options;
         Profile = handshake.Profile;
         Description = handshake.Description;
-        LastStop = handshake.Stop;
+        _lastStop = handshake.Stop;
         ContinueCommand = Features.VCont ? new ContinueAll() : new PlainContinue();
     }
 
@@ -70,7 +71,7 @@ public sealed class RspClient : IAsyncDisposable
         : RspState.Stopped;
 
     /// <summary>Why the target stopped last; while it runs, before.</summary>
-    public StopReply LastStop { get; private set; }
+    public StopReply LastStop => _exchange.End ?? _lastStop;
 
     /// <summary>The continue that this stub takes, to end a batch with. Delivers no signal.</summary>
     public ResumeCommand ContinueCommand { get; }
@@ -243,17 +244,24 @@ public sealed class RspClient : IAsyncDisposable
         await _interruptGate.WaitAsync(CancellationToken.None).ConfigureAwait(false);
         var interrupted = _interrupted;
         _interrupted = false;
-        LastStop = stop;
+        _lastStop = stop;
         _exchange.Running = false;
         _connection.RestorePatience();
         _interruptGate.Release();
         if (interrupted && stop is StopReply.Stopped { Inferred: false })
         {
             // A second stop reply, if there is one, comes before this answer and is dropped with it.
-            await _exchange.TryQueryAsync(new QueryVContActions(), cancellationToken).ConfigureAwait(false);
+            try
+            {
+                await _exchange.TryQueryAsync(new QueryVContActions(), cancellationToken).ConfigureAwait(false);
+            }
+            catch (RspException) when (_exchange.End is not null)
+            {
+                // It ended just then, and that is the later news.
+            }
         }
 
-        return stop;
+        return LastStop;
     }
 
     /// <summary>
@@ -371,7 +379,7 @@ public sealed class RspClient : IAsyncDisposable
 
         using var turn = Enter(needsStopped: true);
         await _exchange.PostAsync(new Kill(), cancellationToken).ConfigureAwait(false);
-        LastStop = new StopReply.Terminated(9);
+        _lastStop = new StopReply.Terminated(9);
         try
         {
             while (true)

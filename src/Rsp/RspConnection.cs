@@ -40,6 +40,7 @@ internal sealed class RspConnection : IAsyncDisposable
     private CancellationTokenSource _deadline = new();
     private ReadOnlyMemory<byte> _arrived;
     private RspException? _reason;
+    private Exception? _writeFailure;
     private long _patienceEnds = long.MaxValue;
     private int _outstanding;
     private bool _ackOwed;
@@ -280,7 +281,7 @@ internal sealed class RspConnection : IAsyncDisposable
             deadline.TryReset();
             if (count == 0)
             {
-                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}");
+                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}", _writeFailure);
             }
 
             _arrived = _buffer.AsMemory(0, count);
@@ -329,8 +330,9 @@ internal sealed class RspConnection : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
+            // The stub has closed; but the last that it said may lie unread, and be that the target exited. The read that follows every write finds out.
             EnsureUsable();
-            throw Break(RspErrorKind.Disconnected, $"the stub closed the connection while {bytes.Length} bytes were written{Awaited()}: {e.Message}", e);
+            _writeFailure = e;
         }
     }
 

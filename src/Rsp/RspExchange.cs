@@ -26,6 +26,9 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     /// <summary>Whether a resume is under way, whose stop reply has not come.</summary>
     public bool Running { get; set; }
 
+    /// <summary>The target's end, where it came in place of a reply: a machine that powers off under a step reports the step, and then that.</summary>
+    public StopReply? End { get; private set; }
+
     /// <summary>How many resumes were sent, in all.</summary>
     public long Resumes { get; private set; }
 
@@ -389,16 +392,25 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         }
     }
 
-    /// <summary>Reads the next packet that is no stop reply: no request but `?` has one for an answer, so such a one is late or doubled.</summary>
+    /// <summary>Reads the next packet that is no stop reply: no request but `?` has one for an answer, so such a one is late or doubled, or the target's end.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask ReadPacketAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         for (var strays = 0; ; strays++)
         {
             await connection.ReadAsync(timeout, cancellationToken).ConfigureAwait(false);
-            if (connection.AwaitsHaltReason || StopReply.TryParse(connection.Payload) is not StopReply.Stopped)
+            if (connection.AwaitsHaltReason)
             {
                 return;
+            }
+
+            switch (StopReply.TryParse(connection.Payload))
+            {
+                case null:
+                    return;
+                case not StopReply.Stopped and var end:
+                    End = end;
+                    throw new RspException(RspErrorKind.WrongState, $"the target has ended ({end}) before it answered");
             }
 
             StrayStopReplies++;

@@ -75,8 +75,11 @@ public sealed record StubProfile
     /// </summary>
     public bool SilentAboutMissingThreads { get; init; }
 
+    /// <summary>Every watchpoint's stop is called a write, whatever was watched for. Valgrind's gdbserver.</summary>
+    public bool CallsEveryWatchpointWrite { get; init; }
+
     /// <summary>
-    /// A step from a breakpoint's address executes its instruction, with the breakpoint inserted. QEMU: cpu_single_step goes before breakpoints. With
+    /// A step from a breakpoint's address executes its instruction, with the breakpoint inserted. QEMU: cpu_single_step goes before breakpoints; Valgrind. With
     /// others the same breakpoint is met again at once: callers remove it, step, and insert it.
     /// </summary>
     public bool StepsPastBreakpoints { get; init; }
@@ -135,7 +138,14 @@ public sealed record StubProfile
     public static StubProfile Gdbserver { get; } = new() { Name = "gdbserver", DescriptionNeedsThread = true, Monitor = true };
 
     /// <summary>The gdbserver inside Valgrind, reached through the program vgdb: gdbserver as it was in 2006, with some of today's packets.</summary>
-    public static StubProfile Vgdb { get; } = new() { Name = "Valgrind", StopsCarryNoReason = true, Monitor = true };
+    public static StubProfile Vgdb { get; } = new()
+    {
+        Name = "Valgrind",
+        StopsCarryNoReason = true,
+        Monitor = true,
+        StepsPastBreakpoints = true,
+        CallsEveryWatchpointWrite = true,
+    };
 
     /// <summary>A stub of which nothing is known: acknowledged packet by packet, trusted in nothing.</summary>
     public static StubProfile Unknown { get; } = new() { Name = "unknown stub", InterruptReplyIsUnreliable = true, Monitor = true };

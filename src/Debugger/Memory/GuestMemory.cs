@@ -23,6 +23,8 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
     private RegisterBlock? _registers;
     private PagingRegisters? _paging;
     private long _changesSeen = -1;
+    private OtherTables? _other;
+    private long _otherSince;
     private bool _isTranslated;
 
     public MappedRam? Ram => ram;
@@ -31,6 +33,30 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
     /// <param name="address">Virtual (without paging: physical).</param>
     /// <exception cref="RspException">Also WrongState: the guest runs.</exception>
     public async ValueTask<MemoryRead> ReadAsync(ulong address, Memory<byte> destination, CancellationToken cancellationToken)
+    {
+        var read = await ReadByOwnTablesAsync(address, destination, cancellationToken);
+        if (read.IsComplete || _other is null || _otherSince != client.Resumes)
+        {
+            return read;
+        }
+
+        List<UnreadableRange> unreadable = [];
+        foreach (var range in read.Unreadable)
+        {
+            for (int at = 0, length; at < range.Length; at += length)
+            {
+                length = LengthInPage(range.Address + (ulong)at, range.Length - at);
+                if (!await _other.TryReadAsync(range.Address + (ulong)at, destination.Slice((int)(range.Address - address) + at, length), cancellationToken))
+                {
+                    Append(ref unreadable!, range with { Address = range.Address + (ulong)at, Length = length });
+                }
+            }
+        }
+
+        return read with { Unreadable = unreadable };
+    }
+
+    private async ValueTask<MemoryRead> ReadByOwnTablesAsync(ulong address, Memory<byte> destination, CancellationToken cancellationToken)
     {
         if (_space is null || !await TranslatesAsync(cancellationToken))
         {
@@ -99,6 +125,9 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
         var read = await ReadAsync(address, destination, cancellationToken);
         return read.IsComplete;
     }
+
+    /// <summary>Until the guest runs again, what the CPU's own page tables do not map is read by these (page table isolation: a CPU in user mode has none of the kernel's); null: not at all.</summary>
+    internal void UseTables(PagingMode? tables) => (_other, _otherSince) = (tables is { } mode ? new OtherTables(this, mode) : null, client.Resumes);
 
     /// <summary>A pointer or unsigned long.</summary>
     public async ValueTask<ulong?> TryReadWordAsync(ulong address, CancellationToken cancellationToken)

@@ -11,17 +11,18 @@ internal static class InterruptGates
     private const int GateBytes64 = 16;
     private const ulong LongModeActive = 1 << 10;
 
-    /// <summary>The handler of vector 0 of the CPU that stopped; null when the stub does not tell where the table is, or it is not mapped or empty.</summary>
-    public static async ValueTask<ulong?> TryReadDivideErrorAsync(Machine machine, CancellationToken cancellationToken)
+    /// <summary>The handler of vector 0 of a CPU; null when the stub does not tell where the table is, or it is not mapped or empty.</summary>
+    public static async ValueTask<ulong?> TryReadDivideErrorAsync(Machine machine, int cpu, CancellationToken cancellationToken)
     {
-        if (await SegmentBases.TryReadAsync(machine.Client, machine.StoppedCpu, cancellationToken) is not { InterruptTable: not 0 } bases)
+        if (await SegmentBases.TryReadAsync(machine.Client, cpu, cancellationToken) is not { InterruptTable: not 0 } bases)
         {
             return null;
         }
 
-        var block = await machine.RegisterBlockAsync(null, cancellationToken);
+        var block = await machine.RegisterBlockAsync(cpu, cancellationToken);
         var isLong = block.Layout.TryFind("efer", out var efer) && block.TryGetValue(efer, out var value) && (value & LongModeActive) != 0;
         var gate = new byte[isLong ? GateBytes64 : GateBytes32];
+        await machine.SelectAsync(cpu, cancellationToken);
         return await machine.Memory.TryReadAsync(bases.InterruptTable, gate, cancellationToken) ? Handler(gate) : null;
     }
 

@@ -11,12 +11,6 @@ internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
     private const ulong SlideStep = 2 << 20;
     private const ulong SlideLimit = 1UL << 30;
 
-    private const int BuildIdBytes = 20;
-    private const int PageSize = 4096;
-
-    /// <summary>Of a GNU note: name size 4, descriptor size 20, type NT_GNU_BUILD_ID, "GNU" (gABI, "Note Section").</summary>
-    private static ReadOnlySpan<byte> NoteHeader => [4, 0, 0, 0, BuildIdBytes, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
-
     /// <summary>The slide in bytes, or null when this kernel is nowhere in the guest's present address space.</summary>
     public async ValueTask<ulong?> FindAsync(CancellationToken cancellationToken)
     {
@@ -38,12 +32,12 @@ internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
     {
         // A build of the same sources most likely has its note at the same place.
         var (link, expected) = image.Fingerprint;
-        var note = new byte[NoteHeader.Length + BuildIdBytes];
-        for (ulong slide = 0; expected.Length == BuildIdBytes && slide < SlideLimit; slide += SlideStep)
+        var note = new byte[BuildIdNote.Header.Length + BuildIdNote.IdLength];
+        for (ulong slide = 0; expected.Length == BuildIdNote.IdLength && slide < SlideLimit; slide += SlideStep)
         {
-            if (await memory.TryReadAsync(Wrap(link + slide - (ulong)NoteHeader.Length), note, cancellationToken) && note.AsSpan().StartsWith(NoteHeader))
+            if (await memory.TryReadAsync(Wrap(link + slide - (ulong)BuildIdNote.Header.Length), note, cancellationToken) && note.AsSpan().StartsWith(BuildIdNote.Header))
             {
-                return Convert.ToHexStringLower(note.AsSpan(NoteHeader.Length));
+                return Convert.ToHexStringLower(note.AsSpan(BuildIdNote.Header.Length));
             }
         }
 
@@ -58,26 +52,9 @@ internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
             }
 
             var read = await memory.ReadAsync(start, window, cancellationToken);
-            if (FindKernelsNote(window.AsSpan(0, read.ReadableFromStart)) is { } found)
+            if (BuildIdNote.FindKernels(window.AsSpan(0, read.ReadableFromStart)) is { IsEmpty: false } found)
             {
-                return found;
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>The kernel carries the vDSOs' files, each with a note of its own in its first pages: those are passed over.</summary>
-    private static string? FindKernelsNote(ReadOnlySpan<byte> window)
-    {
-        for (var at = 0; window[at..].IndexOf(NoteHeader) is var next and >= 0; at++)
-        {
-            at += next;
-            var page = at & ~(PageSize - 1);
-            var inFile = window[page..].StartsWith("\u007fELF"u8) || (page >= PageSize && window[(page - PageSize)..].StartsWith("\u007fELF"u8));
-            if (!inFile && window.Length - at >= NoteHeader.Length + BuildIdBytes)
-            {
-                return Convert.ToHexStringLower(window.Slice(at + NoteHeader.Length, BuildIdBytes));
+                return Convert.ToHexStringLower(found.AsSpan());
             }
         }
 

@@ -39,7 +39,7 @@ internal sealed class InfoCommands(CommandContext context, FrameCommands frames)
                 await SymbolAsync(command.Argument, cancellationToken);
                 break;
             case "phase":
-                context.Say(await session.LocationAsync(cancellationToken));
+                context.Say(await PhaseText.OfAsync(session, cancellationToken));
                 break;
             default:
                 throw new TargetException($"info {command.Topic} is not known for this machine", null);

@@ -48,8 +48,9 @@ internal sealed class PeerProcess : IAsyncDisposable
     /// <summary>Waits for a condition of the process; fails when it ends before.</summary>
     public async Task UntilAsync(Func<bool> condition)
     {
-        while (!condition())
+        for (var ends = Environment.TickCount64 + 60_000; !condition();)
         {
+            Assert.True(Environment.TickCount64 < ends, $"{_process.StartInfo.FileName} is not ready after a minute: {Errors}");
             Assert.False(_process.HasExited, $"{_process.StartInfo.FileName} ended: {Errors}");
             await Task.Delay(5);
         }
