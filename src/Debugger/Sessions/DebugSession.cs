@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Cpus;
+using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.Phases;
 using KTrace.Debugger.Stepping;
@@ -101,6 +102,11 @@ public sealed class DebugSession : IAsyncDisposable
 
     /// <summary>Who runs on every CPU, and where.</summary>
     public ValueTask<IReadOnlyList<CpuState>> CpusAsync(CancellationToken cancellationToken = default) => CpuStates.ReadAsync(Machine, Map, cancellationToken);
+
+    /// <summary>The kernel's interrupts and the machine's interrupt controllers.</summary>
+    /// <exception cref="TargetException">The kernel is not up yet.</exception>
+    public ValueTask<TraceRecord.Interrupts> InterruptsAsync(CancellationToken cancellationToken = default) =>
+        new InterruptRecords(Machine, Inspector.Map).ReadAsync(null, null, cancellationToken);
 
     /// <summary>The kernel's types and variables.</summary>
     public ITypeSource Types => Inspector.Types;
