@@ -83,6 +83,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
         connection.Begin();
+        connection.ManyReplies = true;
         Append(command);
         await connection.FlushAsync(1).ConfigureAwait(false);
         for (var first = true; ; first = false)
