@@ -20,6 +20,9 @@ internal sealed class Signals : IDisposable
         ];
     }
 
+    /// <summary>Set where Ctrl-C means something else than the end: a debugger's prompt stops the guest with it.</summary>
+    public static Action? OnInterrupt { get; set; }
+
     public CancellationToken Token => _cancel.Token;
 
     /// <summary>128 + the signal's number, once one came.</summary>
@@ -37,6 +40,13 @@ internal sealed class Signals : IDisposable
 
     private void OnSignal(PosixSignalContext context, int exitCode)
     {
+        if (context.Signal == PosixSignal.SIGINT && OnInterrupt is { } interrupt)
+        {
+            context.Cancel = true;
+            interrupt();
+            return;
+        }
+
         // The default action kills at once; a second signal gets just that.
         context.Cancel = ExitCode is null;
         ExitCode ??= exitCode;

@@ -1,7 +1,9 @@
+using System.Collections.Immutable;
+using KTrace.Debugger.Attach;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Modules;
 using KTrace.Debugger.Phases;
 using KTrace.Rsp;
-using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 
 namespace KTrace.Debugger;
@@ -13,23 +15,22 @@ public interface ITargetProgress
     void Identified(ulong slide);
 }
 
-/// <summary>A guest that is being booted under our control: connected, identified, with its kernel's map.</summary>
+/// <summary>A guest whose kernel is known: connected, identified, with its kernel's map.</summary>
 public sealed class KernelTarget : IAsyncDisposable
 {
-    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(100);
-
-    private KernelTarget(RspClient client, KernelMap map, GuestMemory memory)
+    internal KernelTarget(Machine machine, KernelMap map)
     {
-        Client = client;
+        Machine = machine;
         Map = map;
-        Memory = memory;
     }
 
-    public RspClient Client { get; }
+    public Machine Machine { get; }
+
+    public RspClient Client => Machine.Client;
 
     public KernelMap Map { get; }
 
-    public GuestMemory Memory { get; }
+    public GuestMemory Memory => Machine.Memory;
 
     /// <summary>
     /// Connects to a machine that stands before its first instruction, lets it run to the kernel's own early code, finds the slide, and proves that
@@ -38,101 +39,98 @@ public sealed class KernelTarget : IAsyncDisposable
     /// <exception cref="TargetException">Another kernel, another architecture, or the machine ended before its kernel came up.</exception>
     /// <exception cref="RspException">The stub is broken or silent.</exception>
     public static async Task<KernelTarget> BootAsync(
-        RspEndpoint endpoint, KernelImage image, RspClientOptions options, ITargetProgress? progress, CancellationToken cancellationToken)
+        RspEndpoint endpoint, KernelImage image, MachineOptions options, ITargetProgress? progress, CancellationToken cancellationToken)
     {
-        var client = await RspClient.ConnectAsync(endpoint, options, cancellationToken);
+        var machine = await Machine.ConnectAsync(endpoint, image.Architecture, options, cancellationToken);
         try
         {
-            if (!RegisterBridge.Fits(client.Layout, image.Architecture))
-            {
-                throw new TargetException(
-                    $"{image.File.Path} is a kernel for {image.Architecture.Name}, and this QEMU has other registers",
-                    image.Architecture.WordSize == 8 ? "use qemu-system-x86_64" : "use qemu-system-i386");
-            }
-
-            var memory = new GuestMemory(client, image.Architecture.WordSize);
-            var slide = await IdentifyAsync(client, image, memory, cancellationToken);
-            progress?.Identified(slide);
-            return new KernelTarget(client, new KernelMap(image, slide), memory);
+            return await IdentifyAsync(machine, image, progress, cancellationToken);
         }
         catch
         {
-            await client.DisposeAsync();
+            await machine.DisposeAsync();
             throw;
         }
     }
 
-    public ValueTask DisposeAsync() => Client.DisposeAsync();
+    /// <summary>The same with all memory read through the stub.</summary>
+    public static Task<KernelTarget> BootAsync(
+        RspEndpoint endpoint, KernelImage image, RspClientOptions options, ITargetProgress? progress, CancellationToken cancellationToken) =>
+        BootAsync(endpoint, image, new MachineOptions { Rsp = options }, progress, cancellationToken);
 
-    private static async Task<ulong> IdentifyAsync(RspClient client, KernelImage image, GuestMemory memory, CancellationToken cancellationToken)
+    /// <summary>The same for a machine that is connected already and stands before its kernel's first instruction in virtual memory.</summary>
+    public static async Task<KernelTarget> IdentifyAsync(Machine machine, KernelImage image, ITargetProgress? progress, CancellationToken cancellationToken)
     {
-        var finder = new SlideFinder(client, image, memory);
-        if (finder.CanWatch && await finder.WatchAsync(cancellationToken))
+        var slide = await new KernelArrival(machine, image).WaitAsync(cancellationToken);
+        if (machine.Memory.Ram is { } ram)
         {
-            await client.ContinueAsync(cancellationToken);
-            EnsureAlive(await client.WaitForStopAsync(cancellationToken));
-            await finder.UnwatchAsync(cancellationToken);
-            return await finder.FindAsync(cancellationToken) ?? throw await NotThisKernelAsync(finder, image, cancellationToken);
+            // Firmware has run since it was mapped.
+            await ram.LocateAsync(machine.Client, cancellationToken);
         }
 
-        return await PollAsync(client, image, finder, cancellationToken);
+        progress?.Identified(slide);
+        return new KernelTarget(machine, new KernelMap(image, slide));
     }
 
     /// <summary>
-    /// Where no watchpoint can tell (i386, hardware watchpoints of 8 bytes): a breakpoint at start_kernel as linked catches a kernel that was not moved; one that was
-    /// is found by stopping now and then and looking.
+    /// Takes over a machine in which a kernel may run already: finds it and proves that it is this vmlinux, and reads which modules are loaded. A machine that is still in its
+    /// firmware is let run until its kernel comes up, as in a boot. Afterwards the guest is stopped.
     /// </summary>
-    private static async Task<ulong> PollAsync(RspClient client, KernelImage image, SlideFinder finder, CancellationToken cancellationToken)
+    /// <param name="modules">Where files of its modules are; null: modules are not looked for.</param>
+    /// <exception cref="TargetException">Another kernel, or the machine ended before its kernel came up.</exception>
+    /// <exception cref="RspException">The stub is broken or silent.</exception>
+    public static async Task<KernelTarget> AttachAsync(
+        Machine machine, KernelImage image, ModuleFiles? modules, ITargetProgress? progress, CancellationToken cancellationToken)
     {
-        var start = image.TryFindSymbol("start_kernel", out var symbol) ? symbol.Value : (ulong?)null;
-        if (start is { } address)
+        var locator = new KernelLocator(image);
+        if (await locator.TryFindByAnyAsync(machine, cancellationToken) is not { } slide)
         {
-            await client.SendAsync(new InsertBreakpoint(BreakpointKind.Hardware, address), cancellationToken);
+            return await KernelIdentity.TryReadAsync(machine, cancellationToken) is { } other
+                ? throw locator.NotThisKernel(other.Words)
+                : await IdentifyAsync(machine, image, progress, cancellationToken);
         }
 
-        while (true)
+        progress?.Identified(slide);
+        var map = new KernelMap(image, slide);
+        return new KernelTarget(machine, map) { Notes = modules is null ? [] : await LoadModulesAsync(machine, map, modules, cancellationToken) };
+    }
+
+    /// <summary>What makes modules that were loaded before poorer than they could be, for people.</summary>
+    public ImmutableArray<string> Notes { get; private init; } = [];
+
+    /// <summary>Leaves the guest running, with nothing set to stop it, and closes the connection.</summary>
+    /// <exception cref="RspException">The connection broke before.</exception>
+    public async Task DetachAsync(CancellationToken cancellationToken = default)
+    {
+        if (await Client.InterruptAsync(cancellationToken))
         {
-            await client.ContinueAsync(cancellationToken);
-            using (var pause = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken))
-            {
-                pause.CancelAfter(PollInterval);
-                try
-                {
-                    EnsureAlive(await client.WaitForStopAsync(pause.Token));
-                }
-                catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-                {
-                    await client.InterruptAsync(cancellationToken);
-                    EnsureAlive(await client.WaitForStopAsync(cancellationToken));
-                }
-            }
+            await Client.WaitForStopAsync(cancellationToken);
+        }
 
-            if (await finder.FindAsync(cancellationToken) is { } slide)
-            {
-                if (start is { } inserted)
-                {
-                    await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Hardware, inserted), cancellationToken);
-                }
-
-                return slide;
-            }
+        if (Client.State == RspState.Stopped)
+        {
+            // QEMU drops its breakpoints on D too, but not every stub does.
+            await Machine.Sites.RemoveAllAsync(cancellationToken);
+            await Client.DetachAsync(cancellationToken);
         }
     }
 
-    private static void EnsureAlive(StopReply stop)
-    {
-        if (stop is not StopReply.Stopped)
-        {
-            throw new TargetException("the machine ended before its kernel came up", "look at the console: is the kernel image bootable, and is it for this machine?");
-        }
-    }
+    public ValueTask DisposeAsync() => Machine.DisposeAsync();
 
-    private static async Task<TargetException> NotThisKernelAsync(SlideFinder finder, KernelImage image, CancellationToken cancellationToken)
+    private static async ValueTask<ImmutableArray<string>> LoadModulesAsync(Machine machine, KernelMap map, ModuleFiles files, CancellationToken cancellationToken)
     {
-        var own = image.BuildId.IsEmpty ? "without a build id" : $"of build {Convert.ToHexStringLower(image.BuildId.AsSpan())}";
-        var guest = await finder.FindForeignBuildIdAsync(cancellationToken);
-        return new TargetException(
-            $"{image.File.Path} ({image.Release ?? "unknown release"}, {own}) is not the kernel that the guest runs ({(guest is null ? "whose build id was not found" : "build " + guest)})",
-            "give the vmlinux of the very same build: --vmlinux");
+        var notes = ImmutableArray.CreateBuilder<string>();
+        foreach (var (loaded, isInitDone) in await new ModuleTracker(map, machine.Memory, files).ReadAllAsync(cancellationToken))
+        {
+            map.Load(loaded.Module);
+            if (isInitDone)
+            {
+                map.FreeInit(loaded.Module.Name);
+            }
+
+            notes.AddRange(loaded.Warnings);
+        }
+
+        return notes.ToImmutable();
     }
 }

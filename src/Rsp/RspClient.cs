@@ -87,6 +87,12 @@ public sealed class RspClient : IAsyncDisposable
     /// </summary>
     public long Resumes => _exchange.Resumes;
 
+    /// <summary>
+    /// How many requests were sent that may have changed the target or what requests mean: resumes, writes, the selection of a thread, monitor commands. While it stays the same, so
+    /// does what g and m answer.
+    /// </summary>
+    public long Changes => _exchange.Changes;
+
     /// <summary>How many stop replies came that nobody had asked for (some QEMUs send two after an interrupt).</summary>
     public int StrayStopReplies => _exchange.StrayStopReplies;
 

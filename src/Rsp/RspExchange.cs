@@ -32,6 +32,9 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     /// <summary>How many resumes were sent, in all.</summary>
     public long Resumes { get; private set; }
 
+    /// <summary>How many requests were sent that may have changed something, resumes among them.</summary>
+    public long Changes { get; private set; }
+
     /// <summary>How many stop replies came that nobody had asked for.</summary>
     public int StrayStopReplies { get; private set; }
 
@@ -85,6 +88,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         connection.Begin();
         connection.ManyReplies = true;
         Append(command);
+        Changes++;
         await connection.FlushAsync(1).ConfigureAwait(false);
         for (var first = true; ; first = false)
         {
@@ -243,6 +247,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         do
         {
             Append(commands[count]);
+            Changes += commands[count].OnlyReads ? 0 : 1;
             if (commands[count++].Resumes)
             {
                 return (count, true);

@@ -21,7 +21,14 @@ public static class InitScript
         ("modules", "print /proc/modules"),
         ("shell", "an interactive shell on the console; goes on when it ends"),
         ("poweroff", "power the machine off"),
+        (RunPrefix + "COMMAND", "a line for the guest's shell, such as run rmmod e1000e"),
     ];
+
+    private const string RunPrefix = "run ";
+
+    /// <summary>Whether a description may name this step.</summary>
+    public static bool IsStep(string step) =>
+        step.StartsWith(RunPrefix, StringComparison.Ordinal) ? !step.Any(char.IsControl) : Steps.Any(known => known.Name == step);
 
     /// <summary>busybox's udhcpc configures nothing by itself; it calls this with the lease in the environment
     /// (networking/udhcp/dhcpc.c).</summary>
@@ -89,6 +96,7 @@ public static class InitScript
         "shell" => "echo \"init: a shell; exit goes on\"\nsetsid cttyhack sh\n",
         // ACPI first; a kernel without it halts, and then -no-reboot makes a reset end the machine as well.
         "poweroff" => "sync\npoweroff -f\nsleep 3\nreboot -f\n",
+        _ when IsStep(step) => step[RunPrefix.Length..] + "\n",
         _ => throw new BootException(
             $"init has no step \"{step}\"",
             "steps: " + string.Join(", ", Steps.Select(known => known.Name))

@@ -21,6 +21,9 @@ public sealed class GuestConsole : IDisposable
     private const int PieceLimit = 16384;
     private static readonly TimeSpan PartialAfter = TimeSpan.FromMilliseconds(100);
 
+    // Some 270 bytes, each sent alone, fill the socket.
+    private static readonly TimeSpan Settle = TimeSpan.FromMilliseconds(1);
+
     private readonly Socket socket;
     private readonly Channel<ConsolePiece> pieces;
     private readonly Lock gate = new();
@@ -39,7 +42,7 @@ public sealed class GuestConsole : IDisposable
         pieces = Channel.CreateBounded<ConsolePiece>(
             new BoundedChannelOptions(PieceLimit) { FullMode = BoundedChannelFullMode.DropOldest, SingleWriter = true },
                 dropped => Interlocked.Add(ref forgotten, dropped.Bytes.Length));
-        Completed = Task.Run(PumpAsync);
+        Completed = PumpAsync();
     }
 
     /// <summary>The pieces in order, for one consumer. Completes when QEMU has ended and all has been read.</summary>
@@ -105,11 +108,9 @@ public sealed class GuestConsole : IDisposable
     {
         try
         {
-            ReadOnlyMemory<byte> left = Encoding.UTF8.GetBytes(text);
-            while (!left.IsEmpty)
-            {
-                left = left[await socket.SendAsync(left, cancellationToken).ConfigureAwait(false)..];
-            }
+            // A blocking write: see BurstReader.
+            var bytes = Encoding.UTF8.GetBytes(text);
+            await Task.Run(() => socket.Send(bytes), cancellationToken).WaitAsync(cancellationToken).ConfigureAwait(false);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
@@ -121,31 +122,9 @@ public sealed class GuestConsole : IDisposable
 
     private async Task PumpAsync()
     {
-        var buffer = new byte[16 << 10];
-        try
-        {
-            while (true)
-            {
-                var receive = socket.ReceiveAsync(buffer.AsMemory(), SocketFlags.None).AsTask();
-                if (line.Length > 0 && await Task.WhenAny(receive, Task.Delay(PartialAfter)).ConfigureAwait(false) != receive)
-                {
-                    Flush(endsLine: false);
-                }
+        await BurstReader.RunAsync(socket, Settle, PartialAfter, Take, () => Flush(endsLine: false)).ConfigureAwait(false);
 
-                var read = await receive.ConfigureAwait(false);
-                if (read == 0)
-                {
-                    break;
-                }
-
-                Take(buffer.AsSpan(0, read));
-            }
-        }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException)
-        {
-            // QEMU is gone: what came before counts.
-        }
-
+        // QEMU is gone: what came before counts.
         Flush(endsLine: false);
         lock (gate)
         {

@@ -3,6 +3,7 @@
 //
 // QEMU's default devices stay (q35 brings a VGA card, an AHCI controller with a CD drive …): somebody who types the same boot by
 // hand has them too. Only a network card that nobody asked for is left out: QEMU would add one if none were named.
+// That the guest's RAM is a file which ktrace can map is plumbing too: the guest has the same addresses and the same bytes.
 // A comma in an option's value is written twice (QEMU manual, "-drive file=").
 using System.Collections.Immutable;
 using System.Globalization;
@@ -22,6 +23,9 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
     public const string ConsoleSocket = "console.sock";
 
     public const string QmpSocket = "qmp.sock";
+
+    /// <summary>RAM that QEMU shares with ktrace, in MiB; null where the user's own arguments decide how the guest gets its RAM.</summary>
+    public int? SharedRam { get; init; }
 
     /// <param name="image">The kernel image, or null to boot from a drive or a CD.</param>
     /// <param name="initramfs">Its file, or null.</param>
@@ -86,7 +90,10 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
         }
 
         arguments.AddRange("-display", "none", "-no-reboot");
-        return new QemuCommandLine(machine.Program, arguments.ToImmutable(), [.. added]);
+        return new QemuCommandLine(machine.Program, arguments.ToImmutable(), [.. added])
+        {
+            SharedRam = RamBackend.FitsBeside(added.Prepend(scenario.Machine ?? "")) ? scenario.Memory : null,
+        };
     }
 
     /// <summary>All arguments. QEMU starts stopped, with its stub on a socket in <paramref name="directory"/>; it connects to
@@ -95,6 +102,7 @@ public sealed record QemuCommandLine(string Program, ImmutableArray<string> Gues
     public IEnumerable<string> Arguments(string directory) =>
     [
         .. Guest,
+        .. SharedRam is { } size ? RamBackend.Arguments(size) : [],
         "-S",
         "-gdb", $"unix:{Escape(Path.Combine(directory, GdbSocket))},server=on,wait=off",
         "-chardev", $"socket,id=ktrace-console,path={Escape(Path.Combine(directory, ConsoleSocket))},server=off",

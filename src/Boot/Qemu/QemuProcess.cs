@@ -12,6 +12,7 @@ public sealed class QemuProcess : IAsyncDisposable
 {
     private const int ErrorLimit = 64 << 10;
     private static readonly TimeSpan WatcherPatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(2);
 
     /// <summary>How long QEMU may take from its start to its first answer.</summary>
     public static TimeSpan DefaultStartTimeout { get; } = TimeSpan.FromSeconds(30);
@@ -44,11 +45,21 @@ public sealed class QemuProcess : IAsyncDisposable
     /// fails.</summary>
     public Task<int> Exited { get; }
 
+    /// <summary>The guest's RAM as a file that can be mapped while QEMU lives; null when it has none that is shared.</summary>
+    public string? RamFile { get; private init; }
+
     /// <summary>QEMU's version, such as 7.2.22.</summary>
     public string Version => qmp.Version ?? "unknown";
 
     /// <summary>Why QEMU ended, in QMP's words (guest-shutdown, guest-reset, guest-panic …), if it has said so.</summary>
     public string? ShutdownReason => qmp.ShutdownReason;
+
+    /// <summary>The same, once QEMU has said all that it says: call it when the guest has ended.</summary>
+    public async Task<string?> ReadShutdownReasonAsync()
+    {
+        await Task.WhenAny(qmp.Completed, Task.Delay(LastWords)).ConfigureAwait(false);
+        return qmp.ShutdownReason;
+    }
 
     /// <summary>Starts QEMU.</summary>
     /// <param name="startTimeout">How long to wait for it; null for <see cref="DefaultStartTimeout"/>.</param>
@@ -113,7 +124,10 @@ public sealed class QemuProcess : IAsyncDisposable
                 throw EndedAtOnce(commandLine, await exited.ConfigureAwait(false), await errors.ConfigureAwait(false));
             }
 
-            return new QemuProcess(directory, watcher, errors, exited, qmp, console);
+            return new QemuProcess(directory, watcher, errors, exited, qmp, console)
+            {
+                RamFile = commandLine.SharedRam is null ? null : qmp.FindRamFile(),
+            };
         }
         catch
         {

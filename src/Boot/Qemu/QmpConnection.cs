@@ -2,7 +2,6 @@
 // qmp_capabilities, then commands; events come in between. Used to know that QEMU is ready, why it shut down, and to start a
 // guest without a debugger.
 using System.Net.Sockets;
-using System.Text;
 using System.Text.Json;
 
 namespace KTrace.Boot.Qemu;
@@ -12,7 +11,11 @@ internal sealed class QmpConnection : IDisposable
 {
     private const int LineLimit = 4 << 20;
 
+    // Two events at each of a thousand stops a second; some 270 of them fill the socket, and what does not fit QEMU keeps.
+    private static readonly TimeSpan Settle = TimeSpan.FromMilliseconds(10);
+
     private readonly Socket socket;
+    private readonly MemoryStream line = new();
     private readonly SemaphoreSlim turn = new(1, 1);
     private TaskCompletionSource<JsonElement>? answer;
     private string? closed;
@@ -20,7 +23,7 @@ internal sealed class QmpConnection : IDisposable
     public QmpConnection(Socket socket)
     {
         this.socket = socket;
-        Completed = Task.Run(ReadAsync);
+        Completed = ReadAsync();
     }
 
     /// <summary>Ends when QEMU has closed the connection. Never fails.</summary>
@@ -47,7 +50,7 @@ internal sealed class QmpConnection : IDisposable
             }
 
             var bytes = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, string> { ["execute"] = command });
-            await socket.SendAsync(new ArraySegment<byte>([.. bytes, (byte)'\n']), SocketFlags.None).ConfigureAwait(false);
+            socket.Send([.. bytes, (byte)'\n']);
             var reply = await waiting.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             if (reply.TryGetProperty("error", out var error))
             {
@@ -67,68 +70,69 @@ internal sealed class QmpConnection : IDisposable
         }
     }
 
+    /// <summary>The file of the guest's RAM, which QEMU has made by its first answer; null when it is not found.</summary>
+    public string? FindRamFile() => RamBackend.FindFile(socket);
+
     public void Dispose() => socket.Dispose();
 
     private async Task ReadAsync()
     {
-        var reason = "end of stream";
-        try
-        {
-            using var lines = new StreamReader(new NetworkStream(socket, ownsSocket: false), Encoding.UTF8);
-            var line = new StringBuilder();
-            var buffer = new char[4096];
-            int read;
-            while ((read = await lines.ReadAsync(buffer.AsMemory()).ConfigureAwait(false)) > 0)
-            {
-                foreach (var character in buffer.AsSpan(0, read))
-                {
-                    if (character == '\n')
-                    {
-                        Take(line.ToString());
-                        line.Clear();
-                    }
-                    else if (line.Length < LineLimit)
-                    {
-                        line.Append(character);
-                    }
-                }
-            }
-        }
-        catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException or JsonException
-            or InvalidOperationException)
-        {
-            reason = e.Message;
-        }
-
+        var reason = await BurstReader.RunAsync(socket, Settle, Timeout.InfiniteTimeSpan, Take).ConfigureAwait(false);
         Volatile.Write(ref closed, reason);
         Volatile.Read(ref answer)?.TrySetException(new BootException($"QEMU has closed its control connection ({reason})"));
     }
 
-    private void Take(string line)
+    private void Take(ReadOnlySpan<byte> bytes)
     {
-        if (string.IsNullOrWhiteSpace(line))
+        for (var end = bytes.IndexOf((byte)'\n'); end >= 0; end = bytes.IndexOf((byte)'\n'))
+        {
+            Append(bytes[..end]);
+            TakeLine(new ReadOnlyMemory<byte>(line.GetBuffer(), 0, (int)line.Length));
+            line.SetLength(0);
+            bytes = bytes[(end + 1)..];
+        }
+
+        Append(bytes);
+    }
+
+    private void Append(ReadOnlySpan<byte> bytes) => line.Write(bytes[..Math.Min(bytes.Length, LineLimit - (int)line.Length)]);
+
+    private void TakeLine(ReadOnlyMemory<byte> text)
+    {
+        // One of each at every stop of the debugger: not worth parsing.
+        if (text.Span.IndexOf("\"event\": \"STOP\""u8) >= 0 || text.Span.IndexOf("\"event\": \"RESUME\""u8) >= 0)
         {
             return;
         }
 
-        using var document = JsonDocument.Parse(line);
-        var root = document.RootElement.Clone();
-        if (root.TryGetProperty("QMP", out var greeting))
+        try
+        {
+            using var document = JsonDocument.Parse(text);
+            Take(document.RootElement.Clone());
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
+        {
+            Volatile.Read(ref answer)?.TrySetException(new BootException($"QEMU's control connection says what is no answer: {e.Message}"));
+        }
+    }
+
+    private void Take(JsonElement said)
+    {
+        if (said.TryGetProperty("QMP", out var greeting))
         {
             var version = greeting.GetProperty("version").GetProperty("qemu");
             Version = $"{version.GetProperty("major")}.{version.GetProperty("minor")}.{version.GetProperty("micro")}";
         }
-        else if (root.TryGetProperty("event", out var name))
+        else if (said.TryGetProperty("event", out var name))
         {
-            if (name.GetString() == "SHUTDOWN" && root.TryGetProperty("data", out var data)
-                && data.TryGetProperty("reason", out var reason))
+            if (name.GetString() == "SHUTDOWN" && said.TryGetProperty("data", out var data) && data.TryGetProperty("reason", out var reason))
             {
                 ShutdownReason = reason.GetString();
             }
         }
         else
         {
-            Volatile.Read(ref answer)?.TrySetResult(root);
+            Volatile.Read(ref answer)?.TrySetResult(said);
         }
     }
 }

@@ -123,7 +123,7 @@ public static class ScenarioReader
                     throw keys.Error(mapping, "init, script and script-file exclude each other");
                 }
 
-                foreach (var step in steps.Where(step => InitScript.Steps.All(known => known.Name != step)))
+                foreach (var step in steps.Where(step => !InitScript.IsStep(step)))
                 {
                     throw keys.Error(mapping,
                         $"init has no step \"{step}\"; steps are {string.Join(", ", InitScript.Steps.Select(known => known.Name))}");

@@ -25,13 +25,13 @@ internal sealed record RecordingOutcome(string File, RecordingResult Result, boo
 /// </summary>
 internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
 {
-    /// <summary>A kernel that has not begun after so long, never will (a boot loader's menu, an image for another machine).</summary>
-    private static readonly TimeSpan MaximumComeUp = TimeSpan.FromMinutes(5);
-
     private long? _recorded;
 
     /// <summary>Record the arguments of every frame.</summary>
     public bool Arguments { get; init; } = true;
+
+    /// <summary>Record the interrupt controllers and the kernel's irq descriptors at every hit, and at the end.</summary>
+    public bool Interrupts { get; init; }
 
     /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
     public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
@@ -42,75 +42,56 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         TraceOutput.Check(output);
-        var prepared = await PreparedBoot.PrepareAsync(Pinned(scenario), store, null, status, cancellationToken);
-        var image = OpenKernel(prepared);
-        foreach (var lack in image.Lacks)
+        await using var boot = await LiveBoot.PrepareAsync(scenario, store, status, cancellationToken);
+        foreach (var lack in boot.Image.Lacks)
         {
-            status.Note($"{image.File.Path}: {lack}", true);
+            status.Note($"{boot.Image.File.Path}: {lack}", true);
         }
 
-        using var modules = new ModuleFiles(ModulePlaces(prepared));
-        var tracepoints = new TracepointResolver(image, modules).Resolve(prepared.Scenario.Tracepoints);
+        var tracepoints = new TracepointResolver(boot.Image, boot.Modules).Resolve(boot.Prepared.Scenario.Tracepoints);
         foreach (var tracepoint in tracepoints.Where(t => t.Note is not null))
         {
             status.Note(tracepoint.Note!, false);
         }
 
-        var limit = prepared.Scenario.Timeout is { } seconds && seconds < QemuProcess.DefaultStartTimeout.TotalSeconds ? TimeSpan.FromSeconds(seconds) : QemuProcess.DefaultStartTimeout;
-        await using var qemu = await QemuProcess.StartAsync(prepared.CommandLine, limit, cancellationToken);
-        var header = await HeaderAsync(prepared, image, qemu.Version, cancellationToken);
-        status.Booting(qemu);
+        await boot.StartAsync(cancellationToken);
+        var header = await HeaderAsync(boot.Prepared, boot.Image, boot.Qemu.Version, cancellationToken);
+        status.Booting(boot.Qemu);
         try
         {
-            return await RecordAsync(prepared.Scenario, qemu, image, modules, tracepoints, header, output, prepared.CommandLine.ToShell(), cancellationToken);
+            return await RecordAsync(boot, tracepoints, header, output, cancellationToken);
         }
         catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
         {
-            throw await QemuEndedAsync(qemu, e, output);
+            var remedy = _recorded is { } hits ? $"ktrace show {output} has the {hits.ToString(CultureInfo.InvariantCulture)} hits before it" : null;
+            throw await boot.EndedAsync(e, "the guest was being recorded", remedy);
         }
     }
 
     private async Task<RecordingOutcome> RecordAsync(
-        Scenario boot, QemuProcess qemu, KernelImage image, ModuleFiles modules, IReadOnlyList<Tracepoint> tracepoints,
-        TraceRecord.Header header, string output, string commandLine, CancellationToken cancellationToken)
+        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, TraceRecord.Header header, string output, CancellationToken cancellationToken)
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
-        _ = PumpAsync(qemu.Console.Output, console.Writer);
-        var limits = new RecorderLimits(boot.MaxHits, boot.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, boot.Until, Arguments);
-        using var comeUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        var patience = limits.Timeout is { } given && given < MaximumComeUp ? given : MaximumComeUp;
-        comeUp.CancelAfter(patience);
-
-        KernelTarget target;
+        _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
+        var scenario = boot.Prepared.Scenario;
+        var limits = new RecorderLimits(scenario.MaxHits, scenario.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, scenario.Until, Arguments);
+        await using var machine = await boot.ConnectAsync(null, cancellationToken);
+        var target = await boot.IdentifyAsync(machine, status, cancellationToken);
+        using var writer = new TraceWriter(output);
+        var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
+        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status);
+        RecordingResult result;
         try
         {
-            target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), image, new RspClientOptions(), status, comeUp.Token);
+            result = await recorder.RunAsync(boot.EndInWordsAsync, cancellationToken);
         }
-        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        finally
         {
-            throw new TargetException(
-                string.Create(CultureInfo.InvariantCulture, $"the kernel did not come up within {patience.TotalSeconds:0.#} s; {(qemu.Console.LastLine is { Length: > 0 } line ? "last on the console: " + line : "its console is empty")}"),
-                patience < MaximumComeUp ? "give it more time with --timeout" : "boot it without ktrace to see what it does: " + commandLine);
+            _recorded = writer.Hits;
         }
 
-        await using (target)
-        {
-            using var writer = new TraceWriter(output);
-            var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
-            writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-            var recorder = new Recorder(target, tracepoints, modules, writer, console.Reader, limits, status);
-            RecordingResult result;
-            try
-            {
-                result = await recorder.RunAsync(() => EndInWords(qemu), cancellationToken);
-            }
-            finally
-            {
-                _recorded = writer.Hits;
-            }
-
-            return new RecordingOutcome(output, result, boot.Until is null || result.End == RecordingEnd.ConsoleText);
-        }
+        return new RecordingOutcome(output, result, scenario.Until is null || result.End == RecordingEnd.ConsoleText);
     }
 
     /// <summary>jiffies_64 starts at INITIAL_JIFFIES, 300 seconds before its lower half wraps: early in boot its value tells HZ.</summary>
@@ -132,28 +113,6 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
     }
 
-    private static string? EndInWords(QemuProcess qemu) => qemu.ShutdownReason switch
-    {
-        null or "guest-shutdown" => null,
-        "guest-reset" => "guest rebooted (a reset or a triple fault)",
-        "guest-panic" => "guest panicked",
-        var other => "QEMU ended: " + other,
-    };
-
-    private async Task<BootException> QemuEndedAsync(QemuProcess qemu, RspException cause, string output)
-    {
-        var remedy = _recorded is { } hits ? $"ktrace show {output} has the {hits.ToString(CultureInfo.InvariantCulture)} hits before it" : null;
-        var ended = await Task.WhenAny(qemu.Exited, Task.Delay(TimeSpan.FromSeconds(2))) == qemu.Exited;
-        if (!ended)
-        {
-            return new BootException("QEMU's gdb stub closed the connection: " + cause.Message, remedy, inner: cause);
-        }
-
-        var errors = (await qemu.ReadErrorsAsync()).Trim();
-        var code = (await qemu.Exited).ToString(CultureInfo.InvariantCulture);
-        return new BootException($"QEMU ended with exit code {code} while the guest was being recorded{(errors.Length == 0 ? "" : ": " + errors)}", remedy, inner: cause);
-    }
-
     private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
     {
         await foreach (var piece in pieces.ReadAllAsync())
@@ -163,33 +122,6 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
         bytes.TryComplete();
     }
-
-    /// <summary>"stock" means another kernel next month: the trace says which one it was.</summary>
-    private Scenario Pinned(Scenario unpinned) => unpinned.Kernel is { Image: null, Tree: null, IsGuestsOwn: false } choice && store.Find(choice.Release ?? KernelStore.Stock) is { } found
-        ? unpinned with { Kernel = choice with { Release = found.Release } }
-        : unpinned;
-
-    private static KernelImage OpenKernel(PreparedBoot prepared)
-    {
-        var path = prepared.Kernel?.Vmlinux ?? prepared.Scenario.Kernel?.Vmlinux
-            ?? throw new BootException("there is no vmlinux with debug information for this kernel", "give it with --vmlinux, or fetch a kernel that has one: ktrace kernel fetch");
-        if (!File.Exists(path))
-        {
-            throw new BootException($"{path}: there is no such vmlinux", "give the kernel's ELF file with --vmlinux");
-        }
-
-        var image = KernelImage.Open(path);
-        if (prepared.Kernel is { } kernel && BootImage.Release(kernel.Image) is { } boots && image.Release is { } release && boots != release)
-        {
-            throw new BootException($"{kernel.Image} is {boots}, but {path} is {release}: they are not of one build", "give the vmlinux that belongs to the kernel: --vmlinux");
-        }
-
-        return image;
-    }
-
-    private static IEnumerable<string> ModulePlaces(PreparedBoot prepared) =>
-        ((string?[])[prepared.Kernel?.ModulesDirectory, prepared.Kernel?.DebugModulesDirectory, prepared.Scenario.Kernel?.Modules, prepared.Scenario.Kernel?.DebugModules])
-        .OfType<string>().Distinct();
 
     private async Task<TraceRecord.Header> HeaderAsync(PreparedBoot prepared, KernelImage image, string qemuVersion, CancellationToken cancellationToken)
     {

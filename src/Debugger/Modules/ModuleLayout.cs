@@ -8,6 +8,12 @@ namespace KTrace.Debugger.Modules;
 /// <summary>Where this kernel keeps what KTrace reads of a module that is being loaded. Offsets in bytes from struct module.</summary>
 internal sealed record ModuleLayout(int Size, int Name, int NameLength, int TextBase, int SectionAttributes, int? BuildId, SectionAttributeLayout Attributes)
 {
+    /// <summary>The list_head by which it hangs in <c>modules</c>; null where the types do not tell.</summary>
+    public int? List { get; private init; }
+
+    /// <summary>enum module_state, 4 bytes; null where the types do not tell.</summary>
+    public int? State { get; private init; }
+
     /// <summary>Null when the kernel has no modules or its type information does not tell.</summary>
     public static ModuleLayout? Find(IStructLayouts layouts)
     {
@@ -36,7 +42,11 @@ internal sealed record ModuleLayout(int Size, int Name, int NameLength, int Text
             textBase.Value,
             attributes.ByteOffset,
             layouts.TryFindMember("module", "build_id", out var buildId) && buildId.Size == 20 ? buildId.ByteOffset : null,
-            attributeLayout);
+            attributeLayout)
+        {
+            List = layouts.TryFindMember("module", "list", out var list) ? list.ByteOffset : null,
+            State = layouts.TryFindMember("module", "state", out var state) ? state.ByteOffset : null,
+        };
     }
 }
 

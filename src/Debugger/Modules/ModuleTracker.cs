@@ -22,6 +22,9 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
 
     // Real modules have about 40 sections; more is a guest that lies.
     private const int MaximumSections = 512;
+
+    // Distributions' kernels have some 4,000 in all; a list that goes on is a guest that lies.
+    private const int MaximumModules = 8192;
     private const int MaximumName = 256;
     private const int BuildIdBytes = 20;
 
@@ -34,7 +37,40 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
 
     /// <param name="registers">At the entry of <see cref="InitFunction"/>.</param>
     /// <returns>Null when struct module could not be read.</returns>
-    public async ValueTask<LoadedModule?> ReadAsync(RegisterSet registers, CancellationToken cancellationToken)
+    public ValueTask<LoadedModule?> ReadAsync(RegisterSet registers, CancellationToken cancellationToken) =>
+        ReadAtAsync(registers[map.Image.Architecture.ArgumentRegisters[0]], cancellationToken);
+
+    /// <summary>
+    /// The modules that are in the kernel already, oldest first: the list <c>modules</c> (kernel/module/main.c), to whose head new ones are added. Those that are only begun
+    /// (MODULE_STATE_UNFORMED) are left out: they come by <see cref="InitFunction"/>.
+    /// </summary>
+    /// <returns>Each with whether its init function has returned (MODULE_STATE_LIVE, MODULE_STATE_GOING), so that its init text is gone.</returns>
+    public async ValueTask<IReadOnlyList<(LoadedModule Module, bool IsInitDone)>> ReadAllAsync(CancellationToken cancellationToken)
+    {
+        const uint coming = 1, unformed = 3;
+        var found = new List<(LoadedModule, bool)>();
+        if (_layout?.List is not { } list || !map.Image.TryFindSymbol("modules", out var symbol))
+        {
+            return found;
+        }
+
+        var head = map.ToRunTime(symbol.Value);
+        var seen = new HashSet<ulong> { head };
+        for (var at = await memory.TryReadWordAsync(head, cancellationToken); at is { } entry && seen.Add(entry) && seen.Count <= MaximumModules; at = await memory.TryReadWordAsync(entry, cancellationToken))
+        {
+            var address = entry - (ulong)list;
+            var state = _layout.State is { } offset ? await memory.TryReadUInt32Async(address + (ulong)offset, cancellationToken) ?? unformed : 0;
+            if (state < unformed && await ReadAtAsync(address, cancellationToken) is { } module)
+            {
+                found.Add((module, state != coming));
+            }
+        }
+
+        found.Reverse();
+        return found;
+    }
+
+    private async ValueTask<LoadedModule?> ReadAtAsync(ulong address, CancellationToken cancellationToken)
     {
         if (_layout is null)
         {
@@ -42,7 +78,6 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
         }
 
         var architecture = map.Image.Architecture;
-        var address = registers[architecture.ArgumentRegisters[0]];
         var name = await memory.TryReadStringAsync(address + (ulong)_layout.Name, _layout.NameLength, cancellationToken);
         var textBase = await memory.TryReadWordAsync(address + (ulong)_layout.TextBase, cancellationToken);
         if (string.IsNullOrEmpty(name) || textBase is null)
@@ -76,6 +111,13 @@ internal sealed class ModuleTracker(KernelMap map, GuestMemory memory, ModuleFil
         var text = new AddressRange(textBase.Value, textBase.Value + 0x1000);
         return new LoadedModule(KernelModule.Unknown(name, architecture, textBase.Value, text), buildId, warnings);
     }
+
+    /// <summary>The name of the module that the first argument points to; null when it cannot be read.</summary>
+    public async ValueTask<string?> ReadNameAsync(RegisterSet registers, CancellationToken cancellationToken) =>
+        _layout is null
+            ? null
+            : await memory.TryReadStringAsync(
+                registers[map.Image.Architecture.ArgumentRegisters[0]] + (ulong)_layout.Name, _layout.NameLength, cancellationToken);
 
     private List<ElfFile> Matching(string name, ImmutableArray<byte> buildId, List<string> warnings)
     {

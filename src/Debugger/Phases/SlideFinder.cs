@@ -1,60 +1,15 @@
 // KASLR (arch/x86/boot/compressed/kaslr.c, 6.1): the slide is a multiple of CONFIG_PHYSICAL_ALIGN, which is at least 2 MiB on x86-64,
 // and the kernel stays below KERNEL_IMAGE_SIZE (1 GiB). On i386 the physical and the virtual slide are one and stay below 512 MiB.
-// The first code to touch the direct map is copy_bootdata (arch/x86/kernel/head64.c), before start_kernel.
 using KTrace.Debugger.Memory;
-using KTrace.Rsp;
-using KTrace.Rsp.Commands;
-using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
 
 namespace KTrace.Debugger.Phases;
 
 /// <summary>Finds where KASLR put the kernel, and proves by the build id in guest memory that it is this kernel.</summary>
-internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemory memory)
+internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
 {
     private const ulong SlideStep = 2 << 20;
     private const ulong SlideLimit = 1UL << 30;
-
-    // Boot parameters lie below 1 MiB; the rest is for boot loaders that put them elsewhere.
-    private const int WatchedBytes = 1 << 30;
-
-    private const int BuildIdBytes = 20;
-    private const int PageSize = 4096;
-
-    /// <summary>Bases of the direct map before setup_arch moves it: with 4 and with 5 levels of page tables (Documentation/x86/x86_64/mm.rst).</summary>
-    private static readonly ulong[] DirectMapBases = [0xffff888000000000, 0xff11000000000000];
-
-    /// <summary>Of a GNU note: name size 4, descriptor size 20, type NT_GNU_BUILD_ID, "GNU" (gABI, "Note Section").</summary>
-    private static ReadOnlySpan<byte> NoteHeader => [4, 0, 0, 0, BuildIdBytes, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0];
-
-    /// <summary>True where the early watchpoint works; elsewhere the kernel is looked for again and again while it boots.</summary>
-    public bool CanWatch => image.Architecture is X86_64;
-
-    /// <summary>Sets the watchpoints that stop the guest in copy_bootdata. False when the stub refuses them.</summary>
-    public async ValueTask<bool> WatchAsync(CancellationToken cancellationToken)
-    {
-        foreach (var address in DirectMapBases)
-        {
-            try
-            {
-                await client.SendAsync(new InsertBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
-            }
-            catch (RspException e) when (e.Kind is RspErrorKind.ErrorReply or RspErrorKind.Unsupported)
-            {
-                return false;
-            }
-        }
-
-        return true;
-    }
-
-    public async ValueTask UnwatchAsync(CancellationToken cancellationToken)
-    {
-        foreach (var address in DirectMapBases)
-        {
-            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.ReadWatchpoint, address, WatchedBytes), cancellationToken);
-        }
-    }
 
     /// <summary>The slide in bytes, or null when this kernel is nowhere in the guest's present address space.</summary>
     public async ValueTask<ulong?> FindAsync(CancellationToken cancellationToken)
@@ -77,12 +32,12 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
     {
         // A build of the same sources most likely has its note at the same place.
         var (link, expected) = image.Fingerprint;
-        var note = new byte[NoteHeader.Length + BuildIdBytes];
-        for (ulong slide = 0; expected.Length == BuildIdBytes && slide < SlideLimit; slide += SlideStep)
+        var note = new byte[BuildIdNote.Header.Length + BuildIdNote.IdLength];
+        for (ulong slide = 0; expected.Length == BuildIdNote.IdLength && slide < SlideLimit; slide += SlideStep)
         {
-            if (await memory.TryReadAsync(Wrap(link + slide - (ulong)NoteHeader.Length), note, cancellationToken) && note.AsSpan().StartsWith(NoteHeader))
+            if (await memory.TryReadAsync(Wrap(link + slide - (ulong)BuildIdNote.Header.Length), note, cancellationToken) && note.AsSpan().StartsWith(BuildIdNote.Header))
             {
-                return Convert.ToHexStringLower(note.AsSpan(NoteHeader.Length));
+                return Convert.ToHexStringLower(note.AsSpan(BuildIdNote.Header.Length));
             }
         }
 
@@ -96,27 +51,10 @@ internal sealed class SlideFinder(RspClient client, KernelImage image, GuestMemo
                 continue;
             }
 
-            var read = await client.ReadMemoryAsync(start, window, cancellationToken);
-            if (FindKernelsNote(window.AsSpan(0, read.ReadableFromStart)) is { } found)
+            var read = await memory.ReadAsync(start, window, cancellationToken);
+            if (BuildIdNote.FindKernels(window.AsSpan(0, read.ReadableFromStart)) is { IsEmpty: false } found)
             {
-                return found;
-            }
-        }
-
-        return null;
-    }
-
-    /// <summary>The kernel carries the vDSOs' files, each with a note of its own in its first pages: those are passed over.</summary>
-    private static string? FindKernelsNote(ReadOnlySpan<byte> window)
-    {
-        for (var at = 0; window[at..].IndexOf(NoteHeader) is var next and >= 0; at++)
-        {
-            at += next;
-            var page = at & ~(PageSize - 1);
-            var inFile = window[page..].StartsWith("\u007fELF"u8) || (page >= PageSize && window[(page - PageSize)..].StartsWith("\u007fELF"u8));
-            if (!inFile && window.Length - at >= NoteHeader.Length + BuildIdBytes)
-            {
-                return Convert.ToHexStringLower(window.Slice(at + NoteHeader.Length, BuildIdBytes));
+                return Convert.ToHexStringLower(found.AsSpan());
             }
         }
 

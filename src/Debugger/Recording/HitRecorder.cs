@@ -1,5 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using KTrace.Debugger.Interrupts;
+using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -20,6 +22,7 @@ internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
+    private readonly ModuleFollower _modules;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
@@ -29,6 +32,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly FrameRecovery _recovery;
     private readonly StopScope _scope;
     private readonly HitValues _values;
+    private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
     private readonly RegisterDescription _pc;
@@ -37,20 +41,22 @@ internal sealed class HitRecorder : IDisposable
     private double _firstHit;
     private double _lastHit;
 
-    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
     {
         _target = target;
         _breakpoints = breakpoints;
+        _modules = modules;
         _writer = writer;
         _limits = limits;
         _progress = progress;
-        _capture = new HitCapture(target.Client, target.Map);
+        _capture = new HitCapture(target.Client, target.Map, target.Memory.Ram);
         _records = new HitRecords(target.Map);
         _types = new RememberedTypes(new KernelTypes(target.Map));
         _recovery = new FrameRecovery(target.Map);
         var variables = new FrameVariables(target.Map) { Recovery = _recovery };
         _scope = new StopScope(target.Map, _types, _capture.Memory, variables, _capture.Tasks);
         _values = new HitValues(_capture.Memory, _scope, variables);
+        _interrupts = new InterruptRecords(target.Machine, target.Map);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -74,14 +80,14 @@ internal sealed class HitRecorder : IDisposable
 
     public void Dispose() => _recovery.Dispose();
 
-    /// <param name="onModule">Called, with the registers, at the entry of the function that starts a module.</param>
+    /// <param name="onModule">Called, with the registers, where something may happen to a module.</param>
     public async ValueTask OnStopAsync(
         StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
     {
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_breakpoints.IsModuleInit(pc))
+        if (_modules.IsMine(pc))
         {
             await onModule(registers, cancellationToken);
         }
@@ -109,6 +115,7 @@ internal sealed class HitRecorder : IDisposable
             hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
         }
 
+        var interrupts = counted.FindIndex(WantsInterrupts) is >= 0 and var first ? await _interrupts.ReadAsync(Hits + first + 1, Clock, cancellationToken) : null;
         if (needsGuest && !isLast)
         {
             await LeaveAsync(stop, registers, capture.Code, cancellationToken);
@@ -122,7 +129,15 @@ internal sealed class HitRecorder : IDisposable
             _writer.Write(hit);
             _progress?.Hit(hit);
         }
+
+        if (interrupts is not null)
+        {
+            _writer.Write(interrupts);
+        }
     }
+
+    /// <summary>Writes the interrupts of a guest that stands, outside of any hit.</summary>
+    public async ValueTask WriteInterruptsAsync(CancellationToken cancellationToken) => _writer.Write(await _interrupts.ReadAsync(null, Clock, cancellationToken));
 
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
         IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
@@ -158,7 +173,9 @@ internal sealed class HitRecorder : IDisposable
     }
 
     /// <summary>Whether a hit takes more than what was captured, so that the guest has to wait for it.</summary>
-    private bool NeedsGuest(Tracepoint tracepoint) => _limits.Arguments || tracepoint.Request.Actions is not { Prints.IsEmpty: true, Return: null };
+    private bool NeedsGuest(Tracepoint tracepoint) => _limits.Arguments || WantsInterrupts(tracepoint) || tracepoint.Request.Actions is not { Prints.IsEmpty: true, Return: null };
+
+    private bool WantsInterrupts(Tracepoint tracepoint) => _limits.Interrupts || tracepoint.Request.Actions.Interrupts;
 
     private async ValueTask<TraceRecord.Hit> TakeAsync(Tracepoint tracepoint, StopCapture capture, long sequence, CancellationToken cancellationToken)
     {
@@ -231,6 +248,10 @@ internal sealed class HitRecorder : IDisposable
             {
                 HitSequence = one.Hit, Cpu = cpu, Clock = Clock, Prints = await _values.PrintAsync(actions.Prints, cancellationToken),
             });
+            if (actions.Interrupts)
+            {
+                _writer.Write(await _interrupts.ReadAsync(one.Hit, Clock, cancellationToken) with { AtReturn = true });
+            }
         }
 
         if (isEmpty)

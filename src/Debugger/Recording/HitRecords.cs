@@ -23,13 +23,13 @@ internal sealed class HitRecords(KernelMap map)
     }
 
     /// <summary>How many inlined functions begin right at the pc of a hit and count as not entered yet.</summary>
-    public int SkippedInlines(ulong pc, Tracepoint tracepoint)
+    public int SkippedInlines(ulong pc, Tracepoint? tracepoint)
     {
-        var entered = tracepoint.IsInlineAt(pc) ? tracepoint.Symbol : null;
+        var entered = tracepoint?.IsInlineAt(pc) == true ? tracepoint.Symbol : null;
         return map.Symbolize(pc).TakeWhile(f => IsNotEntered(f, entered)).Count();
     }
 
-    public TraceRecord.Hit Create(long sequence, Tracepoint tracepoint, StopCapture capture, TraceClock? clock)
+    public TraceRecord.Hit Create(long sequence, Tracepoint? tracepoint, StopCapture capture, TraceClock? clock)
     {
         var pcs = ImmutableArray.CreateBuilder<ulong>(capture.Stack.Frames.Length);
         foreach (var frame in capture.Stack.Frames)
@@ -38,13 +38,14 @@ internal sealed class HitRecords(KernelMap map)
         }
 
         var addresses = pcs.MoveToImmutable();
-        var (path, tailPcs) = PathOf(addresses, capture.Stack, tracepoint.IsInlineAt(capture.Registers.ProgramCounter) ? tracepoint.Symbol : null);
+        var (path, tailPcs) = PathOf(addresses, capture.Stack, tracepoint?.IsInlineAt(capture.Registers.ProgramCounter) == true ? tracepoint.Symbol : null);
         return new TraceRecord.Hit
         {
             Sequence = sequence,
-            Tracepoint = tracepoint.Id,
+            Tracepoint = tracepoint?.Id ?? 0,
             Cpu = capture.Cpu,
-            Task = capture.Task is { } task ? new TraceTask(task.Pid, task.Comm) : null,
+            Task = capture.Task is { } task ? new TraceTask(task.Pid, task.Comm) { ThreadGroup = task.ThreadGroup ?? task.Pid, IsKernelThread = task.IsKernelThread == true } : null,
+            Context = capture.Context,
             Clock = clock,
             Path = path,
             Pcs = addresses,

@@ -14,7 +14,8 @@ namespace KTrace.Debugger.Recording;
 /// <param name="Timeout">After so long since the guest was let go, or null.</param>
 /// <param name="Until">When a line of the console contains this text, or null.</param>
 /// <param name="Arguments">Record the arguments of every frame.</param>
-public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true);
+/// <param name="Interrupts">Record interrupt controllers and irq descriptors at every hit, and at the end if the guest is still there.</param>
+public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true, bool Interrupts = false);
 
 /// <summary>Live news of a recording. Called from the recording's own task: return quickly.</summary>
 public interface IRecordingProgress
@@ -46,7 +47,7 @@ public sealed class Recorder
 
     private readonly KernelTarget _target;
     private readonly IReadOnlyList<Tracepoint> _tracepoints;
-    private readonly ModuleTracker _modules;
+    private readonly ModuleFollower _modules;
     private readonly ArmedTracepoints _breakpoints;
     private readonly HitRecorder _hits;
     private readonly TraceWriter _writer;
@@ -62,13 +63,13 @@ public sealed class Recorder
     {
         _target = target;
         _tracepoints = tracepoints;
-        _modules = new ModuleTracker(target.Map, target.Memory, modules);
-        _breakpoints = new ArmedTracepoints(target.Client, target.Map);
+        _modules = new ModuleFollower(target.Machine, target.Map, modules);
+        _breakpoints = new ArmedTracepoints(target.Machine.Sites, target.Map);
         _writer = writer;
         _console = console;
         _limits = limits;
         _progress = progress;
-        _hits = new HitRecorder(target, _breakpoints, writer, limits, progress);
+        _hits = new HitRecorder(target, _breakpoints, _modules, writer, limits, progress);
     }
 
     /// <summary>
@@ -77,7 +78,7 @@ public sealed class Recorder
     /// <param name="guestEnd">Why the machine ended, in words, asked when it has; null: powered off.</param>
     /// <exception cref="RspException">The stub broke while the guest ran.</exception>
     /// <exception cref="TraceWriteException">The disk is full, or the like.</exception>
-    public async Task<RecordingResult> RunAsync(Func<string?>? guestEnd, CancellationToken cancellationToken)
+    public async Task<RecordingResult> RunAsync(Func<Task<string?>>? guestEnd, CancellationToken cancellationToken)
     {
         var elapsed = Stopwatch.StartNew();
         using var hits = _hits;
@@ -106,6 +107,11 @@ public sealed class Recorder
             throw;
         }
 
+        if (_limits.Interrupts && end != RecordingEnd.GuestEnded)
+        {
+            await WriteLastInterruptsAsync();
+        }
+
         await console.FinishAsync(end == RecordingEnd.GuestEnded ? LastWords : TimeSpan.Zero);
         if (console.Seen && end == RecordingEnd.GuestEnded)
         {
@@ -118,25 +124,45 @@ public sealed class Recorder
             Warn($"{tracepoint.Symbol} was never armed: module {tracepoint.Module} was not loaded");
         }
 
-        WriteEnd(end == RecordingEnd.GuestEnded && guestEnd?.Invoke() is { } words ? words : Reason(end), elapsed);
+        var words = end == RecordingEnd.GuestEnded && guestEnd is not null ? await guestEnd() : null;
+        WriteEnd(words ?? Reason(end), elapsed);
         return new RecordingResult(end, _hits.Hits, elapsed.Elapsed.TotalSeconds);
+    }
+
+    private async Task WriteLastInterruptsAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            if (_target.Client.State == RspState.Running
+                && (!await _target.Client.InterruptAsync(patience.Token) || await _target.Client.WaitForStopAsync(patience.Token) is not StopReply.Stopped))
+            {
+                return;
+            }
+
+            await _hits.WriteInterruptsAsync(patience.Token);
+        }
+        catch (Exception e) when (e is RspException or OperationCanceledException)
+        {
+            Warn("the interrupts at the end could not be read" + (e is RspException ? ": " + e.Message : ""));
+        }
     }
 
     private async Task ArmAsync(CancellationToken cancellationToken)
     {
-        foreach (var tracepoint in _tracepoints.Where(t => t.Module is null))
+        foreach (var tracepoint in _tracepoints)
         {
-            await _breakpoints.ArmInKernelAsync(tracepoint, cancellationToken);
-            _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            // In modules too: a guest that was running when it was attached to has some.
+            await _breakpoints.ArmAsync(tracepoint, cancellationToken);
+            if (tracepoint.WasArmed)
+            {
+                _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            }
         }
 
-        if (_target.Map.Image.TryFindSymbol(ModuleTracker.InitFunction, out var initFunction) && _modules.CanRead)
+        if (await _modules.ArmAsync(cancellationToken) is { } lack)
         {
-            await _breakpoints.ArmModuleInitAsync(_target.Map.ToRunTime(initFunction.Value), cancellationToken);
-        }
-        else if (initFunction.Name is not null)
-        {
-            Warn("this kernel's types (BTF or DWARF) do not tell how struct module looks: frames in modules will have no names");
+            Warn(lack);
         }
     }
 
@@ -161,16 +187,35 @@ public sealed class Recorder
 
     private async ValueTask OnModuleAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
-        if (await _modules.ReadAsync(registers, cancellationToken) is not { } loaded)
+        var happened = await _modules.OnStopAsync(registers, cancellationToken);
+        if (happened is ModuleEvent.Loading or ModuleEvent.Live or ModuleEvent.Unloaded)
         {
-            Warn("a module was loaded and could not be read; its frames have no names");
-            return;
+            _hits.ForgetNames();
         }
 
+        switch (happened)
+        {
+            case ModuleEvent.Loading loading:
+                await OnLoadingAsync(loading.Loaded, cancellationToken);
+                break;
+            case ModuleEvent.Unloaded { Module: var gone }:
+                foreach (var tracepoint in await _breakpoints.DisarmInModuleAsync(gone.Name, _tracepoints, cancellationToken))
+                {
+                    _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+                }
+
+                _writer.Write(new TraceRecord.Note($"module {gone.Name} was unloaded"));
+                break;
+            case ModuleEvent.Unreadable:
+                Warn("a module was loaded and could not be read; its frames have no names");
+                break;
+        }
+    }
+
+    private async ValueTask OnLoadingAsync(LoadedModule loaded, CancellationToken cancellationToken)
+    {
         var module = loaded.Module;
         await _breakpoints.DisarmWithinAsync(module, cancellationToken);
-        _target.Map.Load(module);
-        _hits.ForgetNames();
         _writer.Write(new TraceRecord.Module(module.Name, module.TextBase, loaded.BuildId.IsEmpty ? null : Convert.ToHexStringLower(loaded.BuildId.AsSpan()), module.File is null ? null : Path.GetFileName(module.File)));
         foreach (var warning in loaded.Warnings)
         {

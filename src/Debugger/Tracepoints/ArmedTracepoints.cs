@@ -1,34 +1,22 @@
-using KTrace.Rsp;
-using KTrace.Rsp.Commands;
+using KTrace.Debugger.Breakpoints;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger.Tracepoints;
 
-/// <summary>Which tracepoints are armed where. Several may share an address; the stub sees one breakpoint.</summary>
-internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
+/// <summary>Which tracepoints are armed where. Several may share an address; each owns its site, and the stub sees one breakpoint.</summary>
+internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
 {
     private readonly Dictionary<ulong, List<Tracepoint>> _armed = [];
-    private readonly HashSet<ulong> _returns = [];
-    private ulong? _moduleInit;
-
-    /// <summary>The internal stop at do_init_module.</summary>
-    public bool IsModuleInit(ulong address) => address == _moduleInit;
 
     public IReadOnlyList<Tracepoint> At(ulong address) => _armed.TryGetValue(address, out var here) ? here : [];
-
-    public async ValueTask ArmModuleInitAsync(ulong address, CancellationToken cancellationToken)
-    {
-        await InsertAsync(address, cancellationToken);
-        _moduleInit = address;
-    }
 
     /// <param name="module">The module that the address belongs to, or null.</param>
     public async ValueTask ArmAsync(Tracepoint tracepoint, ulong address, CodePlaceKind kind, string? module, CancellationToken cancellationToken)
     {
+        await sites.AddAsync(new BreakpointSite(tracepoint.Kind, address), tracepoint, cancellationToken);
         if (!_armed.TryGetValue(address, out var here))
         {
-            await InsertAsync(address, cancellationToken);
             _armed[address] = here = [];
         }
 
@@ -38,6 +26,30 @@ internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
         }
 
         tracepoint.SetArmed(address, kind, module);
+    }
+
+    /// <summary>Arms all places of a tracepoint: in the kernel, and in the modules that are loaded.</summary>
+    public async ValueTask ArmAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        await ArmInKernelAsync(tracepoint, cancellationToken);
+        foreach (var module in map.Modules)
+        {
+            await ArmInModuleAsync(module, [tracepoint], cancellationToken);
+        }
+    }
+
+    /// <summary>Run-time addresses of a tracepoint's places: in the kernel, and in the modules that are loaded.</summary>
+    public IEnumerable<ulong> AddressesOf(Tracepoint tracepoint) =>
+        tracepoint.Places.Select(p => map.ToRunTime(p.Address))
+            .Concat(map.Modules.Where(m => tracepoint.Module == m.Name || tracepoint.IsInlined).SelectMany(m => ModulePlaces.Of(tracepoint, m)).Select(p => p.Address));
+
+    /// <summary>Takes a tracepoint away from wherever it is armed.</summary>
+    public async ValueTask DisarmAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
+    {
+        foreach (var address in tracepoint.Addresses.ToList())
+        {
+            await DisarmAsync(tracepoint, address, cancellationToken);
+        }
     }
 
     /// <summary>Arms all places of a tracepoint that lie in the kernel.</summary>
@@ -93,6 +105,29 @@ internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
         }
     }
 
+    /// <summary>A module was unloaded: tracepoints in it wait for it again.</summary>
+    /// <returns>Those that were armed there.</returns>
+    public async ValueTask<IReadOnlyList<Tracepoint>> DisarmInModuleAsync(
+        string module, IReadOnlyList<Tracepoint> all, CancellationToken cancellationToken)
+    {
+        var waiting = new List<Tracepoint>();
+        foreach (var tracepoint in all)
+        {
+            var addresses = tracepoint.AddressesIn(module);
+            foreach (var address in addresses)
+            {
+                await DisarmAsync(tracepoint, address, cancellationToken);
+            }
+
+            if (addresses.Count > 0)
+            {
+                waiting.Add(tracepoint);
+            }
+        }
+
+        return waiting;
+    }
+
     private async ValueTask DisarmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here) || !here.Remove(tracepoint))
@@ -104,47 +139,16 @@ internal sealed class ArmedTracepoints(RspClient client, KernelMap map)
         if (here.Count == 0)
         {
             _armed.Remove(address);
-            await RemoveAsync(address, cancellationToken);
         }
+
+        await sites.RemoveAsync(new BreakpointSite(tracepoint.Kind, address), tracepoint, cancellationToken);
     }
 
     /// <summary>A function that was entered will return here.</summary>
-    public async ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!_returns.Contains(address))
-        {
-            await InsertAsync(address, cancellationToken);
-            _returns.Add(address);
-        }
-    }
+    public ValueTask ArmReturnAsync(ulong address, CancellationToken cancellationToken) =>
+        sites.AddAsync(BreakpointSite.Code(address), this, cancellationToken);
 
     /// <summary>Nobody waits for a return here any more.</summary>
-    public async ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (_returns.Remove(address))
-        {
-            await RemoveAsync(address, cancellationToken);
-        }
-    }
-
-    private bool IsSet(ulong address) => address == _moduleInit || _armed.ContainsKey(address) || _returns.Contains(address);
-
-    /// <summary>The first tracepoints are set before the kernel's own page tables hold them: under TCG a software breakpoint changes no memory.</summary>
-    private async ValueTask InsertAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!IsSet(address))
-        {
-            await client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
-        }
-    }
-
-    private async ValueTask RemoveAsync(ulong address, CancellationToken cancellationToken)
-    {
-        if (!IsSet(address))
-        {
-            await client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, Truncated(address)), cancellationToken);
-        }
-    }
-
-    private ulong Truncated(ulong address) => map.Image.Architecture.WordSize == 4 ? (uint)address : address;
+    public ValueTask DisarmReturnAsync(ulong address, CancellationToken cancellationToken) =>
+        sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
 }

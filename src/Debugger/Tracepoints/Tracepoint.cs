@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Rsp.Commands;
 using KTrace.Symbols;
 using KTrace.Symbols.Lookup;
 using KTrace.Tracing;
@@ -44,6 +45,9 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     /// <summary>The function is inlined, and modules that come may have inlined it too.</summary>
     public bool IsInlined => Module is null && Places.Any(p => p.Kind == CodePlaceKind.Inline);
 
+    /// <summary>How it is set: as software breakpoints unless asked otherwise.</summary>
+    public BreakpointKind Kind { get; init; } = BreakpointKind.Software;
+
     /// <summary>What a person should know about it, or null.</summary>
     public string? Note { get; } = note;
 
@@ -67,6 +71,9 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
 
     public TraceTracepoint ToRecord() => new(
         Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address);
+
+    /// <summary>The same place, set in another way and nowhere yet.</summary>
+    public Tracepoint WithKind(BreakpointKind kind) => new(Id, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Kind = kind };
 
     /// <param name="inModule">The module that the address belongs to, or null for the kernel.</param>
     internal void SetArmed(ulong address, CodePlaceKind kind, string? inModule)

@@ -87,6 +87,26 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         }
     }
 
+    /// <summary>The local variables of one frame, with what a person reads.</summary>
+    /// <param name="skippedInlines">Inlined functions whose first instruction is the pc, and which count as not entered yet.</param>
+    public async ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(
+        UnwindResult stack, SelectedFrame frame, int skippedInlines, string function, CancellationToken cancellationToken)
+    {
+        for (var round = 0; ; round++)
+        {
+            _missing.Clear();
+            _ranges.Clear();
+            var locals = variables.LocalsOf(stack, frame.Physical, skippedInlines + frame.InlineDepth, memory, _missing);
+            var described = locals.Select(v => Describe(v, function)).ToImmutableArray();
+            var wanted = _missing.Count > 0 && await FetchAsync(_missing, cancellationToken);
+            wanted |= _ranges.Count > 0 && await FetchAsync(_ranges, cancellationToken);
+            if (!wanted || round == MaximumRounds)
+            {
+                return described;
+            }
+        }
+    }
+
     private TraceArgument Describe(FrameVariable variable, string function)
     {
         if (variable.Value is not { } value)

@@ -9,8 +9,14 @@ using KTrace.Symbols.Values;
 
 namespace KTrace.Debugger.Values;
 
+/// <summary>One frame of a call path. The default is the innermost.</summary>
+/// <param name="Path">Index in the call path, where inlined functions and those that left by a tail call have entries of their own.</param>
+/// <param name="Physical">Index in <see cref="UnwindResult.Frames"/>.</param>
+/// <param name="InlineDepth">0 for the innermost function that was inlined at the frame's pc (and counts as entered), counted outwards.</param>
+internal readonly record struct SelectedFrame(int Path, int Physical, int InlineDepth);
+
 /// <summary>
-/// What the names in an expression mean at a stop of a live kernel: the arguments and locals of the innermost frame, registers, the task that runs there, and
+/// What the names in an expression mean at a stop of a live kernel: the arguments and locals of one frame, the innermost where no other is chosen, registers, the task that runs there, and
 /// everything global at its run-time address. One object serves one stop after another.
 /// </summary>
 internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory memory, FrameVariables variables, TaskLocator? tasks) : IExpressionScope
@@ -23,6 +29,7 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     private TypedValue? _returned;
     private CType? _taskPointer;
     private int _skippedInlines;
+    private SelectedFrame _frame;
     private bool _hasLocals;
 
     public Architecture Architecture => map.Image.Architecture;
@@ -38,9 +45,16 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     /// <param name="skippedInlines">Inlined functions whose first instruction is the pc, and which count as not entered yet.</param>
     public void Enter(UnwindResult stack, RegisterSet registers, int cpu, int skippedInlines = 0)
     {
-        (_stack, _registers, Cpu, _skippedInlines) = (stack, registers, cpu, skippedInlines);
+        (_stack, _registers, Cpu, _skippedInlines, _frame) = (stack, registers, cpu, skippedInlines, default);
         (_fixedArguments, _returned) = (null, null);
         ForgetLocals();
+    }
+
+    /// <summary>Any frame of a stop.</summary>
+    public void Enter(UnwindResult stack, SelectedFrame frame, int cpu, int skippedInlines)
+    {
+        Enter(stack, stack.Frames[frame.Physical].Registers, cpu, frame.Physical == 0 ? skippedInlines : 0);
+        _frame = frame;
     }
 
     /// <summary>A function has returned: its arguments are those with which it was entered, and <c>$ret</c> is known.</summary>
@@ -80,9 +94,12 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     /// </summary>
     public TypedValue? FindRegister(string name)
     {
-        if (name == "ret")
+        switch (name)
         {
-            return _returned;
+            case "ret":
+                return _returned;
+            case "cpu":
+                return TypedValue.OfNumber(new IntegerType("int", 4, IntegerEncoding.Signed), (ulong)Cpu, Provenance.Register);
         }
 
         var architecture = Architecture;
@@ -145,10 +162,11 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         }
 
         // Innermost first: a local hides an argument of the same name.
-        Add(variables.LocalsOf(_stack, 0, _skippedInlines, memory, _missing));
-        if (variables.ArgumentsOf(_stack, memory, _missing) is [var innermost, ..])
+        Add(variables.LocalsOf(_stack, _frame.Physical, _skippedInlines + _frame.InlineDepth, memory, _missing));
+        var ofFrames = variables.ArgumentsOf(_stack, memory, _missing);
+        if (_frame.Path < ofFrames.Length)
         {
-            Add(innermost.IsEmpty ? EntryArguments : innermost);
+            Add(ofFrames[_frame.Path].IsEmpty && _frame.Path == 0 ? EntryArguments : ofFrames[_frame.Path]);
         }
     }
 

@@ -19,6 +19,8 @@ internal static class MemoryLimits
 /// The outcome's length is how many bytes were read, from the start on.</summary>
 public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     /// <summary>
     /// Reads of one range, cut at 4 KiB page boundaries and at what one packet carries, for a batch: a page that is refused (the guard page above a kernel
     /// stack, say) then takes no other with it.
@@ -50,6 +52,8 @@ public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCo
 /// <summary>`x`: the same, as bytes. Only where qSupported offered `binary-upload`.</summary>
 public sealed record ReadMemoryBinary(ulong Address, Memory<byte> Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     internal override void Write(PacketWriter packet) =>
         packet.Text("x"u8).Hex(Address).Text(","u8).Hex((ulong)Destination.Length);
 

@@ -4,6 +4,8 @@ namespace KTrace.Rsp.Commands;
 /// <summary>`g`: all registers of the selected thread, decoded into the caller's block.</summary>
 public sealed record ReadRegisters(RegisterBlock Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     internal override void Write(PacketWriter packet) => packet.Text("g"u8);
 
     internal override int Read(ReadOnlySpan<byte> reply) => Destination.TryFill(reply) ? Destination.Received : throw Malformed(reply);
@@ -18,6 +20,8 @@ public sealed record WriteRegisters(RegisterBlock Source) : RspCommand
 /// <summary>`p`: one register into the caller's block.</summary>
 public sealed record ReadRegister(RegisterDescription Register, RegisterBlock Destination) : RspCommand
 {
+    internal override bool OnlyReads => true;
+
     internal override string Ability => "reads of single registers (p)";
 
     internal override void Write(PacketWriter packet) => packet.Text("p"u8).Hex((ulong)Register.Number);

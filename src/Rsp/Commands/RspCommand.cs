@@ -60,6 +60,9 @@ public abstract record RspCommand : RspRequest
     /// <summary>Whether the target runs after it. There is no reply until the target stops.</summary>
     public virtual bool Resumes => false;
 
+    /// <summary>Whether everything stays as it is: the target, and what later requests mean.</summary>
+    internal virtual bool OnlyReads => false;
+
     /// <summary>Takes the reply; the result is how many bytes it filled into the caller's buffer.</summary>
     /// <exception cref="RspException">Protocol: the reply is malformed.</exception>
     internal virtual int Read(ReadOnlySpan<byte> reply) => reply.SequenceEqual("OK"u8) ? 0 : throw Malformed(reply);

@@ -34,6 +34,9 @@ public abstract class Architecture
     /// <summary>General registers, in the order in which people expect to see them (indexes into <see cref="RegisterNames"/>).</summary>
     public abstract ImmutableArray<int> GeneralRegisters { get; }
 
+    /// <summary>What a function returns that fits into a register (both psABIs: rax, eax).</summary>
+    public int ReturnRegister => 0;
+
     /// <summary>Registers that carry the first integer arguments of a C function, in order.</summary>
     public abstract ImmutableArray<int> ArgumentRegisters { get; }
 

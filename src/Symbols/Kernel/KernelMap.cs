@@ -67,12 +67,39 @@ public sealed class KernelMap
         }
 
         kept.Add(module);
-        _modules = kept.ToImmutable();
-        Unwind = table.With(module.ForUnwinding(Image.Release));
+        Replace(kept.ToImmutable(), table.With(module.ForUnwinding(Image.Release)));
+        return gone.ToImmutable();
+    }
+
+    /// <summary>A module was unloaded; nothing lies at its addresses any more.</summary>
+    /// <returns>The module; null when none of that name was known.</returns>
+    public KernelModule? Unload(string name)
+    {
+        var module = _modules.FirstOrDefault(m => m.Name == name);
+        if (module is not null)
+        {
+            Replace(_modules.Remove(module), Unwind.Without(name));
+        }
+
+        return module;
+    }
+
+    /// <summary>A module's init function has returned: its init text is freed.</summary>
+    public void FreeInit(string name)
+    {
+        var module = _modules.FirstOrDefault(m => m.Name == name);
+        if (module?.WithoutInit() is { } left && left != module)
+        {
+            Replace(_modules.Replace(module, left), Unwind.With(left.ForUnwinding(Image.Release)));
+        }
+    }
+
+    private void Replace(ImmutableArray<KernelModule> modules, UnwindTable unwind)
+    {
+        (_modules, Unwind) = (modules, unwind);
         _frames.Clear();
         _tailCalls.Clear();
         _calls.Forget();
-        return gone.ToImmutable();
     }
 
     /// <summary>The frames at an address, innermost first: inline functions, then the function itself. Never empty.</summary>
@@ -106,6 +133,22 @@ public sealed class KernelMap
         }
 
         return NameIn(Image.Symbols, ToLinkTime(address));
+    }
+
+    /// <summary>The bytes of the function at a run-time address, by its symbol; null when no sized function has that address.</summary>
+    public Symbols.Unwind.AddressRange? FunctionRange(ulong address)
+    {
+        foreach (var (symbols, bias) in _modules.Select(m => (m.Symbols, 0UL)).Append((Image.Symbols, Slide)))
+        {
+            if (symbols is not null && symbols.TryFindNearest(Truncate(address - bias), out ElfSymbol symbol) && symbol.Size > 0
+                && Truncate(address - bias) - symbol.Value < symbol.Size)
+            {
+                var start = Truncate(symbol.Value + bias);
+                return new Symbols.Unwind.AddressRange(start, start + symbol.Size);
+            }
+        }
+
+        return null;
     }
 
     private static string? NameIn(ElfSymbolTable symbols, ulong address)

@@ -12,13 +12,17 @@ namespace KTrace.Symbols.Kernel;
 /// <summary>A loaded module: names, lines and unwind rows at the addresses at which it runs.</summary>
 public sealed class KernelModule
 {
+    private const string InitPrefix = ".init";
+
     private readonly RelocatedSections? _debug;
     private readonly RelocatedSections? _shipped;
     private ObjectTypes? _types;
     private ObjectTypes? _typesBase;
 
-    private KernelModule(string name, Architecture architecture, ulong textBase, RelocatedSections? debug, RelocatedSections? shipped, ImmutableArray<AddressRange> text)
+    private KernelModule(string name, Architecture architecture, ulong textBase, RelocatedSections? debug, RelocatedSections? shipped,
+        ImmutableArray<AddressRange> text, ImmutableArray<AddressRange> initText)
     {
+        InitText = initText;
         Name = name;
         Architecture = architecture;
         TextBase = textBase;
@@ -41,6 +45,7 @@ public sealed class KernelModule
         Symbolizer = whole.Symbolizer;
         (_types, _typesBase) = (whole._types, whole._typesBase);
         Text = text;
+        InitText = whole.InitText.RemoveAll(r => !text.Contains(r));
     }
 
     /// <summary>As the kernel has it, with underscores.</summary>
@@ -53,6 +58,9 @@ public sealed class KernelModule
 
     /// <summary>Its executable sections at run time, init ones included.</summary>
     public ImmutableArray<AddressRange> Text { get; }
+
+    /// <summary>Those of <see cref="Text"/> that are freed when the module's init function has returned.</summary>
+    public ImmutableArray<AddressRange> InitText { get; }
 
     /// <summary>Symbols at run-time addresses; null when no file of it was found.</summary>
     public ElfSymbolTable? Symbols { get; }
@@ -96,20 +104,25 @@ public sealed class KernelModule
         var debug = debugFile is null ? null : new RelocatedSections(debugFile, AddressOf);
         var shipped = shippedFile is null ? null : shippedFile == debugFile ? debug : new RelocatedSections(shippedFile, AddressOf);
         var text = ImmutableArray.CreateBuilder<AddressRange>();
+        var initText = ImmutableArray.CreateBuilder<AddressRange>();
         foreach (var section in (debugFile ?? shippedFile)?.Sections ?? [])
         {
             if (section is { IsAllocated: true, IsExecutable: true, Size: > 0 } && sections.TryGetValue(section.Name, out var address))
             {
                 text.Add(new AddressRange(address, address + section.Size));
+                if (section.Name.StartsWith(InitPrefix, StringComparison.Ordinal))
+                {
+                    initText.Add(text[^1]);
+                }
             }
         }
 
-        return new KernelModule(name, architecture, sections.GetValueOrDefault(".text"), debug, shipped, text.ToImmutable());
+        return new KernelModule(name, architecture, sections.GetValueOrDefault(".text"), debug, shipped, text.ToImmutable(), initText.ToImmutable());
     }
 
     /// <summary>A module of which nothing but its place is known: its frames can be named by module, and by no more.</summary>
     public static KernelModule Unknown(string name, Architecture architecture, ulong textBase, AddressRange text) =>
-        new(name, architecture, textBase, null, null, [text]);
+        new(name, architecture, textBase, null, null, [text], []);
 
     /// <summary>
     /// What is left of it when <paramref name="added"/> has taken some of its addresses: without its init text, which was freed; null when
@@ -126,6 +139,9 @@ public sealed class KernelModule
         var hadText = Text.Any(r => r.Contains(TextBase));
         return left.IsEmpty || (hadText && !left.Any(r => r.Contains(TextBase))) ? null : new KernelModule(this, left);
     }
+
+    /// <summary>What is left of it after its init function has returned; itself when it has no init text.</summary>
+    public KernelModule WithoutInit() => InitText.IsEmpty ? this : Without(InitText) ?? this;
 
     private static bool HasCode(RelocatedSections? sections) => sections?.File.FindSection(".text") is { HasContents: true };
 

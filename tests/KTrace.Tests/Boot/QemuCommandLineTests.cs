@@ -27,8 +27,8 @@ public sealed class QemuCommandLineTests
             [
                 "-machine", "q35", "-accel", "tcg", "-m", "512M", "-smp", "1", "-kernel", kernel, "-initrd", initramfs, "-append",
                 "console=ttyS0 nokaslr",
-                "-netdev", "user,id=net0", "-device", "e1000e,netdev=net0", "-display", "none", "-no-reboot", .. Plumbing, "-d",
-                "int",
+                "-netdev", "user,id=net0", "-device", "e1000e,netdev=net0", "-display", "none", "-no-reboot",
+                "-object", "memory-backend-memfd,id=pc.ram,share=on,size=512M", "-machine", "memory-backend=pc.ram", .. Plumbing, "-d", "int",
             ],
             line.Arguments("/run/x"));
         Assert.EndsWith("-append 'console=ttyS0 nokaslr' -netdev user,id=net0 -device e1000e,netdev=net0 -display none -no-reboot -d int", line.ToShell(), StringComparison.Ordinal);
@@ -83,6 +83,26 @@ public sealed class QemuCommandLineTests
         Assert.Contains("-accel", QemuCommandLine.For(new Scenario(), null, null, ["-cdrom", "x"]).Guest);
         Assert.DoesNotContain("-accel", QemuCommandLine.For(new Scenario(), null, null, ["-accel", "kvm"]).Guest);
         Assert.DoesNotContain("-accel", QemuCommandLine.For(new Scenario { QemuArgs = ["-enable-kvm"] }, null, null).Guest);
+    }
+
+    [Theory]
+    [InlineData(true, "-machine", "q35,accel=tcg")]
+    [InlineData(true, "-object", "filter-replay,id=replay,netdev=n0")]
+    [InlineData(true, "-append", "mem=100M -m")]
+    [InlineData(false, "-m", "1G")]
+    [InlineData(false, "--m", "1G")]
+    [InlineData(false, "-object", "memory-backend-ram,id=mine,size=512M")]
+    [InlineData(false, "-M", "q35,memory-backend=mine")]
+    [InlineData(false, "-numa", "node")]
+    [InlineData(false, "-mem-path", "/dev/hugepages")]
+    [InlineData(false, "-incoming", "defer")]
+    [InlineData(false, "-loadvm", "before")]
+    public void RAM_is_shared_unless_the_users_own_arguments_decide_it(bool shared, params string[] extra)
+    {
+        var line = QemuCommandLine.For(new Scenario { Memory = 300 }, null, null, extra);
+        Assert.Equal(shared ? 300 : null, line.SharedRam);
+        Assert.Equal(shared, line.Arguments("/run/x").Contains("memory-backend=pc.ram"));
+        Assert.DoesNotContain("pc.ram", line.ToShell(), StringComparison.Ordinal);
     }
 
     [Fact]

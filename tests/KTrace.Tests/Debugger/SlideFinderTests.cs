@@ -19,7 +19,7 @@ public sealed class SlideFinderTests : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _client = await _stub.ConnectAsync();
-        _finder = new SlideFinder(_client, Image.Value, new GuestMemory(_client, 8));
+        _finder = new SlideFinder(Image.Value, new GuestMemory(_client, 8));
     }
 
     public async Task DisposeAsync()
