@@ -25,7 +25,7 @@ public sealed class CpuStates
     private CpuStates(Machine machine, KernelMap? map)
     {
         (_machine, _map) = (machine, map);
-        _memory = new StopMemory(machine.Client);
+        _memory = new StopMemory(machine.Client, machine.Memory.Ram);
         _tasks = map is null ? null : TaskLocator.Find(map);
         _stacks = _tasks is null ? null : new CpuStacks(map!, _tasks);
         _perCpuOffsets = map is not null && map.Image.TryFindSymbol("__per_cpu_offset", out var symbol) ? map.ToRunTime(symbol.Value) : null;
@@ -53,7 +53,9 @@ public sealed class CpuStates
     {
         // The stub reads memory as one CPU sees it, and user space may see nothing of the kernel (page-table isolation): any CPU that executes the kernel does.
         var reader = cpus.Find(c => c.Mode == CpuMode.Kernel && c.Index == _machine.StoppedCpu) ?? cpus.Find(c => c.Mode == CpuMode.Kernel);
-        await _machine.SelectAsync(reader?.Index ?? _machine.StoppedCpu, cancellationToken);
+        var index = reader?.Index ?? _machine.StoppedCpu;
+        _memory.Enter(await _machine.RegisterBlockAsync(index, cancellationToken));
+        await _machine.SelectAsync(index, cancellationToken);
         try
         {
             var starts = await PerCpuStartsAsync(cpus, cancellationToken);

@@ -23,6 +23,7 @@ public sealed class IrqSnapshot
     private const int MaximumVector = 255;
 
     private readonly KernelMap _map;
+    private readonly StopMemory _memory;
     private readonly GatheringReader _reader;
     private readonly IrqDescriptors _descriptors;
     private readonly KernelStruct _desc, _data, _common, _chip, _domain, _action, _msi, _apic;
@@ -35,7 +36,8 @@ public sealed class IrqSnapshot
         _map = map;
         _word = map.Image.Architecture.WordSize;
         var layouts = map.Image.Layouts;
-        _reader = new GatheringReader(new StopMemory(machine.Client));
+        _memory = new StopMemory(machine.Client, machine.Memory.Ram);
+        _reader = new GatheringReader(_memory);
         _desc = new KernelStruct(layouts, "irq_desc");
         _data = new KernelStruct(layouts, "irq_data");
         _common = new KernelStruct(layouts, "irq_common_data");
@@ -64,6 +66,7 @@ public sealed class IrqSnapshot
         }
 
         var reader = await KernelViewAsync(machine, map, cancellationToken);
+        snapshot._memory.Enter(await machine.RegisterBlockAsync(reader, cancellationToken));
         await machine.SelectAsync(reader, cancellationToken);
         try
         {
