@@ -16,6 +16,7 @@ internal static class VerbTable
         new("debug", DebugVerb.Create),
         new("attach", _ => AttachVerb.Create()),
         new("show", _ => ShowVerb.Create()),
+        new("irqs", _ => IrqsVerb.Create()),
         new("diff", _ => DiffVerb.Create()),
         new("replay", _ => ReplayVerb.Create()),
         // Answered in Program.cs before the command line is parsed; here for the list of verbs.

@@ -6,6 +6,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using KTrace.Symbols.Unwind;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tracing;
 
@@ -247,6 +248,24 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("cpu"u8, returned.Cpu);
         Fields(returned.Clock);
         Prints(returned.Prints);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Interrupts interrupts)
+    {
+        Begin("interrupts"u8);
+        if (interrupts.HitSequence is { } hit)
+        {
+            _json.WriteNumber("hit"u8, hit);
+        }
+
+        if (interrupts.AtReturn)
+        {
+            _json.WriteBoolean("at_return"u8, true);
+        }
+
+        Fields(interrupts.Clock);
+        InterruptsWriter.Write(_json, interrupts);
         EndLine();
     }
 

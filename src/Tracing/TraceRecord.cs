@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tracing;
 
@@ -135,6 +136,27 @@ public abstract record TraceRecord
 
         /// <summary>What was asked to be printed, <c>$ret</c> when nothing else was.</summary>
         public ImmutableArray<TracePrint> Prints { get; init; } = [];
+    }
+
+    /// <summary>The interrupt hardware and the kernel's irq descriptors at a hit that asked for them, or at the end of the recording.</summary>
+    public sealed record Interrupts : TraceRecord
+    {
+        /// <summary>The hit; null at the end.</summary>
+        public long? HitSequence { get; init; }
+
+        /// <summary>Taken when the function of the hit returned.</summary>
+        public bool AtReturn { get; init; }
+
+        public TraceClock? Clock { get; init; }
+
+        /// <summary>Ascending by number.</summary>
+        public ImmutableArray<IrqDescription> Irqs { get; init; } = [];
+
+        public ImmutableArray<LocalApic> LocalApics { get; init; } = [];
+
+        public ImmutableArray<IoApic> IoApics { get; init; } = [];
+
+        public ImmutableArray<Pic> Pics { get; init; } = [];
     }
 
     /// <summary>One line of the guest's console, without its line feed.</summary>

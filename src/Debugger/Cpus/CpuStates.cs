@@ -46,43 +46,37 @@ public sealed class CpuStates
             cpus.Add(new CpuState(i, threads[i], words, registers, LinearPc(registers), ModeOf(registers, map)));
         }
 
-        return map is null ? cpus : await new CpuStates(machine, map).CompleteAsync(cpus, cancellationToken);
+        if (map is null)
+        {
+            return cpus;
+        }
+
+        var states = new CpuStates(machine, map);
+        return await KernelView.ReadAsync(machine, map, states._memory, stop => states.CompleteAsync(cpus, stop), cancellationToken);
     }
 
     private async ValueTask<IReadOnlyList<CpuState>> CompleteAsync(List<CpuState> cpus, CancellationToken cancellationToken)
     {
-        // The stub reads memory as one CPU sees it, and user space may see nothing of the kernel (page-table isolation): any CPU that executes the kernel does.
-        var reader = cpus.Find(c => c.Mode == CpuMode.Kernel && c.Index == _machine.StoppedCpu) ?? cpus.Find(c => c.Mode == CpuMode.Kernel);
-        var index = reader?.Index ?? _machine.StoppedCpu;
-        _memory.Enter(await _machine.RegisterBlockAsync(index, cancellationToken));
-        await _machine.SelectAsync(index, cancellationToken);
-        try
+        var starts = await PerCpuStartsAsync(cpus, cancellationToken);
+        var ranges = new List<(ulong, int)>();
+        foreach (var start in starts.OfType<ulong>())
         {
-            var starts = await PerCpuStartsAsync(cpus, cancellationToken);
-            var ranges = new List<(ulong, int)>();
-            foreach (var start in starts.OfType<ulong>())
-            {
-                _tasks!.AddPerCpu(start, ranges);
-                _stacks!.AddPerCpu(start, ranges);
-            }
-
-            await FetchAsync(ranges, cancellationToken);
-            ranges.Clear();
-            foreach (var start in starts.OfType<ulong>())
-            {
-                if (_tasks!.TaskAt(start, _memory) is { } task)
-                {
-                    _tasks.AddMembers(task, ranges);
-                }
-            }
-
-            await FetchAsync(ranges, cancellationToken);
-            return [.. cpus.Select(c => Complete(c, starts[c.Index]))];
+            _tasks!.AddPerCpu(start, ranges);
+            _stacks!.AddPerCpu(start, ranges);
         }
-        finally
+
+        await FetchAsync(ranges, cancellationToken);
+        ranges.Clear();
+        foreach (var start in starts.OfType<ulong>())
         {
-            await _machine.SelectAsync(_machine.StoppedCpu, CancellationToken.None);
+            if (_tasks!.TaskAt(start, _memory) is { } task)
+            {
+                _tasks.AddMembers(task, ranges);
+            }
         }
+
+        await FetchAsync(ranges, cancellationToken);
+        return [.. cpus.Select(c => Complete(c, starts[c.Index]))];
     }
 
     private CpuState Complete(CpuState cpu, ulong? start)

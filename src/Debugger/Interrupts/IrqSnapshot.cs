@@ -2,6 +2,7 @@
 // that are pointers with CONFIG_CPUMASK_OFFSTACK), and a member that is not there gives less.
 using System.Collections.Immutable;
 using System.Globalization;
+using KTrace.Debugger.Cpus;
 using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
@@ -10,7 +11,7 @@ using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Debugger.Interrupts;
 
-/// <summary>Reads what the kernel knows of its interrupts.</summary>
+/// <summary>Reads what the kernel knows of its interrupts. Serves one stop after another.</summary>
 public sealed class IrqSnapshot
 {
     // Chains: tree (3), descriptor, data and its parents (4), names (4), messages.
@@ -22,6 +23,7 @@ public sealed class IrqSnapshot
     // include/linux/irqdesc.h: what has no CPU or vector yet (arch/x86/kernel/apic/vector.c: BITS of a vector are 8).
     private const int MaximumVector = 255;
 
+    private readonly Machine _machine;
     private readonly KernelMap _map;
     private readonly StopMemory _memory;
     private readonly GatheringReader _reader;
@@ -31,9 +33,10 @@ public sealed class IrqSnapshot
     private readonly bool _masksArePointers;
     private readonly int _word;
 
-    private IrqSnapshot(Machine machine, KernelMap map)
+    /// <param name="map">The kernel that runs.</param>
+    public IrqSnapshot(Machine machine, KernelMap map)
     {
-        _map = map;
+        (_machine, _map) = (machine, map);
         _word = map.Image.Architecture.WordSize;
         var layouts = map.Image.Layouts;
         _memory = new StopMemory(machine.Client, machine.Memory.Ram);
@@ -54,53 +57,23 @@ public sealed class IrqSnapshot
             && common.Members.FirstOrDefault(m => m.Name == "affinity")?.Type.Resolved is PointerType;
     }
 
-    /// <summary>Reads all descriptors, ascending by number; empty before the kernel has any, and for a kernel whose types do not tell.</summary>
-    /// <param name="map">The kernel that runs.</param>
+    /// <summary>Reads all descriptors at this stop, ascending by number; empty before the kernel has any, and for a kernel whose types do not tell.</summary>
     /// <exception cref="RspException">The stub is broken, or the machine runs.</exception>
-    public static async ValueTask<ImmutableArray<IrqDescription>> ReadAsync(Machine machine, KernelMap map, CancellationToken cancellationToken = default)
+    public async ValueTask<ImmutableArray<IrqDescription>> ReadAsync(CancellationToken cancellationToken = default) =>
+        _descriptors.CanFind ? await KernelView.ReadAsync(_machine, _map, _memory, GatherAsync, cancellationToken) : [];
+
+    private async ValueTask<ImmutableArray<IrqDescription>> GatherAsync(CancellationToken cancellationToken)
     {
-        var snapshot = new IrqSnapshot(machine, map);
-        if (!snapshot._descriptors.CanFind)
+        for (var round = 0; ; round++)
         {
-            return [];
-        }
-
-        var reader = await KernelViewAsync(machine, map, cancellationToken);
-        snapshot._memory.Enter(await machine.RegisterBlockAsync(reader, cancellationToken));
-        await machine.SelectAsync(reader, cancellationToken);
-        try
-        {
-            for (var round = 0; ; round++)
+            var irqs = Walk();
+            if (!_reader.HasMissing || round == MaximumRounds)
             {
-                var irqs = snapshot.Walk();
-                if (!snapshot._reader.HasMissing || round == MaximumRounds)
-                {
-                    return irqs;
-                }
-
-                await snapshot._reader.FetchAsync(cancellationToken);
+                return irqs;
             }
-        }
-        finally
-        {
-            await machine.SelectAsync(machine.StoppedCpu, CancellationToken.None);
-        }
-    }
 
-    /// <summary>A CPU that sees the kernel's memory: user space may not (page-table isolation).</summary>
-    private static async ValueTask<int> KernelViewAsync(Machine machine, KernelMap map, CancellationToken cancellationToken)
-    {
-        await machine.ReadAllRegistersAsync(cancellationToken);
-        var count = (await machine.ThreadsAsync(cancellationToken)).Count;
-        foreach (var cpu in Enumerable.Range(0, count).Prepend(machine.StoppedCpu))
-        {
-            if (Cpus.CpuStates.ModeOf(await machine.RegistersAsync(cpu, cancellationToken), map) == Cpus.CpuMode.Kernel)
-            {
-                return cpu;
-            }
+            await _reader.FetchAsync(cancellationToken);
         }
-
-        return machine.StoppedCpu;
     }
 
     private ImmutableArray<IrqDescription> Walk()

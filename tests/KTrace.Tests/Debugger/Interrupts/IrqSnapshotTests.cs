@@ -37,11 +37,11 @@ public sealed partial class IrqSnapshotTests(ITestOutputHelper output)
     private async Task DescriptorsAreThoseOfProcAndSysAsync(string kernel)
     {
         await using var guest = await OracleGuest.BootAsync(OracleKernels.Open(kernel), Script, cpus: 4, modules: ["e1000e"]);
-        Assert.Empty((await IrqSnapshot.ReadAsync(guest.Target.Machine, guest.Map)).SelectMany(i => i.Actions));
+        Assert.Empty((await new IrqSnapshot(guest.Target.Machine, guest.Map).ReadAsync()).SelectMany(i => i.Actions));
         await guest.RunUntilSaidAsync("all-is-said", TimeSpan.FromMinutes(2));
 
         var watch = System.Diagnostics.Stopwatch.StartNew();
-        var irqs = (await IrqSnapshot.ReadAsync(guest.Target.Machine, guest.Map)).ToDictionary(i => i.Irq);
+        var irqs = (await new IrqSnapshot(guest.Target.Machine, guest.Map).ReadAsync()).ToDictionary(i => i.Irq);
         output.WriteLine($"{irqs.Count} descriptors in {watch.Elapsed.TotalMilliseconds} ms");
         var text = guest.Console.ReplaceLineEndings("\n");
 
@@ -57,6 +57,12 @@ public sealed partial class IrqSnapshotTests(ITestOutputHelper output)
                 irq.Chip ?? "", irq.Levels is [{ Domain: not null }, ..] ? irq.HwIrq!.Value.ToString(CultureInfo.InvariantCulture) : "", irq.IsLevel == true ? "level" : "edge", irq.Name ?? "",
                 string.Join(',', irq.Actions.Select(a => a.Name)), string.Join(',', irq.Counts), irq.Affinity ?? "", irq.EffectiveAffinity ?? "",
             ];
+            if (said[6].Length == 0)
+            {
+                // One without a chip of its own is not in /proc/irq.
+                (walked[6], walked[7]) = ("", "");
+            }
+
             // What an interrupt has counted since the guest has read it is more, and not much.
             var (counted, then) = (walked[5], said[5]);
             (walked[5], said[5]) = ("", "");
