@@ -34,7 +34,7 @@ internal sealed class StopInspector : IDisposable
     {
         _machine = machine;
         Map = map;
-        _capture = new HitCapture(machine.Client, map);
+        _capture = new HitCapture(machine.Client, map, machine.Memory.Ram);
         _records = new HitRecords(map);
         _types = new RememberedTypes(new KernelTypes(map));
         _recovery = new FrameRecovery(map);
