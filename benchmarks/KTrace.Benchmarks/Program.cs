@@ -3,6 +3,7 @@
 //   ktrace-benchmarks core CAPTURE KERNEL OUT      a captured stop as a core file for gdb
 //   ktrace-benchmarks backtrace CAPTURE KERNEL     one backtrace with arguments, from a cold start
 //   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained ns-text bytes-text"
+//   ktrace-benchmarks memory KERNEL                the memory of a booted guest, mapped and through the stub: "what ns-stub ns-mapped" lines
 //
 // CAPTURE is a stop of the tests' fixtures, KERNEL the unpacked root of its kernel.
 using System.Diagnostics;
@@ -20,8 +21,11 @@ switch (args)
     case ["warm", var capture, var kernel]:
         Warm(new CapturedStop(capture, kernel));
         return 0;
+    case ["memory", var kernel]:
+        await MemoryReads.RunAsync(kernel);
+        return 0;
     default:
-        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL");
+        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL");
         return 2;
 }
 

@@ -14,6 +14,7 @@ internal static class VerbTable
         new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
         new("debug", DebugVerb.Create),
+        new("attach", _ => AttachVerb.Create()),
         new("show", _ => ShowVerb.Create()),
         new("irqs", _ => IrqsVerb.Create()),
         new("diff", _ => DiffVerb.Create()),

@@ -17,8 +17,8 @@ public sealed record StubProfile
     public bool TakesRequestAsAck { get; init; }
 
     /// <summary>
-    /// A byte sent while the target runs stops it; one other than 0x03 brings no stop reply. QEMU: gdb_read_byte calls vm_stop. The client
-    /// sends nothing but 0x03 while the target runs, with any stub.
+    /// A byte sent while the target runs stops it and is lost, the first of a request too. QEMU: gdb_read_byte calls vm_stop; 7.2 reports a stop for any
+    /// byte, 8.1 and later only for 0x03. The client sends nothing but 0x03 while the target runs, with any stub.
     /// </summary>
     public bool AnyByteStopsTarget { get; init; }
 

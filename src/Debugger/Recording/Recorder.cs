@@ -150,10 +150,14 @@ public sealed class Recorder
 
     private async Task ArmAsync(CancellationToken cancellationToken)
     {
-        foreach (var tracepoint in _tracepoints.Where(t => t.Module is null))
+        foreach (var tracepoint in _tracepoints)
         {
-            await _breakpoints.ArmInKernelAsync(tracepoint, cancellationToken);
-            _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            // In modules too: a guest that was running when it was attached to has some.
+            await _breakpoints.ArmAsync(tracepoint, cancellationToken);
+            if (tracepoint.WasArmed)
+            {
+                _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            }
         }
 
         if (await _modules.ArmAsync(cancellationToken) is { } lack)

@@ -69,33 +69,10 @@ internal sealed class FinishStep(Machine machine, int level)
                 return walker.Stop is null ? throw Outermost(frame) : null;
             }
 
-            if (!await LeaveAsync(walker, frame.Level.Identity, cancellationToken))
-            {
-                return null;
-            }
+            return await new LineStep(walker, isOver: true).LeaveAsync(frames[level + 1].Level, cancellationToken);
         }
 
         return walker.Code?.Levels.BeginningAt(walker.Pc) ?? 0;
-    }
-
-    /// <summary>Over everything, until the code of an inlined call is left, whichever of its pieces it is left from.</summary>
-    private static async ValueTask<bool> LeaveAsync(Walker walker, long identity, CancellationToken cancellationToken)
-    {
-        while (walker.Code?.Levels.LevelsAt(walker.Pc).Any(l => l.Identity == identity) == true)
-        {
-            var hop = await walker.HopAsync(cancellationToken);
-            switch (hop.Kind)
-            {
-                case HopKind.Interrupted:
-                case HopKind.Called when !await walker.PassAsync(hop, cancellationToken):
-                case HopKind.Left when !await walker.PassTailCallAsync(cancellationToken):
-                    return walker.Stop is null;
-                case HopKind.Returned or HopKind.ChangedMode or HopKind.Trapped or HopKind.Left:
-                    return true;
-            }
-        }
-
-        return true;
     }
 
     private static TargetException Outermost(VisibleFrame frame) =>

@@ -15,35 +15,60 @@ internal sealed class LineStep(Walker walker, bool isOver)
     private CodeLevel _level;
     private bool _isElsewhere;
 
+    // No place: the step is not done.
+    private const int GoOn = -1;
+
+    // So many instructions of one function are a loop, or a CPU that waits for another one, which stands still while this one is stepped.
+    private const int ManyHops = 256;
+
     /// <summary>Steps from the line at which a person stands.</summary>
     /// <param name="skipped">Inlined calls that begin here and are not entered yet.</param>
     /// <param name="untilBehind">Never back to what is before this line in its function (<c>until</c>).</param>
     /// <returns>How many inlined calls begin at the new place and are not entered yet; null when something else came first (<see cref="Walker.Stop"/>).</returns>
-    public async ValueTask<int?> RunAsync(int skipped, bool untilBehind, CancellationToken cancellationToken)
-    {
-        if (!Begin(skipped, untilBehind))
-        {
+    public async ValueTask<int?> RunAsync(int skipped, bool untilBehind, CancellationToken cancellationToken) =>
+        Begin(skipped, untilBehind)
+            ? await GoOnAsync(cancellationToken)
             // No symbol covers this code: an instruction is all that can be told.
-            return await OneInstructionAsync(cancellationToken);
-        }
+            : await OneInstructionAsync(cancellationToken);
 
-        while (true)
+    /// <summary>Steps out of an inlined call: to where a statement begins in the function that it was inlined into.</summary>
+    /// <param name="outer">That function.</param>
+    public async ValueTask<int?> LeaveAsync(CodeLevel outer, CancellationToken cancellationToken)
+    {
+        (_level, _file, _line, _start, _end, _isElsewhere) = (outer, null, 0, walker.Pc, walker.Pc, false);
+        return Judge() ?? await GoOnAsync(cancellationToken);
+    }
+
+    private async ValueTask<int?> GoOnAsync(CancellationToken cancellationToken)
+    {
+        for (var hops = 0; ; hops++)
         {
-            var hop = await walker.HopAsync(cancellationToken);
-            var place = hop.Kind switch
+            if (hops >= ManyHops && walker.Code is { } code && await LoopExits.FindAsync(walker, pc => IsInside(code, pc), isOver, cancellationToken) is { } exits)
             {
-                HopKind.Interrupted => (int?)null,
-                HopKind.Trapped => 0,
-                HopKind.Called => await EnterAsync(hop, cancellationToken),
-                HopKind.Left => await EnterAsync(hop, cancellationToken),
-                HopKind.Returned or HopKind.ChangedMode => Elsewhere(),
-                _ => GoOn,
-            };
-            if (place != GoOn)
+                hops = 0;
+                if (!await walker.RunToAsync(exits, walker.SameActivation(), cancellationToken))
+                {
+                    return null;
+                }
+            }
+            else
             {
-                return place;
+                var hop = await walker.HopAsync(cancellationToken);
+                var place = hop.Kind switch
+                {
+                    HopKind.Interrupted => (int?)null,
+                    HopKind.Trapped => 0,
+                    HopKind.Called or HopKind.Left => await EnterAsync(hop, cancellationToken),
+                    HopKind.Returned or HopKind.ChangedMode => Elsewhere(),
+                    _ => GoOn,
+                };
+                if (place != GoOn)
+                {
+                    return place;
+                }
             }
 
+            hops = _isElsewhere ? 0 : hops;
             if (Judge() is { } arrived)
             {
                 return arrived;
@@ -51,8 +76,18 @@ internal sealed class LineStep(Walker walker, bool isOver)
         }
     }
 
-    // No place: the step is not done.
-    private const int GoOn = -1;
+    /// <summary>The step surely goes on there, whatever the way that led there.</summary>
+    private bool IsInside(StepCode code, ulong pc)
+    {
+        if (pc >= _start && pc < _end)
+        {
+            return true;
+        }
+
+        var levels = code.Levels.LevelsAt(pc);
+        return isOver && levels[0].Identity != _level.Identity && levels.Any(l => l.Identity == _level.Identity)
+            && !levels.TakeWhile(l => l.Identity != _level.Identity).All(l => l.BeginsHere);
+    }
 
     private int Elsewhere()
     {
@@ -105,7 +140,7 @@ internal sealed class LineStep(Walker walker, bool isOver)
     private async ValueTask<int?> EnterAsync(Hop hop, CancellationToken cancellationToken)
     {
         var isCall = hop.Kind == HopKind.Called;
-        if (!isOver && walker.Code is { } code && !code.IsTracer(walker.Pc) && code.Levels.LineAt(walker.Pc) is not null)
+        if (!isOver && walker.Code is { } code && !code.IsFiller(walker.Pc) && code.Levels.LineAt(walker.Pc) is not null)
         {
             return code.Levels.BeginningAt(walker.Pc);
         }
@@ -154,21 +189,22 @@ internal sealed class LineStep(Walker walker, bool isOver)
             return isOver ? null : skipped;
         }
 
-        if (pc == row.Start && !row.IsSameLine(_file, _line))
+        (_start, _end) = (row.Start, row.End);
+        if (pc != row.Start || row.IsSameLine(_file, _line))
         {
-            if (row.IsStatement)
-            {
-                return skipped;
-            }
-
-            if (isSameLevel)
-            {
-                return null;
-            }
+            // In the middle of a line, as behind a return or a jump (for (;;) jumps so): on to its end, wherever it is.
+            (_file, _line, _level, _isElsewhere) = (row.File, row.Line, level, false);
+        }
+        else if (row.IsStatement)
+        {
+            return skipped;
+        }
+        else if (!isSameLevel)
+        {
+            // Code of a line that does not begin here, in another function: where that line does begin, it is new all the same.
+            (_file, _line, _level, _isElsewhere) = (null, 0, level, false);
         }
 
-        // In the middle of a line: on to its end, wherever it is.
-        (_start, _end, _file, _line, _level, _isElsewhere) = (row.Start, row.End, row.File, row.Line, level, false);
         return null;
     }
 }

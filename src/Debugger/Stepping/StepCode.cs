@@ -27,8 +27,8 @@ internal sealed class StepCode(KernelMap map)
     /// <summary>"ret", or a jump to what became of it.</summary>
     public bool IsReturnThunk(ulong address) => NameAt(address) is { } name && IsReturnThunk(name);
 
-    /// <summary>The tracer's call at a function's entry, which no source line has.</summary>
-    public bool IsTracer(ulong address) => NameAt(address) is "__fentry__" or "mcount" or "_mcount" or "ftrace_stub" or "ftrace_caller" or "ftrace_regs_caller";
+    /// <summary>Calls that no source line has: the tracer's at a function's entry, and what a static call leads to while it has nothing to call.</summary>
+    public bool IsFiller(ulong address) => NameAt(address) is "__static_call_return0" or "__fentry__" or "mcount" or "_mcount" or "ftrace_stub" or "ftrace_caller" or "ftrace_regs_caller";
 
     /// <summary>The first instruction of what an interrupt or exception runs (arch/x86/entry/entry_64.S, entry_32.S; page_fault and the like before 5.8).</summary>
     public bool IsTrapEntry(ulong address)
@@ -42,6 +42,11 @@ internal sealed class StepCode(KernelMap map)
             || name.StartsWith("early_idt_handler", StringComparison.Ordinal)
             || ((name.StartsWith("asm_", StringComparison.Ordinal) || s_oldEntries.Contains(name)) && Levels.FunctionAround(address) is { } function && function.Start == address);
     }
+
+    /// <summary>The first instruction of what a device's or a timer's interrupt runs.</summary>
+    public bool IsInterruptEntry(ulong address) => IsTrapEntry(address) && NameAt(address) is { } name
+        && (name.StartsWith("asm_sysvec_", StringComparison.Ordinal) || name.StartsWith("asm_common_interrupt", StringComparison.Ordinal)
+            || name.Contains("_entries_start", StringComparison.Ordinal) || name.EndsWith("_interrupt", StringComparison.Ordinal));
 
     /// <summary>Whether two addresses are of one function, its parts elsewhere (<c>.cold</c>) included.</summary>
     public bool IsSameFunction(ulong one, ulong other)

@@ -7,14 +7,18 @@ using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.Stepping;
 
-/// <summary>Steps a CPU of a stopped machine. Keeps nothing between steps: where a person stands goes in and comes out as a <see cref="StepPosition"/>.</summary>
-public sealed class Stepper
+/// <summary>
+/// Steps a CPU of a stopped machine. Where a person stands is kept by the caller: it goes in and comes out as a <see cref="StepPosition"/>. One step at a time.
+/// </summary>
+public sealed class Stepper : IDisposable
 {
     private readonly IRunControl _control;
     private readonly Func<int, RegisterSet, StepPlace> _placeOf;
+    private readonly Walker _walker;
 
     /// <param name="placeOf">What a CPU with these registers is at: the phase of boot decides.</param>
-    public Stepper(IRunControl control, Func<int, RegisterSet, StepPlace> placeOf) => (_control, _placeOf) = (control, placeOf);
+    public Stepper(IRunControl control, Func<int, RegisterSet, StepPlace> placeOf) =>
+        (_control, _placeOf, _walker) = (control, placeOf, new Walker(control, placeOf));
 
     /// <summary>Steps in a kernel at its virtual addresses; programs have no names.</summary>
     public Stepper(IRunControl control, KernelMap map)
@@ -26,10 +30,9 @@ public sealed class Stepper
     /// <param name="entered">A function whose entry was asked for (a breakpoint's): its inlined calls count as entered.</param>
     public async ValueTask<StepPosition> PositionAsync(int cpu, string? entered, CancellationToken cancellationToken)
     {
-        var registers = await _control.Machine.RegistersAsync(cpu, cancellationToken);
-        var (pc, map) = _placeOf(cpu, registers);
-        var levels = map is null ? [] : new StepCode(map).Levels.LevelsAt(pc);
-        return new StepPosition(cpu, pc, levels.TakeWhile(l => l.BeginsHere && l.Function != entered).Count());
+        await _walker.BeginAsync(cpu, cancellationToken);
+        var levels = _walker.Code?.Levels.LevelsAt(_walker.Pc) ?? [];
+        return new StepPosition(cpu, _walker.Pc, levels.TakeWhile(l => l.BeginsHere && l.Function != entered).Count());
     }
 
     /// <summary><c>stepi</c>, <c>nexti</c>, <c>step</c>, <c>next</c>, so many times; less when something else stops the machine.</summary>
@@ -107,6 +110,8 @@ public sealed class Stepper
             : result;
     }
 
+    public void Dispose() => _walker.Dispose();
+
     private static async ValueTask<int?> OverInstructionAsync(Walker walker, CancellationToken cancellationToken)
     {
         var hop = await walker.HopAsync(cancellationToken);
@@ -122,7 +127,7 @@ public sealed class Stepper
 
     private async ValueTask<StepResult> WalkAsync(StepPosition from, StopCause done, Func<Walker, ValueTask<int?>> walk, CancellationToken cancellationToken)
     {
-        using var walker = new Walker(_control, _placeOf);
+        var walker = _walker;
         await walker.BeginAsync(from.Cpu, cancellationToken);
         if (await walk(walker) is { } skipped)
         {

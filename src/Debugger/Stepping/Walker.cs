@@ -1,13 +1,15 @@
 // Lets a CPU execute one instruction at a time and says what became of each: by what the instruction is, not by unwinding, so that a step costs one round trip and its
 // registers. What no person means by an instruction is passed: thunks, static call trampolines, and exceptions that the kernel handles on the way (a page that is brought in).
 using KTrace.Debugger.Sessions;
+using KTrace.Rsp;
+using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Disassembly;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.Stepping;
 
-/// <summary>A CPU that is walked through code. One command's worth: code and places are read anew for the next.</summary>
+/// <summary>A CPU that is walked through code. Between <see cref="BeginAsync"/> and the next nobody else may let the machine run.</summary>
 internal sealed class Walker : IDisposable
 {
     // A thunk has a handful of instructions.
@@ -19,9 +21,14 @@ internal sealed class Walker : IDisposable
     // A run to a breakpoint costs as much as this many steps (both measured with QEMU 7.2, TCG: 1.4 ms and 0.2 ms).
     private const ulong ManyRepetitions = 8;
 
+    // What an instruction moves the stack pointer by, mostly; an interrupt's frame is larger.
+    private const ulong Near = 128;
+    private const ulong PageSize = 4096;
+
     private readonly IRunControl _control;
     private readonly Func<int, RegisterSet, StepPlace> _placeOf;
     private readonly CodeWindow _window;
+    private bool? _masksInterrupts;
 
     public Walker(IRunControl control, Func<int, RegisterSet, StepPlace> placeOf)
     {
@@ -47,19 +54,45 @@ internal sealed class Walker : IDisposable
 
     public async ValueTask BeginAsync(int cpu, CancellationToken cancellationToken)
     {
+        Stop = null;
         _window.Forget();
+        _masksInterrupts ??= await AsksForMaskAsync(cancellationToken);
         Stand(cpu, await _control.Machine.RegistersAsync(cpu, cancellationToken));
     }
 
-    /// <summary>Exactly one instruction, as the processor counts them.</summary>
+    /// <summary>What an instruction does to control flow; null where none can be read.</summary>
+    public ValueTask<InstructionFlow?> DecodeAsync(ulong address, CancellationToken cancellationToken) => _window.DecodeAsync(Cpu, Registers, address, cancellationToken);
+
+    /// <summary>Exactly one instruction, as the processor counts them; where interrupts cannot be masked, without those that come in between.</summary>
     public async ValueTask<Hop> StepAsync(CancellationToken cancellationToken)
     {
-        if (await _window.DecodeAsync(Cpu, Registers, Pc, cancellationToken) is { Kind: FlowKind.Wait } wait)
+        var (before, decoded) = (Registers, await DecodeAsync(Pc, cancellationToken));
+        if (decoded is { Kind: FlowKind.Wait } wait)
         {
             return await WaitAsync(wait, cancellationToken);
         }
 
-        return await ExecuteAsync(cancellationToken) ? new Hop(HopKind.Moved) : new Hop(HopKind.Interrupted);
+        if (!await ExecuteAsync(cancellationToken))
+        {
+            return new Hop(HopKind.Interrupted);
+        }
+
+        return _masksInterrupts == true || decoded is not { } flow || !IsTrap(in flow) || Code?.IsInterruptEntry(Pc) != true
+            || await RunAcrossAsync(flow, before, cancellationToken) ? new Hop(HopKind.Moved) : new Hop(HopKind.Interrupted);
+    }
+
+    /// <summary>Whether registers are of the activation in which this CPU is now, as far as the rows of the place tell.</summary>
+    public Func<int, RegisterSet, bool> SameActivation()
+    {
+        var (here, place) = (Registers, _placeOf);
+        var frame = Code is { } code ? FrameWalk.FrameAddress(here, Pc, code.Map) : null;
+        return (cpu, registers) =>
+        {
+            var (pc, map) = place(cpu, registers);
+            return frame is not null && map is not null && FrameWalk.FrameAddress(registers, pc, map) is { } there
+                ? there == frame
+                : registers.StackPointer + Near >= here.StackPointer && registers.StackPointer <= here.StackPointer + Near;
+        };
     }
 
     /// <summary>One instruction as source code means it: with the thunk that it leads through, past exceptions, with all of its repetitions.</summary>
@@ -87,6 +120,16 @@ internal sealed class Walker : IDisposable
             var flow = decoded ?? new InstructionFlow(FlowKind.Sequential, from, 0, 0);
             if (IsTrap(in flow))
             {
+                if (_masksInterrupts == false && Code?.IsInterruptEntry(Pc) == true && flow.Next != 0)
+                {
+                    if (!await RunAcrossAsync(flow, before, cancellationToken))
+                    {
+                        return new Hop(HopKind.Interrupted);
+                    }
+
+                    return await ArriveAsync(flow, before, code, cancellationToken);
+                }
+
                 if (trap == MaximumTraps || !await PassTrapAsync(flow, before, code, cancellationToken))
                 {
                     return new Hop(Stop is null ? HopKind.Trapped : HopKind.Interrupted);
@@ -169,8 +212,64 @@ internal sealed class Walker : IDisposable
 
     /// <summary>Execution is where the instruction could not lead, at code that exceptions enter. (Behind mov ss one more instruction runs, too.)</summary>
     private bool IsTrap(in InstructionFlow flow) =>
-        Pc != flow.Next && flow.Kind is not (FlowKind.Call or FlowKind.Jump or FlowKind.SystemCall or FlowKind.InterruptReturn) && Pc != flow.Target
-        && Code is { } code && code.IsTrapEntry(Pc);
+        Pc != flow.Next && flow.Kind is not (FlowKind.SystemCall or FlowKind.InterruptReturn) && (flow.Target == 0 || Pc != flow.Target) && Code is { } code && code.IsTrapEntry(Pc);
+
+    /// <summary>
+    /// An interrupt came in the place of an instruction, as the stub cannot mask it: back to the instruction, and across it to wherever it leads, with breakpoints, as one step after
+    /// the other could meet the next interrupt. Where its way is not known, it is stepped.
+    /// </summary>
+    private async ValueTask<bool> RunAcrossAsync(InstructionFlow flow, RegisterSet before, CancellationToken cancellationToken)
+    {
+        for (var attempt = 0; attempt < MaximumTraps; attempt++)
+        {
+            if (!await RunToAsync([flow.Address], FrameMark.Of(before), cancellationToken))
+            {
+                return false;
+            }
+
+            ulong[] next = flow.Kind switch
+            {
+                FlowKind.Sequential or FlowKind.Repeat => [flow.Next],
+                FlowKind.Jump or FlowKind.Call => [flow.Target],
+                FlowKind.ConditionalJump => [flow.Next, flow.Target],
+                _ => [],
+            };
+            if (next.Length > 0)
+            {
+                return await RunToAsync(next, SameActivationOrCall(before), cancellationToken);
+            }
+
+            if (!await ExecuteAsync(cancellationToken))
+            {
+                return false;
+            }
+
+            if (!IsTrap(in flow))
+            {
+                return true;
+            }
+        }
+
+        return true;
+    }
+
+    private static Func<int, RegisterSet, bool> SameActivationOrCall(RegisterSet before) => (_, registers) =>
+        FrameMark.IsInUserMode(registers) == FrameMark.IsInUserMode(before)
+        && registers.StackPointer + Near >= before.StackPointer && registers.StackPointer <= before.StackPointer + PageSize;
+
+    /// <summary>QEMU with TCG masks interrupts and timers in a step. With KVM, and with other stubs, it may not (`qqemu.sstepbits` says so).</summary>
+    private async ValueTask<bool> AsksForMaskAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            var (_, inForce) = await _control.Machine.Client.ReadStepMaskAsync(cancellationToken);
+            return inForce.HasFlag(StepMask.NoInterrupts | StepMask.NoTimers);
+        }
+        catch (RspException e) when (e.Kind is RspErrorKind.Unsupported or RspErrorKind.ErrorReply)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Runs to where the exception's handler goes on: the instruction again, behind it (int3, the ud2 of WARN), or at its fixup.</summary>
     private ValueTask<bool> PassTrapAsync(InstructionFlow flow, RegisterSet before, StepCode? code, CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 // What a person who steps sees at an address: the source line as a debugger shows it, and the functions that stand there one inside the other.
+using System.Collections.Immutable;
 using KTrace.Symbols.Kernel;
 
 namespace KTrace.Symbols.Lookup;
@@ -25,8 +26,11 @@ public readonly record struct CodeLevel(string Function, long Identity, string? 
 public sealed class CodeLevels(KernelMap map)
 {
     private const int KeptTables = 32;
+    private const int KeptAddresses = 4096;
 
     private readonly Dictionary<(Symbolizer, int Unit), StatementTable?> _tables = [];
+    private readonly Dictionary<ulong, IReadOnlyList<CodeLevel>> _levels = [];
+    private ImmutableArray<KernelModule> _modules = map.Modules;
 
     /// <summary>The line that an address belongs to; null where no line table covers it.</summary>
     public LineRange? LineAt(ulong address)
@@ -55,18 +59,16 @@ public sealed class CodeLevels(KernelMap map)
     /// <summary>The functions at an address, innermost first; never empty.</summary>
     public IReadOnlyList<CodeLevel> LevelsAt(ulong address)
     {
-        var (symbolizer, shift) = ObjectAt(address);
-        var frames = map.Symbolize(address);
-        var instances = symbolizer?.InstancesAt(Link(address, shift)) ?? [];
-        var before = instances.Length > 1 ? symbolizer!.InstancesAt(Link(address, shift) - 1) : [];
-        var line = LineAt(address);
-        var levels = new CodeLevel[frames.Count];
-        for (var i = 0; i < levels.Length; i++)
+        if (_modules != map.Modules || _levels.Count >= KeptAddresses)
         {
-            var frame = frames[i];
-            var identity = instances.Length == levels.Length ? instances[i] : (long)(address - frame.Offset);
-            var (file, at) = i == 0 && line is { } row ? (row.File, row.Line) : (frame.Source?.File, frame.Source?.Line ?? 0);
-            levels[i] = new CodeLevel(frame.Function, identity, file, at, frame.IsInline, frame.IsInline && Array.IndexOf(before, (int)identity) < 0);
+            // Where a module was, another may be.
+            _modules = map.Modules;
+            _levels.Clear();
+        }
+
+        if (!_levels.TryGetValue(address, out var levels))
+        {
+            _levels[address] = levels = Look(address);
         }
 
         return levels;
@@ -83,6 +85,25 @@ public sealed class CodeLevels(KernelMap map)
             && (symbol.Size == 0 || Link(address, shift) - symbol.Value < symbol.Size)
             ? (Run(symbol.Value, shift), symbol.Size == 0 ? address + 1 : Run(symbol.Value + symbol.Size, shift))
             : null;
+    }
+
+    private CodeLevel[] Look(ulong address)
+    {
+        var (symbolizer, shift) = ObjectAt(address);
+        var frames = map.Symbolize(address);
+        var instances = symbolizer?.InstancesAt(Link(address, shift)) ?? [];
+        var before = instances.Length > 1 ? symbolizer!.InstancesAt(Link(address, shift) - 1) : [];
+        var line = LineAt(address);
+        var levels = new CodeLevel[frames.Count];
+        for (var i = 0; i < levels.Length; i++)
+        {
+            var frame = frames[i];
+            var identity = instances.Length == levels.Length ? instances[i] : (long)(address - frame.Offset);
+            var (file, at) = i == 0 && line is { } row ? (row.File, row.Line) : (frame.Source?.File, frame.Source?.Line ?? 0);
+            levels[i] = new CodeLevel(frame.Function, identity, file, at, frame.IsInline, frame.IsInline && Array.IndexOf(before, (int)identity) < 0);
+        }
+
+        return levels;
     }
 
     private (Symbolizer? Symbolizer, ulong Shift) ObjectAt(ulong address) =>

@@ -30,7 +30,7 @@ public sealed class GuestEndsTests
         if (!stepping)
         {
             await client.ContinueAsync();
-            await client.WaitForStopAsync();
+            await PeerStory.StopAsync(client);
         }
 
         for (var steps = 0; client.State != RspState.Exited; steps++)
@@ -39,7 +39,7 @@ public sealed class GuestEndsTests
             try
             {
                 await client.StepAsync();
-                await client.WaitForStopAsync();
+                await PeerStory.StopAsync(client);
             }
             catch (RspException e) when (e.Kind == RspErrorKind.WrongState && client.State == RspState.Exited)
             {
@@ -49,7 +49,7 @@ public sealed class GuestEndsTests
 
         Assert.Equal(new StopReply.Exited(0), client.LastStop);
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.StepAsync().AsTask())).Kind);
-        Assert.Equal(client.LastStop, await client.WaitForStopAsync());
+        Assert.Equal(client.LastStop, await PeerStory.StopAsync(client));
         await qemu.Process.ExitCodeAsync();
     }
 
@@ -64,7 +64,7 @@ public sealed class GuestEndsTests
         for (var boots = 0; boots < 3; boots++)
         {
             await client.StepAsync();
-            await client.WaitForStopAsync();
+            await PeerStory.StopAsync(client);
             Assert.Equal(5, (await PeerStory.ContinueAsync(client)).Signal);
             Assert.Equal(BootSector.Start, await PeerStory.ReadAsync(client, "rip"));
         }
@@ -80,7 +80,7 @@ public sealed class GuestEndsTests
         {
             Assert.True(steps < 100_000, "the machine was not reset");
             await client.StepAsync();
-            Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
+            Assert.IsType<StopReply.Stopped>(await PeerStory.StopAsync(client));
         }
     }
 

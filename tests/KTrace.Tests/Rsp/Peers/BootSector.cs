@@ -20,8 +20,8 @@ internal static class BootSector
 
     private static byte[] Sector(byte[] code)
     {
-        // The code, then a jump to itself, and the firmware's mark at the end. The disk is a track long: the firmware wants to see a geometry.
-        var disk = new byte[63 * 512];
+        // The code, then a jump to itself, and the firmware's mark at the end. A disk of less than a cylinder the firmware does not read.
+        var disk = new byte[1 << 20];
         code.CopyTo(disk, 0);
         disk[code.Length] = 0xeb;
         disk[code.Length + 1] = 0xfe;

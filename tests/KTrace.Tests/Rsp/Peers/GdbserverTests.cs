@@ -86,7 +86,7 @@ public sealed class GdbserverTests(GdbserverTests.Programs programs) : IClassFix
         await client.SendAsync(new SelectThread(other));
         var standing = await PeerStory.ReadAsync(client, "rip");
         await client.StepAsync(main);
-        Assert.Equal(main, Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync()).Thread);
+        Assert.Equal(main, Assert.IsType<StopReply.Stopped>(await PeerStory.StopAsync(client)).Thread);
         await client.SendAsync(new SelectThread(other));
         Assert.Equal(standing, await PeerStory.ReadAsync(client, "rip"));
     }
@@ -100,7 +100,7 @@ public sealed class GdbserverTests(GdbserverTests.Programs programs) : IClassFix
         for (var round = 0; round < 5; round++)
         {
             await client.ContinueAsync();
-            var waiting = Task.Run(() => client.WaitForStopAsync().AsTask());
+            var waiting = Task.Run(() => PeerStory.StopAsync(client));
             await Task.Delay(20);
             Assert.True(await client.InterruptAsync());
             Assert.Equal(2, Assert.IsType<StopReply.Stopped>(await waiting).Signal);
@@ -123,7 +123,7 @@ public sealed class GdbserverTests(GdbserverTests.Programs programs) : IClassFix
             // gdb's number of SIGUSR1.
             Assert.Equal(30, stop.Signal);
             await client.ContinueAsync(deliver ? stop.Signal : 0);
-            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await client.WaitForStopAsync()).Code);
+            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await PeerStory.StopAsync(client)).Code);
         }
     }
 
@@ -134,7 +134,7 @@ public sealed class GdbserverTests(GdbserverTests.Programs programs) : IClassFix
         await using var client = await RspClient.ConnectAsync(server.Endpoint, PeerStory.Options);
         Assert.Equal(11, (await PeerStory.ContinueAsync(client)).Signal);
         await client.ContinueAsync(signal: 11);
-        Assert.Equal(11, Assert.IsType<StopReply.Terminated>(await client.WaitForStopAsync()).Signal);
+        Assert.Equal(11, Assert.IsType<StopReply.Terminated>(await PeerStory.StopAsync(client)).Signal);
         Assert.Equal(RspState.Exited, client.State);
     }
 

@@ -26,10 +26,17 @@ internal static class PeerStory
         await client.WriteRegisterAsync(found, block);
     }
 
+    /// <summary>The next stop; one that never comes fails the test.</summary>
+    public static async Task<StopReply> StopAsync(RspClient client)
+    {
+        using var guard = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        return await client.WaitForStopAsync(guard.Token);
+    }
+
     public static async Task<StopReply.Stopped> ContinueAsync(RspClient client)
     {
         await client.ContinueAsync();
-        return Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
+        return Assert.IsType<StopReply.Stopped>(await StopAsync(client));
     }
 
     public static async Task<long> CounterAsync(RspClient client, StubProgram program)
@@ -70,14 +77,14 @@ internal static class PeerStory
         {
             // As the profile says: the step only meets the breakpoint again.
             await client.StepAsync();
-            await client.WaitForStopAsync();
+            await StopAsync(client);
             Assert.Equal(program.Touch, await ReadAsync(client, "rip"));
             await client.SendAsync(new RemoveBreakpoint(kind, program.Touch));
         }
 
         // add %rdi,counter(%rip) has seven bytes or is a load before an add: one instruction further in any case.
         await client.StepAsync();
-        Assert.Equal(5, Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync()).Signal);
+        Assert.Equal(5, Assert.IsType<StopReply.Stopped>(await StopAsync(client)).Signal);
         Assert.InRange(await ReadAsync(client, "rip"), program.Touch + 1, program.Touch + 15);
 
         if (!client.Profile.StepsPastBreakpoints)
@@ -96,7 +103,7 @@ internal static class PeerStory
     public static async Task ExitAsync(RspClient client)
     {
         await client.ContinueAsync();
-        Assert.Equal(7, Assert.IsType<StopReply.Exited>(await client.WaitForStopAsync()).Code);
+        Assert.Equal(7, Assert.IsType<StopReply.Exited>(await StopAsync(client)).Code);
         Assert.Equal(RspState.Exited, client.State);
         Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => client.ContinueAsync().AsTask())).Kind);
     }

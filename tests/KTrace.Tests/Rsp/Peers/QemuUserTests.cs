@@ -49,7 +49,7 @@ public sealed class QemuUserTests(QemuUserTests.Programs programs) : IClassFixtu
         await client.SendAsync(new SelectThread(other));
         var standing = await PeerStory.ReadAsync(client, "rip");
         await client.StepAsync(main);
-        Assert.Equal(main, Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync()).Thread);
+        Assert.Equal(main, Assert.IsType<StopReply.Stopped>(await PeerStory.StopAsync(client)).Thread);
         await client.SendAsync(new SelectThread(other));
         Assert.Equal(standing, await PeerStory.ReadAsync(client, "rip"));
 
@@ -69,7 +69,7 @@ public sealed class QemuUserTests(QemuUserTests.Programs programs) : IClassFixtu
         var e = await Assert.ThrowsAsync<RspException>(() => client.InterruptAsync().AsTask());
         Assert.Equal(RspErrorKind.Unsupported, e.Kind);
         Assert.Equal("QEMU user mode does not listen while the program runs: it cannot be interrupted", e.Message);
-        Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
+        Assert.IsType<StopReply.Stopped>(await PeerStory.StopAsync(client));
         Assert.Equal(_program.Touch, await PeerStory.ReadAsync(client, "rip"));
     }
 
@@ -94,7 +94,7 @@ public sealed class QemuUserTests(QemuUserTests.Programs programs) : IClassFixtu
             var stop = await PeerStory.ContinueAsync(client);
             Assert.Equal(30, stop.Signal);
             await client.ContinueAsync(deliver ? stop.Signal : 0);
-            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await client.WaitForStopAsync()).Code);
+            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await PeerStory.StopAsync(client)).Code);
         }
     }
 
@@ -105,7 +105,7 @@ public sealed class QemuUserTests(QemuUserTests.Programs programs) : IClassFixtu
         await using var client = await RspClient.ConnectAsync(server.Endpoint, PeerStory.Options);
         Assert.Equal(11, (await PeerStory.ContinueAsync(client)).Signal);
         await client.ContinueAsync(signal: 11);
-        Assert.Equal(11, Assert.IsType<StopReply.Terminated>(await client.WaitForStopAsync()).Signal);
+        Assert.Equal(11, Assert.IsType<StopReply.Terminated>(await PeerStory.StopAsync(client)).Signal);
         Assert.Equal(RspState.Exited, client.State);
     }
 

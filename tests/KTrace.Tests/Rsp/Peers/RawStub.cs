@@ -53,7 +53,15 @@ internal sealed class RawStub : IDisposable
                     return packet;
                 }
 
-                Send((byte)'+');
+                try
+                {
+                    Send((byte)'+');
+                }
+                catch (SocketException)
+                {
+                    // It has said its last and closed.
+                }
+
                 return packet[1..];
             }
 

@@ -11,6 +11,8 @@ internal sealed class StubProxy : IAsyncDisposable
     private readonly Socket _listener = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
     private readonly RspEndpoint _stub;
     private readonly Task _serving;
+    private Socket? _client;
+    private Socket? _connected;
 
     public StubProxy(RspEndpoint stub)
     {
@@ -27,9 +29,17 @@ internal sealed class StubProxy : IAsyncDisposable
 
     public Func<byte[], byte[]?> FromClient { get; set; } = bytes => bytes;
 
+    /// <summary>Closes the connection that is there.</summary>
+    public void Close()
+    {
+        _client?.Dispose();
+        _connected?.Dispose();
+    }
+
     public async ValueTask DisposeAsync()
     {
         _listener.Dispose();
+        Close();
         await _serving.WaitAsync(TimeSpan.FromMinutes(1));
         _folder.Dispose();
     }
@@ -59,8 +69,8 @@ internal sealed class StubProxy : IAsyncDisposable
         {
             while (true)
             {
-                var client = await _listener.AcceptAsync();
-                var stub = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                var client = _client = await _listener.AcceptAsync();
+                var stub = _connected = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
                 await stub.ConnectAsync(new UnixDomainSocketEndPoint(_stub.Path!));
                 await Task.WhenAll(PumpAsync(client, stub, bytes => FromClient(bytes)), PumpAsync(stub, client, bytes => FromStub(bytes)));
             }

@@ -44,7 +44,7 @@ public sealed class VgdbTests(VgdbTests.Programs programs) : IClassFixture<VgdbT
         await using var relay = new PeerProcess("vgdb", [.. server.RelayArguments, string.Create(CultureInfo.InvariantCulture, $"--port={port}")]);
         await using var client = await ConnectWhenListeningAsync(RspEndpoint.Parse(string.Create(CultureInfo.InvariantCulture, $"tcp:127.0.0.1:{port}")), relay);
         await client.ContinueAsync();
-        var waiting = Task.Run(() => client.WaitForStopAsync().AsTask());
+        var waiting = Task.Run(() => PeerStory.StopAsync(client));
         await Task.Delay(50);
         Assert.True(await client.InterruptAsync());
         var stop = Assert.IsType<StopReply.Stopped>(await waiting);
@@ -65,7 +65,7 @@ public sealed class VgdbTests(VgdbTests.Programs programs) : IClassFixture<VgdbT
             var stop = await PeerStory.ContinueAsync(client);
             Assert.Equal(30, stop.Signal);
             await client.ContinueAsync(deliver ? stop.Signal : 0);
-            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await client.WaitForStopAsync()).Code);
+            Assert.Equal(code, Assert.IsType<StopReply.Exited>(await PeerStory.StopAsync(client)).Code);
         }
     }
 
