@@ -9,6 +9,8 @@ internal static class InterruptsParts
     // More than any machine has; bounds what a hostile line can make of itself.
     private const int MaxIrqs = 1 << 16;
     private const int MaxParts = 1 << 14;
+    private const int MaxPins = 256;
+    private const int MaxVectors = 256;
 
     public static TraceRecord.Interrupts Interrupts(ref RecordJson json)
     {
@@ -107,7 +109,7 @@ internal static class InterruptsParts
             }
             else if (json.Is("counts"u8))
             {
-                irq = irq with { Counts = [.. Numbers(ref json, "counts").Select(n => (uint)n)] };
+                irq = irq with { Counts = [.. Numbers(ref json, "counts", MaxParts)] };
             }
             else
             {
@@ -361,7 +363,7 @@ internal static class InterruptsParts
                 ImmutableArray<RedirectionEntry>.Builder entries = ImmutableArray.CreateBuilder<RedirectionEntry>();
                 while (json.NextProperty())
                 {
-                    if (!int.TryParse(json.Name(null), NumberStyles.None, CultureInfo.InvariantCulture, out int pin) || entries.Count == MaxParts)
+                    if (!int.TryParse(json.Name(null), NumberStyles.None, CultureInfo.InvariantCulture, out int pin) || entries.Count == MaxPins)
                     {
                         throw json.Fail("pins are numbers, with their entry each");
                     }
@@ -441,19 +443,19 @@ internal static class InterruptsParts
         return parts.DrainToImmutable();
     }
 
-    private static List<long> Numbers(ref RecordJson json, string what)
+    private static List<uint> Numbers(ref RecordJson json, string what, int limit)
     {
         json.StartArray(what);
-        var numbers = new List<long>();
+        var numbers = new List<uint>();
         while (json.NextElement())
         {
-            numbers.Add(json.ElementUInt32("each of " + what));
+            numbers.Add(numbers.Count < limit ? json.ElementUInt32("each of " + what) : throw json.Fail($"more than {limit} {what}"));
         }
 
         return numbers;
     }
 
-    private static IReadOnlyList<int> Vectors(ref RecordJson json, string what) => [.. Numbers(ref json, what).Select(n => (int)n)];
+    private static IReadOnlyList<int> Vectors(ref RecordJson json, string what) => [.. Numbers(ref json, what, MaxVectors).Select(n => n < MaxVectors ? (int)n : 0)];
 
     private static ImmutableArray<string> Texts(ref RecordJson json)
     {

@@ -68,6 +68,11 @@ public sealed class LocalApicView(InterruptsQuery picked) : View
             yield return Line("errors").Add(InterruptText.Hex(error), TextRole.Warning);
         }
 
+        if (apic.Vectors.IsEmpty && apic.Unread.IsEmpty)
+        {
+            yield break;
+        }
+
         var table = new ColumnLines(new("  LOCAL VECTOR"), new("VEC", IsNumber: true), new("DELIVERY"), new("TRIGGER"), new("STATE"), new("TIMER"));
         foreach (LocalVector vector in apic.Vectors)
         {
@@ -77,7 +82,7 @@ public sealed class LocalApicView(InterruptsQuery picked) : View
                 InterruptText.Cell(vector.IsMasked ? "masked" : vector.IsPending ? "pending" : null, TextRole.Warning), InterruptText.Cell(vector.TimerMode));
         }
 
-        foreach (TextLine line in table.Lines(width).Concat(apic.Unread.Select(u => Line("not understood").Add(u, TextRole.Warning).Fit(width))))
+        foreach (TextLine line in table.Lines(width).Concat(apic.Unread.Select(u => Line("raw").Add(u, TextRole.Warning).Fit(width))))
         {
             yield return line;
         }

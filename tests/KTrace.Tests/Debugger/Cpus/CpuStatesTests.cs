@@ -16,6 +16,8 @@ public sealed partial class CpuStatesTests
         echo "pid-of-one $!"
         taskset 4 sh -c 'while :; do :; done' &
         echo "pid-of-two $!"
+        echo N > /sys/module/printk/parameters/ignore_loglevel
+        echo 1 > /proc/sys/kernel/printk
         sleep 1
         for p in /proc/[0-9]*; do echo "task $(cut -d' ' -f1 $p/stat) $(grep -h Tgid $p/status | cut -f2) ($(cat $p/comm)) flags $(sed 's/.*) //' $p/stat | cut -d' ' -f7)"; done
         echo all-is-said
