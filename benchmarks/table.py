@@ -103,7 +103,7 @@ def warm(table, folder):
     core = folder + "/warm.core"
     subprocess.run([OURS, "core", WARM, KERNEL, core], check=True)
     found = subprocess.run([OURS, "warm", WARM, KERNEL], check=True, capture_output=True, text=True).stdout.split()
-    frames, names, arguments, named, argued, bytes_named, bytes_argued, retained = (int(word) for word in found)
+    frames, names, arguments, named, argued, bytes_named, bytes_argued, retained, printed, bytes_printed = (int(word) for word in found)
     import json
     script = folder + "/warm.gdb"
     with open(WARM) as file, open(script, "w") as out:
@@ -136,6 +136,25 @@ def live(table):
     table.line(works[0], "gdb, commands bt c", "%.2f times its rate" % (ours / gdb), "-", "-", "-", "-")
 
 
+MEMORY = {"64MiB": ("64 MiB of guest memory in one read", 0.05), "4KiB": ("4 KiB, anywhere", None), "16B": ("16 bytes, anywhere", None),
+          "stack": ("a stack window of 2 KiB", None), "8B": ("one word", None)}
+
+
+def memory(table):
+    """Guest memory out of mapped RAM against QEMU's stub, same reads, same guest."""
+    works = {key: "guest memory, mapped: " + text for key, (text, _) in MEMORY.items()}
+    if not any(table.wanted(work) for work in works.values()):
+        return
+    output = subprocess.run([OURS, "memory", KERNEL], capture_output=True, text=True)
+    if output.returncode:
+        print("run: the memory benchmark failed: " + output.stderr[-500:], file=sys.stderr)
+        return
+    for key, stub, mapped in (line.split() for line in output.stdout.splitlines()):
+        ratio, limit = int(mapped) / int(stub), MEMORY[key][1]
+        times = "%s, stub %s" % tuple("%.3g ms" % (n / 1e6) if n >= 1e6 else "%.3g µs" % (n / 1e3) for n in (int(mapped), int(stub)))
+        table.line(works[key] + " (" + times + ")", "QEMU's stub", "%.2g" % ratio, "< %g" % limit if limit else "-", ("yes" if ratio < limit else "no") if limit else "-", "-", "-")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--markdown", action="store_true")
@@ -164,6 +183,7 @@ def main():
                           asked=0.7 if count == 782 else 1 if count == 100_000 else None, megabytes=150 if count == 782 else None)
         warm(table, folder)
         if not options.no_live:
+            memory(table)
             live(table)
 
 

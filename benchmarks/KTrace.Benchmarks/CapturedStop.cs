@@ -31,7 +31,7 @@ internal sealed class CapturedStop : IValueScope
         }
 
         _variables = new FrameVariables(Map) { Recovery = new FrameRecovery(Map) };
-        Types = new KernelTypes(Map);
+        Types = new RememberedTypes(new KernelTypes(Map));
     }
 
     public KernelMap Map { get; }
@@ -80,6 +80,22 @@ internal sealed class CapturedStop : IValueScope
         }
 
         return arguments;
+    }
+
+    /// <summary>The same and what a person reads of each argument, as a recording keeps it; returns the number of characters.</summary>
+    public int NameAndPrint()
+    {
+        Name(out var stack);
+        var characters = 0;
+        foreach (var frame in _variables.ArgumentsOf(stack, _capture))
+        {
+            foreach (var argument in frame)
+            {
+                characters += argument.Value is { } value ? ValuePrinter.Print(new NamedValue(argument.Name, value, null), this, Options).Text.Length : 0;
+            }
+        }
+
+        return characters;
     }
 
     /// <summary>What a person reads: a line for each name, with arguments.</summary>

@@ -2,7 +2,8 @@
 //
 //   ktrace-benchmarks core CAPTURE KERNEL OUT      a captured stop as a core file for gdb
 //   ktrace-benchmarks backtrace CAPTURE KERNEL     one backtrace with arguments, from a cold start
-//   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained"
+//   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained ns-text bytes-text"
+//   ktrace-benchmarks memory KERNEL                the memory of a booted guest, mapped and through the stub: "what ns-stub ns-mapped" lines
 //
 // CAPTURE is a stop of the tests' fixtures, KERNEL the unpacked root of its kernel.
 using System.Diagnostics;
@@ -20,8 +21,11 @@ switch (args)
     case ["warm", var capture, var kernel]:
         Warm(new CapturedStop(capture, kernel));
         return 0;
+    case ["memory", var kernel]:
+        await MemoryReads.RunAsync(kernel);
+        return 0;
     default:
-        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL");
+        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL");
         return 2;
 }
 
@@ -31,8 +35,9 @@ static void Warm(CapturedStop stop)
     var arguments = stop.NameWithArguments();
     var (named, bytesOfNames, kept) = Measure(() => stop.Name(out _), 200);
     var (argued, bytesOfArguments, keptByArguments) = Measure(() => stop.NameWithArguments(), 20);
+    var (printed, bytesOfText, keptByText) = Measure(() => stop.NameAndPrint(), 20);
     Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
-        $"{stack.Frames.Length} {names} {arguments} {named:F0} {argued:F0} {bytesOfNames} {bytesOfArguments} {Math.Max(kept, keptByArguments)}"));
+        $"{stack.Frames.Length} {names} {arguments} {named:F0} {argued:F0} {bytesOfNames} {bytesOfArguments} {Math.Max(Math.Max(kept, keptByArguments), keptByText)} {printed:F0} {bytesOfText}"));
 }
 
 // Nanoseconds and bytes allocated per repetition (median of rounds), and bytes that stay behind over all rounds: what grows with the number of hits.

@@ -14,7 +14,9 @@ internal static class VerbTable
         new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
         new("debug", DebugVerb.Create),
+        new("attach", _ => AttachVerb.Create()),
         new("show", _ => ShowVerb.Create()),
+        new("irqs", _ => IrqsVerb.Create()),
         new("diff", _ => DiffVerb.Create()),
         new("replay", _ => ReplayVerb.Create()),
         // Answered in Program.cs before the command line is parsed; here for the list of verbs.

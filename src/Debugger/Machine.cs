@@ -3,6 +3,7 @@
 using KTrace.Debugger.Attach;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
@@ -27,6 +28,7 @@ public sealed class Machine : IAsyncDisposable
     private IReadOnlyList<ThreadId>? _threads;
     private long _resumesSeen;
     private int _selected;
+    private bool? _usesKvm;
 
     /// <param name="architecture">Of the kernel that runs or will run in it.</param>
     /// <param name="ram">Its RAM where that is mapped; it is the machine's from now on.</param>
@@ -78,6 +80,34 @@ public sealed class Machine : IAsyncDisposable
     /// <summary>The index of the CPU that stopped last, from the stop reply (QEMU's qC names the first CPU whichever stopped); 0 where the stub names none.</summary>
     public int StoppedCpu => (Client.LastStop as StopReply.Stopped)?.Thread is { } thread ? IndexOf(thread) : 0;
 
+    /// <summary>
+    /// Whether the guest runs on the host's own CPU (KVM). Then a software breakpoint is an instruction written into guest memory, which is lost when code is loaded over it;
+    /// there are four hardware breakpoints, and a step cannot keep interrupts out.
+    /// </summary>
+    public async ValueTask<bool> UsesKvmAsync(CancellationToken cancellationToken = default)
+    {
+        if (_usesKvm is null)
+        {
+            try
+            {
+                // QEMU's system emulator alone has physical memory, and this monitor command: "kvm support: enabled".
+                _usesKvm = Client.Profile.PhysicalMemoryMode
+                    && (await Client.MonitorAsync("info kvm", cancellationToken)).Output.Contains("enabled", StringComparison.Ordinal);
+            }
+            catch (RspException e) when (e.Kind is RspErrorKind.ErrorReply or RspErrorKind.Unsupported)
+            {
+                _usesKvm = false;
+            }
+        }
+
+        return _usesKvm.Value;
+    }
+
+    /// <summary>Chooses how code breakpoints are set from now on.</summary>
+    /// <param name="isInMemory">The kernel is in memory: nothing is written over its code any more.</param>
+    public async ValueTask ChooseCodeBreakpointsAsync(bool isInMemory, CancellationToken cancellationToken = default) =>
+        Sites.CodeKind = !isInMemory && await UsesKvmAsync(cancellationToken) ? BreakpointKind.Hardware : BreakpointKind.Software;
+
     /// <summary>The stub's threads, by CPU index.</summary>
     public async ValueTask<IReadOnlyList<ThreadId>> ThreadsAsync(CancellationToken cancellationToken = default) =>
         _threads ??= await Client.ListThreadsAsync(cancellationToken);
@@ -87,9 +117,47 @@ public sealed class Machine : IAsyncDisposable
     public async ValueTask<RegisterSet> RegistersAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Set;
 
+    /// <summary>Where a CPU executes: in real mode the stub's pc is an offset, and the code segment's base comes on top.</summary>
+    public async ValueTask<ulong> LinearPcAsync(int cpu, CancellationToken cancellationToken = default)
+    {
+        var (set, block) = await ReadAsync(cpu, cancellationToken);
+        return Client.Layout.TryFind("cr0", out var cr0) && block.TryGetValue(cr0, out var value) && (value & 1) == 0
+            ? await RealMode.LinearPcAsync(Client, cpu, set, block, cancellationToken)
+            : set.ProgramCounter;
+    }
+
     /// <summary>The same as the stub sent them, with registers that the architecture does not name (segments, vectors).</summary>
     public async ValueTask<RegisterBlock> RegisterBlockAsync(int? cpu = null, CancellationToken cancellationToken = default) =>
         (await ReadAsync(cpu ?? StoppedCpu, cancellationToken)).Block;
+
+    /// <summary>Reads the registers of all CPUs in one batch, for <see cref="RegistersAsync"/> to have them.</summary>
+    public async ValueTask ReadAllRegistersAsync(CancellationToken cancellationToken = default)
+    {
+        Refresh();
+        var threads = await ThreadsAsync(cancellationToken);
+        var commands = new List<RspCommand>();
+        var blocks = new List<(int Cpu, int Place, RegisterBlock Block)>();
+        foreach (var cpu in Enumerable.Range(0, threads.Count).Where(i => !_registers.ContainsKey(i)))
+        {
+            commands.Add(new SelectThread(threads[cpu]));
+            var block = new RegisterBlock(Client.Layout);
+            blocks.Add((cpu, commands.Count, block));
+            commands.Add(new ReadRegisters(block));
+        }
+
+        if (blocks.Count == 0)
+        {
+            return;
+        }
+
+        commands.Add(new SelectThread(await ThreadAsync(_selected, cancellationToken)));
+        var outcomes = new RspOutcome[commands.Count];
+        await Client.SendBatchAsync(commands.ToArray(), outcomes, cancellationToken);
+        foreach (var (cpu, place, block) in blocks.Where(b => outcomes[b.Place - 1].IsOk && outcomes[b.Place].IsOk))
+        {
+            _registers[cpu] = (_bridge.ToRegisterSet(block), block);
+        }
+    }
 
     /// <summary>Writes one register of a CPU, named as the stub names it.</summary>
     /// <exception cref="TargetException">There is no such register, or the value does not fit.</exception>

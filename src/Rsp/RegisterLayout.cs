@@ -39,6 +39,14 @@ public sealed class RegisterLayout
 
     public bool TryFind(string name, [NotNullWhen(true)] out RegisterDescription? register) => _byName.TryGetValue(name, out register);
 
+    /// <summary>The register of that number, as p, P and stop replies name it.</summary>
+    public bool TryFind(int number, [NotNullWhen(true)] out RegisterDescription? register)
+    {
+        var at = Registers.AsSpan().BinarySearch(new NumberOf(number));
+        register = at < 0 ? null : Registers[at];
+        return register is not null;
+    }
+
     /// <summary>Prepares reading the named registers quickly and in this order; a name that the target has not is never known.</summary>
     /// <exception cref="ArgumentException">More than 64 names.</exception>
     public RegisterSelection Select(params ReadOnlySpan<string> names)
@@ -55,6 +63,11 @@ public sealed class RegisterLayout
         }
 
         return new RegisterSelection(chosen);
+    }
+
+    private readonly struct NumberOf(int number) : IComparable<RegisterDescription>
+    {
+        public int CompareTo(RegisterDescription? other) => number.CompareTo(other!.Number);
     }
 }
 
@@ -159,6 +172,19 @@ public sealed class RegisterBlock
         }
 
         return value;
+    }
+
+    /// <summary>Takes the registers that came with a stop reply (gdbserver and Valgrind: frame pointer, stack pointer and pc); the others stay as they are.</summary>
+    /// <returns>How many it took.</returns>
+    public int Take(StopReply.Stopped stop)
+    {
+        var taken = 0;
+        foreach (var sent in stop.Registers.IsDefault ? [] : stop.Registers)
+        {
+            taken += Layout.TryFind(sent.Number, out var register) && TryFill(register, System.Text.Encoding.ASCII.GetBytes(sent.Hex)) ? 1 : 0;
+        }
+
+        return taken;
     }
 
     /// <summary>Takes a `g` reply; false when it is malformed or longer than the layout.</summary>

@@ -32,6 +32,7 @@ public sealed class RspClient : IAsyncDisposable
     private readonly SemaphoreSlim _interruptGate = new(1, 1);
     private readonly RspCommand[] _single = new RspCommand[1];
     private readonly RspOutcome[] _singleOutcome = new RspOutcome[1];
+    private StopReply _lastStop;
     private bool? _writesBinary;
     private bool _interrupted;
     private bool _closed;
@@ -44,7 +45,7 @@ public sealed class RspClient : IAsyncDisposable
         _options = options;
         Profile = handshake.Profile;
         Description = handshake.Description;
-        LastStop = handshake.Stop;
+        _lastStop = handshake.Stop;
         ContinueCommand = Features.VCont ? new ContinueAll() : new PlainContinue();
     }
 
@@ -70,10 +71,16 @@ public sealed class RspClient : IAsyncDisposable
         : RspState.Stopped;
 
     /// <summary>Why the target stopped last; while it runs, before.</summary>
-    public StopReply LastStop { get; private set; }
+    public StopReply LastStop => _exchange.End ?? _lastStop;
 
-    /// <summary>The continue that this stub takes, to end a batch with.</summary>
+    /// <summary>The continue that this stub takes, to end a batch with. Delivers no signal.</summary>
     public ResumeCommand ContinueCommand { get; }
+
+    /// <summary>
+    /// What this stub cannot do, each in words for people ("no watchpoints (Z2, Z3, Z4)"). What only a request can tell is added when the stub has refused one.
+    /// </summary>
+    public IReadOnlyList<string> Lacks =>
+        [.. StubLacks.Of(Features, Profile, Description is not null), .. _exchange.Missing.Select(ability => $"no {ability}")];
 
     /// <summary>
     /// How many resumes were sent in all, refused ones too. What was read of registers and memory is of an earlier stop once this has changed.
@@ -188,15 +195,25 @@ public sealed class RspClient : IAsyncDisposable
     /// <summary>The step that this stub takes, to end a batch with.</summary>
     /// <param name="thread">Which one; null: the one that stopped last.</param>
     /// <param name="othersRun">Whether the others run meanwhile. Without vCont that is up to the stub.</param>
-    public ResumeCommand StepCommand(ThreadId? thread = null, bool othersRun = false)
+    /// <param name="signal">A signal to deliver, in gdb's numbers; 0 for none.</param>
+    public ResumeCommand StepCommand(ThreadId? thread = null, bool othersRun = false, int signal = 0)
     {
         var which = thread ?? (LastStop as StopReply.Stopped)?.Thread;
-        return Features.VCont && which is { } id ? new StepThread(id, othersRun) : new PlainStep();
+        return Features.VCont && which is { } id ? new StepThread(id, othersRun, signal) : new PlainStep(signal);
     }
+
+    /// <summary>The continue that delivers a signal to the thread that stopped last: what a program that stopped because of one would otherwise not get.</summary>
+    /// <param name="signal">In gdb's numbers, as in <see cref="StopReply.Stopped.Signal"/>; 0 for none.</param>
+    public ResumeCommand SignalCommand(int signal) =>
+        Features.VCont ? new ContinueAll(signal, (LastStop as StopReply.Stopped)?.Thread) : new PlainContinue(signal);
 
     /// <summary>Lets all threads run.</summary>
     public async ValueTask ContinueAsync(CancellationToken cancellationToken = default) =>
         await SendAsync(ContinueCommand, cancellationToken).ConfigureAwait(false);
+
+    /// <summary>Lets all threads run and delivers a signal: see <see cref="SignalCommand"/>.</summary>
+    public async ValueTask ContinueAsync(int signal, CancellationToken cancellationToken = default) =>
+        await SendAsync(SignalCommand(signal), cancellationToken).ConfigureAwait(false);
 
     /// <summary>Lets one thread execute one instruction. What the parameters mean: <see cref="StepCommand"/>.</summary>
     public async ValueTask StepAsync(ThreadId? thread = null, bool othersRun = false, CancellationToken cancellationToken = default)
@@ -227,17 +244,24 @@ public sealed class RspClient : IAsyncDisposable
         await _interruptGate.WaitAsync(CancellationToken.None).ConfigureAwait(false);
         var interrupted = _interrupted;
         _interrupted = false;
-        LastStop = stop;
+        _lastStop = stop;
         _exchange.Running = false;
         _connection.RestorePatience();
         _interruptGate.Release();
         if (interrupted && stop is StopReply.Stopped { Inferred: false })
         {
             // A second stop reply, if there is one, comes before this answer and is dropped with it.
-            await _exchange.TryQueryAsync(new QueryVContActions(), cancellationToken).ConfigureAwait(false);
+            try
+            {
+                await _exchange.TryQueryAsync(new QueryVContActions(), cancellationToken).ConfigureAwait(false);
+            }
+            catch (RspException) when (_exchange.End is not null)
+            {
+                // It ended just then, and that is the later news.
+            }
         }
 
-        return stop;
+        return LastStop;
     }
 
     /// <summary>
@@ -245,6 +269,7 @@ public sealed class RspClient : IAsyncDisposable
     /// without saying so, that call finds out after <see cref="RspClientOptions.InterruptTimeout"/>.
     /// </summary>
     /// <returns>False when the target does not run, and nothing was sent.</returns>
+    /// <exception cref="RspException">Also Unsupported: this stub does not listen while the target runs (QEMU user mode); nothing was sent.</exception>
     public async ValueTask<bool> InterruptAsync(CancellationToken cancellationToken = default)
     {
         await _interruptGate.WaitAsync(cancellationToken).ConfigureAwait(false);
@@ -253,6 +278,11 @@ public sealed class RspClient : IAsyncDisposable
             if (State != RspState.Running)
             {
                 return false;
+            }
+
+            if (Profile.DeafWhileRunning)
+            {
+                throw new RspException(RspErrorKind.Unsupported, $"{Profile.Name} does not listen while the program runs: it cannot be interrupted");
             }
 
             _interrupted = true;
@@ -269,22 +299,24 @@ public sealed class RspClient : IAsyncDisposable
     /// <summary>The stub's threads; for QEMU, the machine's CPUs.</summary>
     public async ValueTask<IReadOnlyList<ThreadId>> ListThreadsAsync(CancellationToken cancellationToken = default)
     {
-        const int limit = 65536;
         using var turn = Enter(needsStopped: true);
-        var threads = new List<ThreadId>();
-        var piece = await _exchange.QueryAsync(new QueryThreads(First: true), cancellationToken).ConfigureAwait(false);
-        while (piece.Count > 0)
-        {
-            threads.AddRange(piece);
-            if (threads.Count > limit)
-            {
-                throw _connection.Break(RspErrorKind.Protocol, $"the stub lists more than {limit} threads");
-            }
+        return await ThreadListing.ReadIdsAsync(_exchange, cancellationToken).ConfigureAwait(false);
+    }
 
-            piece = await _exchange.QueryAsync(new QueryThreads(First: false), cancellationToken).ConfigureAwait(false);
-        }
+    /// <summary>The same with what the stub knows of each: names and cores from gdbserver, the state of CPUs from QEMU.</summary>
+    public async ValueTask<IReadOnlyList<StubThread>> DescribeThreadsAsync(CancellationToken cancellationToken = default)
+    {
+        using var turn = Enter(needsStopped: true);
+        return await ThreadListing.ReadAsync(_exchange, cancellationToken).ConfigureAwait(false);
+    }
 
-        return threads;
+    /// <summary>What the stub says lies where in memory.</summary>
+    /// <exception cref="RspException">Also Unsupported: it has no memory map.</exception>
+    public async ValueTask<IReadOnlyList<MemoryRegion>> ReadMemoryMapAsync(CancellationToken cancellationToken = default)
+    {
+        StubFeatures.Require(Features.MemoryMap, "a memory map (qXfer:memory-map:read)");
+        using var turn = Enter(needsStopped: true);
+        return MemoryRegion.ReadDocument(await StubXml.FetchAsync(_exchange, "memory-map", "", cancellationToken).ConfigureAwait(false));
     }
 
     /// <summary>The stub's current thread. QEMU always names the first CPU: prefer the stop reply's.</summary>
@@ -292,8 +324,12 @@ public sealed class RspClient : IAsyncDisposable
         QueryAsync(new QueryCurrentThread(), cancellationToken);
 
     /// <summary>The stub's words about a thread.</summary>
-    public ValueTask<string> ReadThreadExtraAsync(ThreadId thread, CancellationToken cancellationToken = default) =>
-        QueryAsync(new QueryThreadExtra(thread), cancellationToken);
+    /// <exception cref="RspException">Also ErrorReply: there is no such thread.</exception>
+    public async ValueTask<string> ReadThreadExtraAsync(ThreadId thread, CancellationToken cancellationToken = default)
+    {
+        using var turn = Enter(needsStopped: true);
+        return await ThreadListing.ReadExtraAsync(_exchange, thread, Profile, cancellationToken).ConfigureAwait(false);
+    }
 
     /// <summary>What QEMU masks during a step, and the bits it knows.</summary>
     /// <exception cref="RspException">Also Unsupported: the stub is not QEMU.</exception>
@@ -343,7 +379,7 @@ public sealed class RspClient : IAsyncDisposable
 
         using var turn = Enter(needsStopped: true);
         await _exchange.PostAsync(new Kill(), cancellationToken).ConfigureAwait(false);
-        LastStop = new StopReply.Terminated(9);
+        _lastStop = new StopReply.Terminated(9);
         try
         {
             while (true)

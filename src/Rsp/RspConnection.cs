@@ -6,7 +6,8 @@
 //
 // Acknowledgements, while they are on: with a stub that takes a request as acknowledgement (StubProfile.TakesRequestAsAck) the `+` goes out in
 // front of the next write, otherwise at once. A bad checksum is answered with `-` and the packet read again, a `-` by sending the request
-// again; both a bounded number of times and only while a single request is under way: in a pipeline nobody could tell which is meant.
+// again; both a bounded number of times and only where a single request was written: in a pipeline nobody could tell which is meant, and behind a
+// resume a `-` would stop QEMU's machine.
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 
@@ -16,6 +17,9 @@ namespace KTrace.Rsp;
 internal enum ReadResult
 {
     Packet,
+
+    /// <summary>A `%Stop` notification of a stub in non-stop mode; only where <see cref="RspConnection.TakesNotifiedStops"/>.</summary>
+    NotifiedStop,
 
     /// <summary>The patience given by <see cref="RspConnection.EndPatience"/> ran out; nothing is broken.</summary>
     Impatient,
@@ -37,6 +41,7 @@ internal sealed class RspConnection : IAsyncDisposable
     private CancellationTokenSource _deadline = new();
     private ReadOnlyMemory<byte> _arrived;
     private RspException? _reason;
+    private Exception? _writeFailure;
     private long _patienceEnds = long.MaxValue;
     private int _outstanding;
     private bool _ackOwed;
@@ -81,6 +86,7 @@ internal sealed class RspConnection : IAsyncDisposable
         if (Interlocked.CompareExchange(ref _reason, reason, null) is null)
         {
             _stream.Dispose();
+            _options.Transcript?.Ended(message);
         }
 
         return reason;
@@ -88,6 +94,15 @@ internal sealed class RspConnection : IAsyncDisposable
 
     /// <summary>Whether the reply that is due is the one to `?`, which is a stop reply.</summary>
     public bool AwaitsHaltReason => Outgoing.PacketCount == 1 && Outgoing.Payload(0).SequenceEqual("?"u8);
+
+    /// <summary>Whether the request under way is answered by several packets: asking again would bring the last that was sent, not the bad one.</summary>
+    public bool ManyReplies { get; set; }
+
+    /// <summary>Whether the reader wants `%Stop` notifications. Otherwise they are kept as <see cref="NotifiedStopDue"/>.</summary>
+    public bool TakesNotifiedStops { get; set; }
+
+    /// <summary>A `%Stop` came that nobody waited for: the stub sends no other until vStopped.</summary>
+    public bool NotifiedStopDue { get; set; }
 
     /// <summary>What was just read answers no request: the reply is still due.</summary>
     public void Unanswered() => _outstanding++;
@@ -97,6 +112,7 @@ internal sealed class RspConnection : IAsyncDisposable
     {
         EnsureUsable();
         Outgoing.Clear();
+        ManyReplies = false;
         if (_ackOwed)
         {
             Outgoing.Bare((byte)'+');
@@ -165,11 +181,19 @@ internal sealed class RspConnection : IAsyncDisposable
                     return ReadResult.Packet;
 
                 case FramerEvent.Notification:
-                    // Non-stop mode is never asked for, so nothing is due on one.
                     _options.Transcript?.Notification(_framer.Payload);
+                    if (_framer.Payload.StartsWith("Stop:"u8))
+                    {
+                        NotifiedStopDue = true;
+                        if (TakesNotifiedStops)
+                        {
+                            return ReadResult.NotifiedStop;
+                        }
+                    }
+
                     break;
 
-                case FramerEvent.BadPacket when !NoAckMode && _outstanding <= 1 && resends < _options.MaxResends:
+                case FramerEvent.BadPacket when !NoAckMode && Outgoing.PacketCount == 1 && !ManyReplies && resends < _options.MaxResends:
                     resends++;
                     await WriteAsync(s_nack).ConfigureAwait(false);
                     break;
@@ -262,7 +286,7 @@ internal sealed class RspConnection : IAsyncDisposable
             deadline.TryReset();
             if (count == 0)
             {
-                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}");
+                throw Break(RspErrorKind.Disconnected, $"the stub closed the connection{Awaited()}, {Progress()}", _writeFailure);
             }
 
             _arrived = _buffer.AsMemory(0, count);
@@ -311,8 +335,9 @@ internal sealed class RspConnection : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
         {
+            // The stub has closed; but the last that it said may lie unread, and be that the target exited. The read that follows every write finds out.
             EnsureUsable();
-            throw Break(RspErrorKind.Disconnected, $"the stub closed the connection while {bytes.Length} bytes were written{Awaited()}: {e.Message}", e);
+            _writeFailure = e;
         }
     }
 

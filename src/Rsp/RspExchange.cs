@@ -20,8 +20,14 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
 
     public StubFeatures Features { get; set; } = StubFeatures.Minimal;
 
+    /// <summary>What the stub turned out to lack when it was asked for.</summary>
+    public SortedSet<string> Missing { get; } = new(StringComparer.Ordinal);
+
     /// <summary>Whether a resume is under way, whose stop reply has not come.</summary>
     public bool Running { get; set; }
+
+    /// <summary>The target's end, where it came in place of a reply: a machine that powers off under a step reports the step, and then that.</summary>
+    public StopReply? End { get; private set; }
 
     /// <summary>How many resumes were sent, in all.</summary>
     public long Resumes { get; private set; }
@@ -64,7 +70,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     public async ValueTask<TReply> QueryAsync<TReply>(RspQuery<TReply> query, CancellationToken cancellationToken)
     {
         await SendOneAsync(query, cancellationToken).ConfigureAwait(false);
-        var outcome = Classify(connection.Payload);
+        var outcome = Classify(connection.Payload, query);
         return outcome.IsOk ? Parse(query) : throw Refusal(query, outcome);
     }
 
@@ -73,13 +79,14 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         where TReply : class
     {
         await SendOneAsync(query, cancellationToken).ConfigureAwait(false);
-        return Classify(connection.Payload).IsOk ? Parse(query) : null;
+        return Classify(connection.Payload, query).IsOk ? Parse(query) : null;
     }
 
     public async ValueTask MonitorAsync(MonitorCommand command, CancellationToken cancellationToken)
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
         connection.Begin();
+        connection.ManyReplies = true;
         Append(command);
         Changes++;
         await connection.FlushAsync(1).ConfigureAwait(false);
@@ -95,7 +102,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
                 throw;
             }
 
-            var outcome = Classify(connection.Payload);
+            var outcome = Classify(connection.Payload, command);
             if (!outcome.IsOk)
             {
                 throw first || outcome.Status == RspStatus.Refused
@@ -132,14 +139,36 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     public async ValueTask<StopReply?> ReadStopAsync(CancellationToken cancellationToken)
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
-        while (await connection.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(false) == ReadResult.Packet)
+        while (true)
         {
+            connection.TakesNotifiedStops = true;
+            ReadResult read;
+            try
+            {
+                read = await connection.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken).ConfigureAwait(false);
+            }
+            finally
+            {
+                connection.TakesNotifiedStops = false;
+            }
+
+            switch (read)
+            {
+                case ReadResult.Impatient:
+                    return null;
+                case ReadResult.NotifiedStop:
+                    var notified = ParseNotifiedStop();
+                    await TakeNotifiedStopsAsync().ConfigureAwait(false);
+                    return notified;
+            }
+
             if (StopReply.TryParse(connection.Payload) is { } stop)
             {
                 return stop;
             }
 
-            if (TryTakeConsoleOutput())
+            // OK is how a stub in non-stop mode answers a resume; its stop comes as a notification.
+            if (TryTakeConsoleOutput() || connection.Payload.SequenceEqual("OK"u8))
             {
                 continue;
             }
@@ -155,8 +184,6 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
                 ? new RspException(RspErrorKind.Unsupported, "the stub does not know the request to resume")
                 : ErrorReply("the stub refused to resume", outcome);
         }
-
-        return null;
     }
 
     /// <summary>
@@ -193,9 +220,10 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         request.Write(packet);
         packet.EndPacket();
         var name = PacketText.Brief(packet.Payload(0));
-        return outcome.Status == RspStatus.Unsupported
-            ? new RspException(RspErrorKind.Unsupported, $"the stub does not know {name}: its reply was empty")
-            : ErrorReply($"the stub refused {name}", outcome);
+        return outcome.Status != RspStatus.Unsupported ? ErrorReply($"the stub refused {name}", outcome)
+            : new RspException(
+                RspErrorKind.Unsupported,
+                request.Ability is { } ability ? $"the stub has no {ability}: its reply to {name} was empty" : $"the stub does not know {name}: its reply was empty");
     }
 
     private RspException ErrorReply(string what, RspOutcome outcome) => _errorText is { } text
@@ -240,7 +268,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     private RspOutcome Take(RspCommand command)
     {
         var payload = connection.Payload;
-        var outcome = Classify(payload);
+        var outcome = Classify(payload, command);
         if (!outcome.IsOk)
         {
             return outcome;
@@ -268,11 +296,16 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         }
     }
 
-    private RspOutcome Classify(ReadOnlySpan<byte> payload)
+    private RspOutcome Classify(ReadOnlySpan<byte> payload, RspRequest? request = null)
     {
         _errorText = null;
         if (payload.IsEmpty)
         {
+            if (request?.Ability is { } ability)
+            {
+                Missing.Add(ability);
+            }
+
             return new RspOutcome(RspStatus.Unsupported, 0, 0);
         }
 
@@ -291,6 +324,39 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         return new RspOutcome(RspStatus.Ok, 0, 0);
     }
 
+    private StopReply ParseNotifiedStop()
+    {
+        try
+        {
+            return StopReply.Parse(connection.Payload[5..]);
+        }
+        catch (RspException e)
+        {
+            throw connection.Break(e.Kind, e.Message, e);
+        }
+    }
+
+    /// <summary>Takes the stops of further threads off a stub in non-stop mode: until then it notifies of no other.</summary>
+    private async ValueTask TakeNotifiedStopsAsync()
+    {
+        for (var taken = 0; taken < ThreadListing.MaxThreads; taken++)
+        {
+            connection.Begin();
+            Append(new TakeNextStop());
+            await connection.FlushAsync(1).ConfigureAwait(false);
+            await connection.ReadAsync(options.RequestTimeout, CancellationToken.None).ConfigureAwait(false);
+            if (StopReply.TryParse(connection.Payload) is null)
+            {
+                connection.NotifiedStopDue = false;
+                return;
+            }
+
+            StrayStopReplies++;
+        }
+
+        throw connection.Break(RspErrorKind.Protocol, $"the stub reports more than {ThreadListing.MaxThreads} stops at once");
+    }
+
     private async ValueTask DrainAsync(CancellationToken cancellationToken)
     {
         while (_owedReplies > 0)
@@ -304,6 +370,11 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
             await ReadPacketAsync(options.MonitorTimeout, cancellationToken).ConfigureAwait(false);
             var payload = connection.Payload;
             _owedMonitorEnd = !payload.IsEmpty && payload[0] == 'O' && !payload.SequenceEqual("OK"u8);
+        }
+
+        if (connection.NotifiedStopDue)
+        {
+            await TakeNotifiedStopsAsync().ConfigureAwait(false);
         }
     }
 
@@ -322,16 +393,25 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
         }
     }
 
-    /// <summary>Reads the next packet that is no stop reply: no request but `?` has one for an answer, so such a one is late or doubled.</summary>
+    /// <summary>Reads the next packet that is no stop reply: no request but `?` has one for an answer, so such a one is late or doubled, or the target's end.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
     private async ValueTask ReadPacketAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         for (var strays = 0; ; strays++)
         {
             await connection.ReadAsync(timeout, cancellationToken).ConfigureAwait(false);
-            if (connection.AwaitsHaltReason || StopReply.TryParse(connection.Payload) is not StopReply.Stopped)
+            if (connection.AwaitsHaltReason)
             {
                 return;
+            }
+
+            switch (StopReply.TryParse(connection.Payload))
+            {
+                case null:
+                    return;
+                case not StopReply.Stopped and var end:
+                    End = end;
+                    throw new RspException(RspErrorKind.WrongState, $"the target has ended ({end}) before it answered");
             }
 
             StrayStopReplies++;

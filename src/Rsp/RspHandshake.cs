@@ -8,13 +8,11 @@ namespace KTrace.Rsp;
 internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Description, StopReply Stop)
 {
     private const string ClientFeatures = "multiprocess+;swbreak+;hwbreak+;vContSupported+;error-message+;xmlRegisters=i386";
-    private const int MaxXmlBytes = 1 << 20;
 
     public static async ValueTask<RspHandshake> PerformAsync(
         RspConnection connection, RspExchange exchange, RspClientOptions options, CancellationToken cancellationToken)
     {
-        var features = await exchange.TryQueryAsync(new QuerySupported(ClientFeatures), cancellationToken).ConfigureAwait(false)
-            ?? StubFeatures.Minimal;
+        var features = await GreetAsync(exchange, cancellationToken).ConfigureAwait(false);
         exchange.Features = features;
         connection.Outgoing.MaxPayload = features.PacketSize - 1;
         var outcome = new RspOutcome[1];
@@ -22,6 +20,12 @@ internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Desc
         {
             await exchange.SendAsync(new RspCommand[] { new StartNoAckMode() }, outcome, cancellationToken).ConfigureAwait(false);
             connection.NoAckMode = outcome[0].IsOk;
+        }
+
+        if (features.NonStop)
+        {
+            // As gdb does: gdbserver keeps the mode of the client before. One that refuses is tolerated, see RspExchange.ReadStopAsync.
+            await exchange.SendAsync(new RspCommand[] { new StartAllStop() }, outcome, cancellationToken).ConfigureAwait(false);
         }
 
         var isQemu = await AnswersStepBitsAsync(exchange, cancellationToken).ConfigureAwait(false);
@@ -35,10 +39,23 @@ internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Desc
         }
 
         var description = features.TargetXml
-            ? await TargetDescription.LoadAsync((file, token) => ReadFileAsync(exchange, file, token), cancellationToken).ConfigureAwait(false)
+            ? await TargetDescription.LoadAsync((file, token) => StubXml.FetchAsync(exchange, "features", file, token), cancellationToken).ConfigureAwait(false)
             : null;
         var stop = await exchange.QueryAsync(new QueryHaltReason(), cancellationToken).ConfigureAwait(false);
         return new RspHandshake(connection.Profile, description, stop);
+    }
+
+    private static async ValueTask<StubFeatures> GreetAsync(RspExchange exchange, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await exchange.TryQueryAsync(new QuerySupported(ClientFeatures), cancellationToken).ConfigureAwait(false) ?? StubFeatures.Minimal;
+        }
+        catch (RspException e) when (e.Kind == RspErrorKind.Timeout)
+        {
+            // QEMU accepts one connection and leaves a second one in the kernel's queue, where it looks connected.
+            throw new RspException(RspErrorKind.Timeout, $"{e.Message}: nothing is answered, as by a stub that another client is connected to", e);
+        }
     }
 
     private static async ValueTask<bool> AnswersStepBitsAsync(RspExchange exchange, CancellationToken cancellationToken)
@@ -52,23 +69,5 @@ internal sealed record RspHandshake(StubProfile Profile, TargetDescription? Desc
         {
             return false;
         }
-    }
-
-    private static async ValueTask<byte[]> ReadFileAsync(RspExchange exchange, string file, CancellationToken cancellationToken)
-    {
-        var whole = new MemoryStream();
-        while (whole.Length < MaxXmlBytes)
-        {
-            // The reply's first byte says whether more follows.
-            var request = new TransferFeatures(file, (int)whole.Length, exchange.Features.PacketSize - 5);
-            var piece = await exchange.QueryAsync(request, cancellationToken).ConfigureAwait(false);
-            whole.Write(piece.Bytes);
-            if (piece.IsLast)
-            {
-                return whole.ToArray();
-            }
-        }
-
-        throw new RspException(RspErrorKind.Protocol, $"{PacketText.Brief(System.Text.Encoding.UTF8.GetBytes(file))} has more than {MaxXmlBytes} bytes");
     }
 }

@@ -4,7 +4,10 @@
 //   < PacketSize=1000;…                 stub → client, payload after runs and escapes were undone
 //   ! interrupt                         client → stub, a bare 0x03
 //   % Stop:T05…                         stub → client, a notification
+//   # ended: the stub closed …          why the connection ended; a comment to readers, as any line that begins with #
 // Bytes outside printable ASCII and the backslash are \xNN. Acknowledgements are left out: they are the connection's business.
+//
+// A transcript must not harm the session that it is of: one that cannot be written any more (a full disk) ends there and says why in Failure.
 namespace KTrace.Rsp;
 
 public enum TranscriptEntryKind
@@ -18,13 +21,29 @@ public enum TranscriptEntryKind
 /// <param name="Payload">Empty for an interrupt.</param>
 public sealed record TranscriptEntry(TranscriptEntryKind Kind, ReadOnlyMemory<byte> Payload);
 
-/// <summary>Writes what goes over a connection as text lines; and reads such text back. Safe for concurrent use.</summary>
-public sealed class RspTranscript(TextWriter writer)
+/// <summary>
+/// Writes what goes over a connection as text lines; and reads such text back. Safe for concurrent use. It is flushed every second while packets come, when the
+/// connection ends, and on disposing.
+/// </summary>
+/// <param name="writer">Takes the lines; disposed with the transcript.</param>
+/// <param name="maxCharacters">After so many the transcript ends with a line that says so.</param>
+public sealed class RspTranscript(TextWriter writer, long maxCharacters = long.MaxValue) : IDisposable
 {
     private const string Header = "# ktrace rsp transcript 1";
+    private const int FlushMilliseconds = 1000;
 
     private readonly Lock _lock = new();
-    private bool _begun;
+    private long _written;
+    private long _flushed = Environment.TickCount64;
+
+    /// <summary>Why the transcript is not complete, or null: the limit was reached, or the writer failed.</summary>
+    public string? Failure { get; private set; }
+
+    /// <summary>Writes to a file, which is made anew.</summary>
+    /// <param name="maxCharacters">The file ends there; 1 GiB unless told.</param>
+    /// <exception cref="IOException">It cannot be made.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be made.</exception>
+    public static RspTranscript Create(string path, long maxCharacters = 1L << 30) => new(new StreamWriter(path), maxCharacters);
 
     /// <summary>Reads a transcript back. Empty lines and lines that begin with `#` are comments.</summary>
     /// <exception cref="FormatException">A line is of another form; the message names it.</exception>
@@ -67,18 +86,74 @@ public sealed class RspTranscript(TextWriter writer)
 
     internal void Interrupt() => Line("! ", "interrupt");
 
-    private void Line(string mark, string text)
+    /// <summary>The connection broke or was closed.</summary>
+    internal void Ended(string reason) => Line("# ended: ", reason.ReplaceLineEndings(" "), flush: true);
+
+    /// <summary>Writes through what is buffered.</summary>
+    public void Flush()
     {
         lock (_lock)
         {
-            if (!_begun)
+            Try(writer.Flush);
+        }
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            Try(writer.Dispose);
+            Failure ??= "the transcript was closed";
+        }
+    }
+
+    private void Line(string mark, string text, bool flush = false)
+    {
+        lock (_lock)
+        {
+            if (Failure is not null)
             {
-                writer.WriteLine(Header);
-                _begun = true;
+                return;
             }
 
-            writer.Write(mark);
-            writer.WriteLine(text);
+            Try(() =>
+            {
+                if (_written == 0)
+                {
+                    writer.WriteLine(Header);
+                    _written += Header.Length + 1;
+                }
+
+                _written += mark.Length + text.Length + 1;
+                if (_written > maxCharacters)
+                {
+                    Failure = $"the transcript was cut after {maxCharacters} characters";
+                    writer.WriteLine($"# cut: {Failure}");
+                    writer.Flush();
+                    return;
+                }
+
+                writer.Write(mark);
+                writer.WriteLine(text);
+                var now = Environment.TickCount64;
+                if (flush || now - _flushed >= FlushMilliseconds)
+                {
+                    writer.Flush();
+                    _flushed = now;
+                }
+            });
+        }
+    }
+
+    private void Try(Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            Failure ??= $"the transcript could not be written: {e.Message}";
         }
     }
 }

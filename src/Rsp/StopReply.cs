@@ -1,5 +1,7 @@
 // GDB Remote Serial Protocol, "Stop Reply Packets". QEMU names a reason only for watchpoints (`T05thread:p01.01;watch:…;`), and sends no
-// registers; gdbserver sends some registers and swbreak/hwbreak. Keys that are not known must be skipped, says the specification.
+// registers; gdbserver and vgdb send frame pointer, stack pointer and pc; gdbserver also the core and swbreak/hwbreak. Keys that are not
+// known must be skipped, says the specification; a key of hexadecimal digits alone is a register's number.
+using System.Collections.Immutable;
 using System.Text;
 
 namespace KTrace.Rsp;
@@ -32,9 +34,14 @@ public abstract record StopReason
     /// <summary>A reverse execution reached an end of what was recorded: `begin` or `end`.</summary>
     public sealed record ReplayLog(string Edge) : StopReason;
 
-    /// <summary>Another event that the specification names: library, fork, vfork, exec, syscall_entry, create …</summary>
+    /// <summary>Another event that the specification names: library, fork, vfork, exec, syscall_entry, create, no-resumed …</summary>
     public sealed record Event(string Name, string Value) : StopReason;
 }
+
+/// <summary>A register that came with a stop reply, so that it need not be asked for.</summary>
+/// <param name="Number">As in <see cref="RegisterDescription.Number"/>.</param>
+/// <param name="Hex">Two digits a byte, in target order; `xx` for a byte that is not available.</param>
+public readonly record struct StopRegister(int Number, string Hex);
 
 /// <summary>What ended a run of the target.</summary>
 public abstract record StopReply
@@ -49,13 +56,27 @@ public abstract record StopReply
     {
         /// <summary>The stub never reported this stop: after an interrupt it was silent, but answers requests again.</summary>
         public bool Inferred { get; init; }
+
+        /// <summary>The processor that the thread ran on, where the stub names it.</summary>
+        public int? Core { get; init; }
+
+        /// <summary>The registers that the stub sent along; default (not empty) when there were none, as with QEMU.</summary>
+        public ImmutableArray<StopRegister> Registers { get; init; }
     }
 
     /// <summary>The program ended; for QEMU, the machine was powered off.</summary>
-    public sealed record Exited(int Code) : StopReply;
+    public sealed record Exited(int Code) : StopReply
+    {
+        /// <summary>Which one, with a stub of several processes.</summary>
+        public long? Process { get; init; }
+    }
 
     /// <summary>The program was ended by a signal.</summary>
-    public sealed record Terminated(int Signal) : StopReply;
+    public sealed record Terminated(int Signal) : StopReply
+    {
+        /// <summary>Which one, with a stub of several processes.</summary>
+        public long? Process { get; init; }
+    }
 
     /// <exception cref="RspException">Protocol: this is no stop reply.</exception>
     public static StopReply Parse(ReadOnlySpan<byte> payload) => TryParse(payload)
@@ -67,6 +88,11 @@ public abstract record StopReply
         if (payload.Length >= 2 && (payload[0] is (byte)'W' or (byte)'X'))
         {
             return ParseEnd(payload);
+        }
+
+        if (payload.SequenceEqual("N"u8))
+        {
+            return new Stopped(0, null, new StopReason.Event("no-resumed", ""));
         }
 
         if (payload.Length < 3 || HexText.ParseByte(payload.Slice(1, 2)) is not (>= 0 and var signal))
@@ -87,18 +113,23 @@ public abstract record StopReply
     {
         var end = payload.IndexOf((byte)';');
         var digits = end < 0 ? payload[1..] : payload[1..end];
-        if (digits.Length > 8 || !HexText.TryParse(digits, out var number) || (end >= 0 && !payload[end..].StartsWith(";process:"u8)))
+        ulong process = 0;
+        if (digits.Length > 8 || !HexText.TryParse(digits, out var number)
+            || (end >= 0 && !(payload[end..].StartsWith(";process:"u8) && HexText.TryParse(payload[(end + 9)..], out process) && process <= long.MaxValue)))
         {
             return null;
         }
 
-        return payload[0] == 'W' ? new Exited((int)number) : new Terminated((int)number);
+        long? which = end < 0 ? null : (long)process;
+        return payload[0] == 'W' ? new Exited((int)number) { Process = which } : new Terminated((int)number) { Process = which };
     }
 
     private static Stopped? ParsePairs(int signal, ReadOnlySpan<byte> pairs)
     {
         ThreadId? thread = null;
         StopReason reason = StopReason.Signal.Only;
+        int? core = null;
+        ImmutableArray<StopRegister>.Builder? registers = null;
         while (!pairs.IsEmpty)
         {
             var end = pairs.IndexOf((byte)';');
@@ -120,16 +151,34 @@ public abstract record StopReply
 
                 thread = id;
             }
+            else if (pair[..colon].SequenceEqual("core"u8))
+            {
+                if (!HexText.TryParse(value, out var number) || number > int.MaxValue)
+                {
+                    return null;
+                }
+
+                core = (int)number;
+            }
+            else if (colon <= 4 && HexText.TryParse(pair[..colon], out var register))
+            {
+                if (value.Length % 2 != 0 || value.ContainsAnyExcept("0123456789abcdefABCDEFx"u8))
+                {
+                    return null;
+                }
+
+                (registers ??= ImmutableArray.CreateBuilder<StopRegister>()).Add(new StopRegister((int)register, Encoding.ASCII.GetString(value)));
+            }
             else if (!TryReadReason(pair[..colon], value, ref reason))
             {
                 return null;
             }
         }
 
-        return new Stopped(signal, thread, reason);
+        return new Stopped(signal, thread, reason) { Core = core, Registers = registers?.ToImmutable() ?? default };
     }
 
-    /// <summary>False when the value of a known key is malformed; unknown keys, cores and registers leave the reason as it is.</summary>
+    /// <summary>False when the value of a known key is malformed; unknown keys leave the reason as it is.</summary>
     private static bool TryReadReason(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, ref StopReason reason)
     {
         WatchKind? watch = key switch

@@ -33,6 +33,14 @@ public sealed record StubFeatures
 
     public bool ReverseContinue => Has("ReverseContinue");
 
+    /// <summary>Whether the stub has a mode in which threads stop one by one. The client asks it to stay out of it.</summary>
+    public bool NonStop => Has("QNonStop");
+
+    /// <summary>Whether threads come in one document, with names and cores.</summary>
+    public bool ThreadDocument => Has("qXfer:threads:read");
+
+    public bool MemoryMap => Has("qXfer:memory-map:read");
+
     /// <summary>Whether `x` may be used for reading, with the reply that gdb 16 defined.</summary>
     public bool BinaryUpload => Has("binary-upload");
 

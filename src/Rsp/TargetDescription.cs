@@ -1,8 +1,6 @@
 // GDB manual, "Target Descriptions": target.xml with `architecture`, `feature` and `reg`, and files that `xi:include` names, inline at their
-// place. A register without regnum follows the one before it. QEMU's files carry a DOCTYPE: it is skipped, never resolved, and
-// entities of its making are errors. QEMU uses the prefix `xi` without declaring it: it is declared here beforehand. Types (vector, union, flags) are skipped: values are taken by size.
+// place. A register without regnum follows the one before it. Types (vector, union, flags) are skipped: values are taken by size.
 using System.Collections.Immutable;
-using System.Globalization;
 using System.Xml;
 
 namespace KTrace.Rsp;
@@ -12,7 +10,6 @@ public sealed class TargetDescription
 {
     private const int MaxDepth = 8;
     private const int MaxFiles = 64;
-    private const int MaxFileBytes = 1 << 20;
     private const int MaxRegisters = 4096;
     private const int MaxBits = 1 << 16;
 
@@ -38,8 +35,6 @@ public sealed class TargetDescription
         return reader.Finish();
     }
 
-    private static RspException Broken(string file, string what) => new(RspErrorKind.Protocol, $"{PacketText.Brief(System.Text.Encoding.UTF8.GetBytes(file))}: {what}");
-
     /// <summary>An element in document order: a register, or a file to be read at this place.</summary>
     private sealed record Item(string? Include, string Name, int? Number, int BitSize, string? Type, string? Group, string Feature);
 
@@ -54,7 +49,7 @@ public sealed class TargetDescription
         {
             if (depth > MaxDepth || ++_files > MaxFiles)
             {
-                throw Broken(file, $"included more than {MaxDepth} deep, or as more than the {MaxFiles}th file");
+                throw StubXml.Broken(file, $"included more than {MaxDepth} deep, or as more than the {MaxFiles}th file");
             }
 
             var bytes = await readFile(file, cancellationToken).ConfigureAwait(false);
@@ -90,7 +85,7 @@ public sealed class TargetDescription
             var description = new RegisterDescription(item.Name, number, item.BitSize, item.Type, item.Group, item.Feature, 0);
             if (_registers.Count >= MaxRegisters || !_registers.TryAdd(number, description))
             {
-                throw Broken(file, $"register {number} is described twice, or there are more than {MaxRegisters}");
+                throw StubXml.Broken(file, $"register {number} is described twice, or there are more than {MaxRegisters}");
             }
 
             _next = number + 1;
@@ -99,73 +94,36 @@ public sealed class TargetDescription
         private List<Item> Parse(string file, byte[] bytes)
         {
             var items = new List<Item>();
-            var settings = new XmlReaderSettings
-            {
-                DtdProcessing = DtdProcessing.Ignore,
-                XmlResolver = null,
-                MaxCharactersInDocument = MaxFileBytes,
-                MaxCharactersFromEntities = 1024,
-                IgnoreComments = true,
-                IgnoreWhitespace = true,
-            };
-            try
-            {
-                var prefixes = new XmlNamespaceManager(new NameTable());
-                prefixes.AddNamespace("xi", "http://www.w3.org/2001/XInclude");
-                var context = new XmlParserContext(null, prefixes, null, XmlSpace.None);
-                using var xml = XmlReader.Create(new MemoryStream(bytes), settings, context);
-                var feature = "";
-                var inArchitecture = false;
-                while (xml.Read())
+            var feature = "";
+            StubXml.Read(
+                file,
+                bytes,
+                xml =>
                 {
-                    if (xml.NodeType == XmlNodeType.Text && inArchitecture)
-                    {
-                        _architecture ??= xml.Value.Trim();
-                    }
-
-                    if (xml.NodeType != XmlNodeType.Element)
-                    {
-                        continue;
-                    }
-
-                    inArchitecture = xml.LocalName == "architecture";
                     switch (xml.LocalName)
                     {
                         case "include":
-                            items.Add(new Item(Attribute(file, xml, "href"), "", null, 0, null, null, feature));
+                            items.Add(new Item(StubXml.Attribute(file, xml, "href"), "", null, 0, null, null, feature));
                             break;
                         case "feature":
-                            feature = Attribute(file, xml, "name");
+                            feature = StubXml.Attribute(file, xml, "name");
                             break;
                         case "reg":
                             items.Add(ReadRegister(file, xml, feature));
                             break;
                     }
-                }
-            }
-            catch (XmlException e)
-            {
-                throw Broken(file, $"malformed XML at line {e.LineNumber}, column {e.LinePosition}");
-            }
-
+                },
+                (element, text) => _architecture ??= element == "architecture" ? text : null);
             return items;
         }
 
         private static Item ReadRegister(string file, XmlReader xml, string feature)
         {
-            var number = xml.GetAttribute("regnum") is { } text ? Number(file, text, MaxRegisters * 16) : (int?)null;
-            var bits = Number(file, Attribute(file, xml, "bitsize"), MaxBits);
+            var number = xml.GetAttribute("regnum") is { } text ? StubXml.Number(file, text, MaxRegisters * 16) : (int?)null;
+            var bits = StubXml.Number(file, StubXml.Attribute(file, xml, "bitsize"), MaxBits);
             return bits == 0
-                ? throw Broken(file, "a register has no bits")
-                : new Item(null, Attribute(file, xml, "name"), number, bits, xml.GetAttribute("type"), xml.GetAttribute("group"), feature);
+                ? throw StubXml.Broken(file, "a register has no bits")
+                : new Item(null, StubXml.Attribute(file, xml, "name"), number, bits, xml.GetAttribute("type"), xml.GetAttribute("group"), feature);
         }
-
-        private static string Attribute(string file, XmlReader xml, string name) =>
-            xml.GetAttribute(name) ?? throw Broken(file, $"<{xml.LocalName}> has no {name}");
-
-        private static int Number(string file, string text, int limit) =>
-            int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number <= limit
-                ? number
-                : throw Broken(file, $"{PacketText.Brief(System.Text.Encoding.UTF8.GetBytes(text))} is no number up to {limit}");
     }
 }

@@ -159,6 +159,49 @@ public sealed class Symbolizer
         }
     }
 
+    /// <summary>The DIEs of the inlined calls at an address, innermost first, and last that of the function; empty when DWARF has none.</summary>
+    internal int[] InstancesAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                var unit = HasDwarf ? Units.Find(address) : -1;
+                return unit >= 0 ? LoadUnit(unit).InstancesAt(address) : [];
+            }
+            catch (MalformedFileException)
+            {
+                return [];
+            }
+        }
+    }
+
+    /// <summary>The unit (bytes from the start of .debug_info) whose code is at an address; -1 when DWARF has none.</summary>
+    internal int UnitAt(ulong address)
+    {
+        lock (_lock)
+        {
+            var unit = HasDwarf ? Units.Find(address) : -1;
+            return unit < 0 && HasDwarf && Symbols.TryFindSection(address, out var section, out var start) && section.IsExecutable ? Units.FindByLines(address, start) : unit;
+        }
+    }
+
+    /// <summary>The statements of a unit; null when its line table is damaged.</summary>
+    internal StatementTable? ReadStatements(int unit)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return StatementTable.Read(LoadUnit(unit).Unit);
+            }
+            catch (MalformedFileException)
+            {
+                return null;
+            }
+        }
+    }
+
     /// <summary>The name of the source file that was compiled into the code at an address (DW_AT_name of its unit, <c>kernel/irq/chip.c</c>), or null.</summary>
     internal string? CompiledFileAt(ulong address)
     {
@@ -212,12 +255,7 @@ public sealed class Symbolizer
     private Frame[] Resolve(ulong address, SourceFiles files)
     {
         _frames.Clear();
-        var unit = HasDwarf ? Units.Find(address) : -1;
-        if (unit < 0 && HasDwarf && Symbols.TryFindSection(address, out var section, out var sectionStart) && section.IsExecutable)
-        {
-            unit = Units.FindByLines(address, sectionStart);
-        }
-
+        var unit = UnitAt(address);
         if (unit >= 0)
         {
             ResolveIn(unit, address, files);

@@ -13,6 +13,7 @@ internal static class HeaderParts
         var kernel = new TraceKernel(null, null, null);
         ulong? slide = null;
         int? hz = null;
+        bool contexts = false;
         TraceBoot boot = TraceBoot.Empty;
         ImmutableArray<TraceTracepoint>.Builder tracepoints = ImmutableArray.CreateBuilder<TraceTracepoint>();
         while (json.NextProperty())
@@ -43,6 +44,10 @@ internal static class HeaderParts
             else if (json.Is("hz"u8))
             {
                 hz = json.Int32("hz");
+            }
+            else if (json.Is("contexts"u8))
+            {
+                contexts = json.Boolean("contexts");
             }
             else if (json.Is("slide"u8))
             {
@@ -88,6 +93,7 @@ internal static class HeaderParts
             Tracepoints = tracepoints.DrainToImmutable(),
             Clock = clock ?? "jiffies",
             JiffiesPerSecond = hz,
+            HasContexts = contexts,
         };
     }
 

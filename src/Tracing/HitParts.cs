@@ -9,12 +9,16 @@ internal static class HitParts
     private const int MaxRegisters = 1024;
     private const int MaxArguments = 16;
 
+    /// <summary>The word for a context that could not be read.</summary>
+    public const string UnknownContext = "unknown";
+
     /// <param name="last">The task of the hit before: mostly the same, so its record and its string are used again.</param>
     public static TraceTask? Task(ref RecordJson json, TraceTask? last)
     {
         json.StartObject("task");
-        int? pid = null;
+        int? pid = null, tgid = null;
         string? comm = null;
+        bool kernel = false;
         while (json.NextProperty())
         {
             if (json.Is("pid"u8))
@@ -25,6 +29,14 @@ internal static class HitParts
             {
                 comm = json.String("comm", last?.Comm);
             }
+            else if (json.Is("tgid"u8))
+            {
+                tgid = json.Int32("tgid");
+            }
+            else if (json.Is("kernel"u8))
+            {
+                kernel = json.Boolean("kernel");
+            }
             else
             {
                 json.Skip();
@@ -33,7 +45,47 @@ internal static class HitParts
 
         int taskPid = pid ?? throw json.Fail("a task without pid");
         string taskComm = comm ?? throw json.Fail("a task without comm");
-        return last is not null && last.Pid == taskPid && ReferenceEquals(last.Comm, taskComm) ? last : new TraceTask(taskPid, taskComm);
+        return last is not null && last.Pid == taskPid && ReferenceEquals(last.Comm, taskComm) && last.ThreadGroup == (tgid ?? taskPid) && last.IsKernelThread == kernel
+            ? last
+            : new TraceTask(taskPid, taskComm) { ThreadGroup = tgid ?? taskPid, IsKernelThread = kernel };
+    }
+
+    /// <summary>Null when the hit says that it does not know.</summary>
+    public static TraceContext? Context(ref RecordJson json)
+    {
+        json.StartObject("context");
+        bool irqsOff = false, needsReschedule = false, known = true;
+        ulong count = 0;
+        while (json.NextProperty())
+        {
+            if (json.Is("in"u8))
+            {
+                known = json.String("in") != UnknownContext;
+            }
+            else if (json.Is("irqs_off"u8))
+            {
+                irqsOff = json.Boolean("irqs_off");
+            }
+            else if (json.Is("preempt_count"u8))
+            {
+                count = json.Hex("preempt_count");
+            }
+            else if (json.Is("need_resched"u8))
+            {
+                needsReschedule = json.Boolean("need_resched");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        if (count > int.MaxValue)
+        {
+            throw json.Fail("a preempt_count has 31 bits");
+        }
+
+        return known ? new TraceContext(PreemptCount.Of((uint)count, needsReschedule), irqsOff) : null;
     }
 
     public static TraceClock Clock(ref RecordJson json)

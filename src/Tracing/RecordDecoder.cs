@@ -4,6 +4,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json;
 using KTrace.Symbols;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tracing;
 
@@ -51,6 +52,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             : type.Is("path"u8) ? Path(ref json)
             : type.Is("values"u8) ? Values(ref json)
             : type.Is("return"u8) ? new(Return(ref json))
+            : type.Is("interrupts"u8) ? new(Interrupts(ref json))
             : type.Is("console"u8) ? new(Console(ref json))
             : type.Is("header"u8) ? new(_header = HeaderParts.Header(ref json, _tracepoints))
             : type.Is("module"u8) ? new(Module(ref json))
@@ -205,6 +207,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         int? tracepoint = null, pathId = null;
         int cpu = 0;
         TraceTask? task = null;
+        TraceContext? context = _header!.HasContexts ? TraceContext.Plain : null;
         TraceClock? clock = null;
         TraceEnd? end = null;
         ImmutableArray<ulong> pcs = [], tailPcs = [];
@@ -228,6 +231,10 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             else if (json.Is("task"u8))
             {
                 task = HitParts.Task(ref json, _lastHit?.Task);
+            }
+            else if (json.Is("context"u8))
+            {
+                context = HitParts.Context(ref json);
             }
             else if (json.Is("clock"u8))
             {
@@ -275,6 +282,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             Tracepoint = tracepoint ?? throw json.Fail("a hit without tracepoint"),
             Cpu = cpu,
             Task = task,
+            Context = context,
             Clock = clock,
             Path = _paths.GetValueOrDefault(pathId ?? throw json.Fail("a hit without path"))
                 ?? throw json.Fail($"path {pathId} is not there"),
@@ -326,6 +334,14 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         return returned.HitSequence >= 1 && returned.HitSequence <= (_lastHit?.Sequence ?? 0)
             ? returned
             : throw json.Fail($"a return of hit {returned.HitSequence}, which is not there");
+    }
+
+    private TraceRecord.Interrupts Interrupts(ref RecordJson json)
+    {
+        TraceRecord.Interrupts interrupts = InterruptsParts.Interrupts(ref json);
+        return interrupts.HitSequence is not { } hit || (hit >= 1 && hit <= (_lastHit?.Sequence ?? 0))
+            ? interrupts
+            : throw json.Fail($"interrupts of hit {hit}, which is not there");
     }
 
     private void Check(TraceRecord.Hit hit, ref RecordJson json)

@@ -174,6 +174,9 @@ internal ref struct RecordJson
             ? value
             : throw Fail(what + " is a whole number from 0 to 2147483647");
 
+    public readonly uint ElementUInt32(string what) =>
+        _json.TokenType == JsonTokenType.Number && _json.TryGetUInt32(out uint value) ? value : throw Fail(what + " is a whole number from 0 to 4294967295");
+
     public long Int64(string what)
     {
         Next(JsonTokenType.Number, what + " is a number");

@@ -6,6 +6,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using KTrace.Symbols.Unwind;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tracing;
 
@@ -22,6 +23,7 @@ internal sealed class RecordWriter : IDisposable
     private readonly ArrayBufferWriter<byte> _buffer = new(4096);
     private readonly Utf8JsonWriter _json;
     private int _lineStart;
+    private bool _hasContexts;
 
     public RecordWriter() => _json = new Utf8JsonWriter(_buffer, Options);
 
@@ -64,6 +66,12 @@ internal sealed class RecordWriter : IDisposable
         if (header.JiffiesPerSecond is { } hz)
         {
             _json.WriteNumber("hz"u8, hz);
+        }
+
+        _hasContexts = header.HasContexts;
+        if (_hasContexts)
+        {
+            _json.WriteBoolean("contexts"u8, true);
         }
 
         EndLine();
@@ -175,9 +183,20 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteStartObject("task"u8);
             _json.WriteNumber("pid"u8, task.Pid);
             _json.WriteString("comm"u8, task.Comm);
+            if (task.ThreadGroup != task.Pid)
+            {
+                _json.WriteNumber("tgid"u8, task.ThreadGroup);
+            }
+
+            if (task.IsKernelThread)
+            {
+                _json.WriteBoolean("kernel"u8, true);
+            }
+
             _json.WriteEndObject();
         }
 
+        Fields(hit.Context);
         Fields(hit.Clock);
         _json.WriteNumber("path"u8, pathId);
         if (!hit.Pcs.IsDefaultOrEmpty)
@@ -229,6 +248,24 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("cpu"u8, returned.Cpu);
         Fields(returned.Clock);
         Prints(returned.Prints);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.Interrupts interrupts)
+    {
+        Begin("interrupts"u8);
+        if (interrupts.HitSequence is { } hit)
+        {
+            _json.WriteNumber("hit"u8, hit);
+        }
+
+        if (interrupts.AtReturn)
+        {
+            _json.WriteBoolean("at_return"u8, true);
+        }
+
+        Fields(interrupts.Clock);
+        InterruptsWriter.Write(_json, interrupts);
         EndLine();
     }
 
@@ -293,6 +330,45 @@ internal sealed class RecordWriter : IDisposable
         Optional("jiffies"u8, clock.Jiffies);
         Optional("ns"u8, clock.Nanoseconds);
         Optional("instructions"u8, clock.Instructions);
+        _json.WriteEndObject();
+    }
+
+    /// <summary>Where the header says that hits have contexts, one that is plain is left out, and one that is not known says so.</summary>
+    private void Fields(TraceContext? context)
+    {
+        if (_hasContexts ? context == TraceContext.Plain : context is null)
+        {
+            return;
+        }
+
+        _json.WriteStartObject("context"u8);
+        if (context is null)
+        {
+            _json.WriteString("in"u8, HitParts.UnknownContext);
+        }
+        else
+        {
+            if (context.Preempt.Context != CodeContext.Task)
+            {
+                _json.WriteString("in"u8, TraceContext.WordOf(context.Preempt.Context));
+            }
+
+            if (context.IrqsOff)
+            {
+                _json.WriteBoolean("irqs_off"u8, true);
+            }
+
+            if (context.Preempt.Counts != 0)
+            {
+                Hex("preempt_count"u8, context.Preempt.Counts);
+            }
+
+            if (context.Preempt.NeedsReschedule)
+            {
+                _json.WriteBoolean("need_resched"u8, true);
+            }
+        }
+
         _json.WriteEndObject();
     }
 

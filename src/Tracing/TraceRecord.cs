@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tracing;
 
@@ -38,6 +39,9 @@ public abstract record TraceRecord
 
         /// <summary>CONFIG_HZ: jiffies per second, when known.</summary>
         public int? JiffiesPerSecond { get; init; }
+
+        /// <summary>Hits say in which context they were: one that says nothing was in <see cref="TraceContext.Plain"/>.</summary>
+        public bool HasContexts { get; init; }
     }
 
     /// <summary>A module was loaded.</summary>
@@ -62,6 +66,9 @@ public abstract record TraceRecord
         public int Cpu { get; init; }
 
         public TraceTask? Task { get; init; }
+
+        /// <summary>Interrupt levels, and what was disabled; null when it was not recorded.</summary>
+        public TraceContext? Context { get; init; }
 
         public TraceClock? Clock { get; init; }
 
@@ -131,6 +138,27 @@ public abstract record TraceRecord
         public ImmutableArray<TracePrint> Prints { get; init; } = [];
     }
 
+    /// <summary>The interrupt hardware and the kernel's irq descriptors at a hit that asked for them, or at the end of the recording.</summary>
+    public sealed record Interrupts : TraceRecord
+    {
+        /// <summary>The hit; null at the end.</summary>
+        public long? HitSequence { get; init; }
+
+        /// <summary>Taken when the function of the hit returned.</summary>
+        public bool AtReturn { get; init; }
+
+        public TraceClock? Clock { get; init; }
+
+        /// <summary>Ascending by number.</summary>
+        public ImmutableArray<IrqDescription> Irqs { get; init; } = [];
+
+        public ImmutableArray<LocalApic> LocalApics { get; init; } = [];
+
+        public ImmutableArray<IoApic> IoApics { get; init; } = [];
+
+        public ImmutableArray<Pic> Pics { get; init; } = [];
+    }
+
     /// <summary>One line of the guest's console, without its line feed.</summary>
     public sealed record Console(TraceClock? Clock, string Text) : TraceRecord;
 
@@ -184,6 +212,12 @@ public sealed record TraceTracepoint(
 /// <param name="Comm">task_struct.comm: at most 15 bytes, of any kind.</param>
 public sealed record TraceTask(int Pid, string Comm)
 {
+    /// <summary>task_struct.tgid: the pid of the process that the thread belongs to.</summary>
+    public int ThreadGroup { get; init; } = Pid;
+
+    /// <summary>It has no user space. False in traces that do not tell (<see cref="TraceRecord.Header.HasContexts"/>).</summary>
+    public bool IsKernelThread { get; init; }
+
     public override string ToString() => $"{Comm} pid {Pid}";
 }
 

@@ -144,6 +144,8 @@ public sealed class TraceWriter : IDisposable
                 break;
             case TraceRecord.Return returned when returned.HitSequence < 1 || returned.HitSequence > _lastSequence:
                 throw new ArgumentException($"a return of hit {returned.HitSequence}, which is not there", nameof(record));
+            case TraceRecord.Interrupts { HitSequence: { } hit } when hit < 1 || hit > _lastSequence:
+                throw new ArgumentException($"interrupts of hit {hit}, which is not there", nameof(record));
         }
     }
 
@@ -198,6 +200,7 @@ public sealed class TraceWriter : IDisposable
                 case TraceRecord.TracepointResolved resolved: _records.Write(resolved); break;
                 case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path), ValueIds(hit.Arguments, ref newValues)); break;
                 case TraceRecord.Return returned: _records.Write(returned); break;
+                case TraceRecord.Interrupts interrupts: _records.Write(interrupts); break;
                 case TraceRecord.Console console: _records.Write(console); break;
                 case TraceRecord.Note note: _records.Write("note"u8, note.Text); break;
                 case TraceRecord.Warning warning: _records.Write("warning"u8, warning.Text); break;

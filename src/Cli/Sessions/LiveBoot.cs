@@ -6,6 +6,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.Phases;
 using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
 
@@ -73,6 +74,10 @@ internal sealed class LiveBoot : IAsyncDisposable
                 patience < MaximumComeUp ? "give it more time with --timeout" : "boot it without ktrace to see what it does: " + Prepared.CommandLine.ToShell());
         }
     }
+
+    /// <summary>The code that runs before the kernel, as far as files have it: the boot image's, and that of build trees.</summary>
+    public BootCode OpenBootCode(IEnumerable<string> buildTrees) => BootCode.Open(
+        Prepared.Kernel?.Image, [.. buildTrees, .. ((string?[])[Prepared.Scenario.Kernel?.Tree]).OfType<string>()]);
 
     /// <summary>Why the machine ended; null: it was powered off.</summary>
     public async Task<string?> EndInWordsAsync() => await Qemu.ReadShutdownReasonAsync() switch

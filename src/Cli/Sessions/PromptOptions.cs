@@ -9,8 +9,9 @@ namespace KTrace.Cli.Sessions;
 /// <param name="IsBatch">Ends after them.</param>
 /// <param name="Sources">A kernel source tree, or null.</param>
 /// <param name="ShowConsole">Guest output is shown between answers.</param>
+/// <param name="BuildTrees">Folders with arch/x86/boot.</param>
 /// <param name="TranscriptFile">Takes what goes over the wire, or null.</param>
-internal sealed record PromptSettings(IReadOnlyList<string> Commands, bool IsBatch, string? Sources, bool ShowConsole, string? TranscriptFile)
+internal sealed record PromptSettings(IReadOnlyList<string> Commands, bool IsBatch, string? Sources, bool ShowConsole, string? TranscriptFile, IReadOnlyList<string> BuildTrees)
 {
     /// <exception cref="BootException">The file cannot be written.</exception>
     public TranscriptFile? OpenTranscript() => TranscriptFile is null ? null : new TranscriptFile(TranscriptFile);
@@ -47,11 +48,12 @@ internal sealed class PromptOptions
     private readonly Option<bool> _batch = new("--batch") { Description = "End after the commands of --ex" };
     private readonly Option<string?> _sources = new("--source") { HelpName = "DIR", Description = "The kernel's source tree, for list and for the line at every stop" };
     private readonly Option<bool> _noConsole = new("--no-console") { Description = "Leave out what the guest writes on its console" };
+    private readonly Option<string[]> _buildTrees = new("--build-tree") { HelpName = "DIR", Description = "The kernel's build tree, for names in its setup code and decompressor; may be given several times" };
     private readonly Option<string?> _transcript = new("--transcript") { HelpName = "FILE", Description = "Write every packet to and from the stub into a file" };
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[_commands, _batch, _sources, _noConsole, _transcript])
+        foreach (var option in (Option[])[_commands, _batch, _sources, _buildTrees, _noConsole, _transcript])
         {
             command.Add(option);
         }
@@ -63,6 +65,6 @@ internal sealed class PromptOptions
         var sources = result.GetValue(_sources);
         return sources is not null && !Directory.Exists(sources)
             ? throw new BootException($"{sources}: there is no such folder", "--source takes the top of a kernel source tree")
-            : new PromptSettings(result.GetValue(_commands) ?? [], result.GetValue(_batch), sources, !result.GetValue(_noConsole), result.GetValue(_transcript));
+            : new PromptSettings(result.GetValue(_commands) ?? [], result.GetValue(_batch), sources, !result.GetValue(_noConsole), result.GetValue(_transcript), result.GetValue(_buildTrees) ?? []);
     }
 }

@@ -30,6 +30,9 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     /// <summary>Record the arguments of every frame.</summary>
     public bool Arguments { get; init; } = true;
 
+    /// <summary>Record the interrupt controllers and the kernel's irq descriptors at every hit, and at the end.</summary>
+    public bool Interrupts { get; init; }
+
     /// <summary>Checks everything that can be checked without booting, then boots and records into <paramref name="output"/>.</summary>
     public async Task<RecordingOutcome> RunAsync(string output, CancellationToken cancellationToken)
     {
@@ -76,7 +79,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
-        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
         var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status);
         RecordingResult result;
         try

@@ -46,9 +46,10 @@ internal static class DebugVerb
         try
         {
             await using var machine = await boot.ConnectAsync(transcript?.Transcript, cancellationToken);
+            var options = new SessionOptions { Progress = prompt, EndReason = boot.EndInWordsAsync, BootCode = boot.OpenBootCode(settings.BuildTrees) };
             await using var session = fromReset
-                ? await DebugSession.StartAsync(machine, boot.Image, boot.Modules, prompt, cancellationToken, boot.EndInWordsAsync)
-                : await DebugSession.StartAsync(await boot.IdentifyAsync(machine, status, cancellationToken), boot.Modules, prompt, cancellationToken, boot.EndInWordsAsync);
+                ? await DebugSession.StartAsync(machine, boot.Image, boot.Modules, options, cancellationToken)
+                : await DebugSession.StartAsync(await boot.IdentifyAsync(machine, status, cancellationToken), boot.Modules, options, cancellationToken);
             status.Dispose();
             return await prompt.RunAsync(session, new SourceTree(settings.Sources), cancellationToken);
         }

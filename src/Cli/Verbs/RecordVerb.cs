@@ -17,8 +17,9 @@ internal static class RecordVerb
     public static Command Create(IReadOnlyList<string> qemuArguments)
     {
         var boot = new BootOptions();
-        var breakpoints = new Option<string[]>("--break", "-b") { HelpName = "PLACE[ if COND][ print EXPR, …][ return …]", Description = "A tracepoint: symbol, file.c:symbol, file.c:123, module:symbol, 'irq_*', '/regex/', symbol+0x10 or 0xaddress, and what to do there; may be given several times" };
+        var breakpoints = new Option<string[]>("--break", "-b") { HelpName = "PLACE[ if COND][ print EXPR, …][ irqs][ return …]", Description = "A tracepoint: symbol, file.c:symbol, file.c:123, module:symbol, 'irq_*', '/regex/', symbol+0x10 or 0xaddress, and what to do there; may be given several times" };
         var noArguments = new Option<bool>("--no-arguments") { Description = "Leave out the arguments of each frame: hits cost less" };
+        var interrupts = new Option<bool>("--irqs") { Description = "Record interrupt controllers and the kernel's interrupts at every hit, and at the end (ktrace irqs shows them)" };
         var output = new Option<string?>("--output", "-o") { HelpName = "FILE", Description = "The trace to write" };
         var timeout = new Option<double?>("--timeout") { HelpName = "SECONDS", Description = "Stop after so long" };
         var maximum = new Option<int?>("--max-hits") { HelpName = "N", Description = "Stop after so many hits" };
@@ -36,7 +37,7 @@ internal static class RecordVerb
               ktrace record --kernel bzImage --vmlinux vmlinux --append "console=ttyS0 root=/dev/vda" -b ext4_mount --timeout 60 -- -drive file=a.img,format=raw,if=virtio
             """)
         {
-            breakpoints, noArguments, output, timeout, maximum, until,
+            breakpoints, noArguments, interrupts, output, timeout, maximum, until,
         };
         boot.AddTo(command);
         command.SetAction((result, cancellationToken) =>
@@ -49,12 +50,12 @@ internal static class RecordVerb
                 MaxHits = result.GetValue(maximum) ?? named.MaxHits,
                 Until = result.GetValue(until) ?? named.Until,
             };
-            return RunAsync(scenario, result.GetValue(output) ?? scenario.Name + ".ktrace", !result.GetValue(noArguments), cancellationToken);
+            return RunAsync(scenario, result.GetValue(output) ?? scenario.Name + ".ktrace", !result.GetValue(noArguments), result.GetValue(interrupts), cancellationToken);
         });
         return command;
     }
 
-    private static async Task<int> RunAsync(Scenario boot, string output, bool arguments, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(Scenario boot, string output, bool arguments, bool interrupts, CancellationToken cancellationToken)
     {
         if (boot.Tracepoints.IsEmpty)
         {
@@ -67,7 +68,7 @@ internal static class RecordVerb
         }
 
         using var status = new RecordingStatus();
-        var outcome = await new RecordingSession(boot, new KernelStore(), status) { Arguments = arguments }.RunAsync(output, cancellationToken);
+        var outcome = await new RecordingSession(boot, new KernelStore(), status) { Arguments = arguments, Interrupts = interrupts }.RunAsync(output, cancellationToken);
         status.Dispose();
         Console.Out.WriteLine(Summary(outcome));
         if (!outcome.UntilSeen)

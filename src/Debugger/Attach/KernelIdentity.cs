@@ -19,6 +19,7 @@ public sealed record KernelIdentity(Architecture Architecture, ImmutableArray<by
     private const int MaximumBanner = 512;
     private const int Window = 256 << 10;
     private const int LargePage = 2 << 20;
+    private const int PageSize = 4096;
 
     // The largest distribution kernels have 30 MiB from the first byte of text to the last of rodata.
     private const int Reach = 64 << 20;
@@ -119,13 +120,13 @@ public sealed record KernelIdentity(Architecture Architecture, ImmutableArray<by
 
         public bool IsComplete => _numbered is not null && !BuildId.IsEmpty;
 
+        /// <summary>
+        /// The kernel's own note lies behind its banner, in all of 4.19 to 6.12. Notes before it may be anybody's: the pages between text and rodata are freed, and files that
+        /// were read into them (busybox, modules) have notes too.
+        /// </summary>
         public void Search(ReadOnlySpan<byte> window)
         {
-            if (BuildId.IsEmpty)
-            {
-                BuildId = BuildIdNote.FindKernels(window);
-            }
-
+            var behind = 0;
             for (var at = 0; _numbered is null && window[at..].IndexOf(BannerStart) is var next and >= 0; at += BannerStart.Length)
             {
                 at += next;
@@ -134,9 +135,15 @@ public sealed record KernelIdentity(Architecture Architecture, ImmutableArray<by
                 if (end > BannerStart.Length && char.IsAsciiDigit((char)text[BannerStart.Length]))
                 {
                     var banner = Encoding.UTF8.GetString(text[..end]);
+                    behind = Banner is null ? at & ~(PageSize - 1) : behind;
                     _any ??= banner;
                     _numbered = banner.IndexOf(" #", StringComparison.Ordinal) is var number and > 0 && number + 2 < banner.Length && char.IsAsciiDigit(banner[number + 2]) ? banner : null;
                 }
+            }
+
+            if (Banner is not null && BuildId.IsEmpty)
+            {
+                BuildId = BuildIdNote.FindKernels(window[behind..]);
             }
         }
     }

@@ -106,6 +106,25 @@ public sealed class BreakpointList
         return breakpoint;
     }
 
+    /// <summary>Run-time addresses of a place, in the words of <see cref="AddAsync"/>; nothing is set.</summary>
+    /// <exception cref="TargetException">No such place, or it lies in a module that is not loaded.</exception>
+    public IReadOnlyList<ulong> Resolve(string text)
+    {
+        text = text.Trim();
+        if (text.StartsWith('*'))
+        {
+            return [ParseAddress(text, out _)];
+        }
+
+        if (_resolver is null || _armed is null)
+        {
+            throw new TargetException("the kernel is not up yet: its names have no addresses", "give an address: *0x100000");
+        }
+
+        var addresses = _resolver.Resolve([text]).SelectMany(_armed.AddressesOf).ToList();
+        return addresses.Count > 0 ? addresses : throw new TargetException($"'{text}' lies in a module that is not loaded", "tbreak waits for it");
+    }
+
     /// <summary>Takes it out of the stub, or back in; it keeps its number and its counts.</summary>
     public async ValueTask EnableAsync(Breakpoint breakpoint, bool isEnabled, CancellationToken cancellationToken)
     {
@@ -229,16 +248,19 @@ public sealed class BreakpointList
 
     private static BreakpointSite SiteOf(Breakpoint breakpoint) => breakpoint.Watched ?? new BreakpointSite(breakpoint.Kind, breakpoint.Address!.Value);
 
-    private Breakpoint AtAddress(string text, BreakpointOptions options)
+    private static ulong ParseAddress(string text, out int end)
     {
-        var end = text.IndexOf(' ', StringComparison.Ordinal);
+        end = text.IndexOf(' ', StringComparison.Ordinal);
         var number = end < 0 ? text[1..] : text[1..end];
         var isHex = number.StartsWith("0x", StringComparison.OrdinalIgnoreCase);
-        if (!ulong.TryParse(isHex ? number[2..] : number, isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None, CultureInfo.InvariantCulture, out var address))
-        {
-            throw new TargetException($"'{text}': behind * stands an address, such as *0xffffffff81000000", "a name needs no *");
-        }
+        return ulong.TryParse(isHex ? number[2..] : number, isHex ? NumberStyles.AllowHexSpecifier : NumberStyles.None, CultureInfo.InvariantCulture, out var address)
+            ? address
+            : throw new TargetException($"'{text}': behind * stands an address, such as *0xffffffff81000000", "a name needs no *");
+    }
 
+    private Breakpoint AtAddress(string text, BreakpointOptions options)
+    {
+        var address = ParseAddress(text, out var end);
         var actions = end < 0 ? TracepointActions.None : TracepointActions.Parse(text, end);
         var breakpoint = new Breakpoint(++_last, options.Kind, text, actions)
         {

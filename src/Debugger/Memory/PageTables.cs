@@ -38,6 +38,7 @@ public static class PageTables
     private const int EntryBits = 9;
     private const ulong Present = 1, Large = 1 << 7;
     private const ulong A20 = 1 << 20;
+    private const ulong PhysicalBits = (1UL << 52) - 1;
 
     public static Translation Translate(ulong address, in PagingMode mode, IPhysicalMemory memory)
     {
@@ -58,7 +59,7 @@ public static class PageTables
     /// firmware and kernel leave it so, but a wrong byte is worse than one that has to be asked for.
     /// </summary>
     private static Translation WithoutPaging(ulong address) =>
-        (address & A20) == 0 ? new Translation(TranslationStatus.Mapped, address, A20 - (address & (A20 - 1))) : Failed(TranslationStatus.Unknown, address);
+        (address & A20) == 0 ? new Translation(TranslationStatus.Mapped, address & PhysicalBits, A20 - (address & (A20 - 1))) : Failed(TranslationStatus.Unknown, address);
 
     private static Translation TwoLevels(ulong address, in PagingMode mode, IPhysicalMemory memory)
     {

@@ -68,6 +68,18 @@ internal sealed class ModuleFollower(Machine machine, KernelMap map, ModuleFiles
         return null;
     }
 
+    /// <summary>Takes the stops away.</summary>
+    public async ValueTask DisarmAsync(CancellationToken cancellationToken)
+    {
+        foreach (var address in _initReturns.Select(r => r.Address).Concat(((ulong?[])[_init, _free]).OfType<ulong>()))
+        {
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
+        }
+
+        _initReturns.Clear();
+        (_init, _free) = (null, null);
+    }
+
     /// <summary>Whether a stop at this address may mean an event.</summary>
     public bool IsMine(ulong address) => address == _init || address == _free || _initReturns.Exists(r => r.Address == address);
 

@@ -25,7 +25,8 @@ internal sealed record SegmentBases(ulong CodeBase, int CodeBits, ulong Interrup
     /// <param name="cpu">Index.</param>
     public static async ValueTask<SegmentBases?> TryReadAsync(RspClient client, int cpu, CancellationToken cancellationToken)
     {
-        if (!client.Profile.QemuExtensions)
+        // The text is that of QEMU's system emulator, which alone reads physical memory.
+        if (!client.Profile.PhysicalMemoryMode)
         {
             return null;
         }

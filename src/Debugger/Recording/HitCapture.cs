@@ -1,18 +1,22 @@
 using System.Buffers.Binary;
-using System.Text;
 using KTrace.Debugger.Cpus;
 using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
+using KTrace.Tracing;
 
 namespace KTrace.Debugger.Recording;
 
 /// <summary>What was taken at one stop, before any naming. Everything that needs the guest to stand still is done.</summary>
 /// <param name="Code">The bytes at the pc as they are in memory now; empty when they could not be read.</param>
 public sealed record StopCapture(
-    RegisterSet Registers, UnwindResult Stack, int Cpu, ulong? Jiffies, (int Pid, string Comm)? Task, ReadOnlyMemory<byte> Code);
+    RegisterSet Registers, UnwindResult Stack, int Cpu, ulong? Jiffies, CpuTask? Task, ReadOnlyMemory<byte> Code)
+{
+    /// <summary>Interrupt levels, and what was disabled; null when the kernel's symbols or types do not tell.</summary>
+    public TraceContext? Context { get; init; }
+}
 
 /// <summary>
 /// Takes registers, stack, clock and current task of the CPU that stopped, in as few round trips as may be. What to read depends on the registers, which
@@ -37,6 +41,7 @@ internal sealed class HitCapture
     private readonly Dictionary<int, Expectation> _expected = [];
     private readonly Dictionary<ulong, int> _windows = [];
     private readonly ReadRegisters _readRegisters;
+    private readonly List<(ulong Address, int Length)> _taskRanges = new(6);
     private RegisterSet _registers;
     private int _cpu;
 
@@ -89,17 +94,23 @@ internal sealed class HitCapture
         var (registers, expected) = (_registers, _expected[_cpu]);
         var pc = registers.ProgramCounter;
         var window = _windows.GetValueOrDefault(pc, FirstWindow);
-        var pointer = Tasks?.PointerAddress(registers);
+        var perCpu = Tasks?.PerCpuBase(registers);
 
         var missing = Memory.Want(registers.StackPointer, window);
         missing |= Memory.Want(pc, CodeLengthAt(pc));
-        missing |= pointer is { } at && Memory.Want(at, _map.Image.Architecture.WordSize);
+        _taskRanges.Clear();
+        if (perCpu is { } start)
+        {
+            Tasks!.AddPerCpu(start, _taskRanges);
+        }
+
+        missing |= Want(_taskRanges);
         expected.WasRight(!missing);
         await Memory.FetchAsync(cancellationToken);
-        var task = await ReadTaskAsync(pointer, cancellationToken);
+        var task = await ReadTaskAsync(perCpu, cancellationToken);
         var stack = await UnwindAsync(registers, cancellationToken);
-        expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), pointer, task?.Members);
-        return new StopCapture(registers, stack, _cpu, ReadJiffies(), task is { } known ? (known.Pid, known.Comm) : null, ReadCode(pc));
+        expected.Set(registers.StackPointer, window, pc, CodeLengthAt(pc), _taskRanges);
+        return new StopCapture(registers, stack, _cpu, ReadJiffies(), task, ReadCode(pc)) { Context = ReadContext(perCpu, registers) };
     }
 
     /// <summary>The bytes at the pc, for a stop that needs nothing else.</summary>
@@ -156,34 +167,35 @@ internal sealed class HitCapture
         return Memory.Read(pc, code) == MemoryReadResult.Ok ? code : default(ReadOnlyMemory<byte>);
     }
 
-    private async ValueTask<(int Pid, string Comm, (ulong Address, int Length) Members)?> ReadTaskAsync(ulong? pointerAddress, CancellationToken cancellationToken)
+    private bool Want(List<(ulong Address, int Length)> ranges)
     {
-        var pointer = new byte[8];
-        if (pointerAddress is not { } at || Memory.Read(at, pointer.AsSpan(0, _map.Image.Architecture.WordSize)) != MemoryReadResult.Ok
-            || BinaryPrimitives.ReadUInt64LittleEndian(pointer) is not (not 0 and var task))
+        var missing = false;
+        foreach (var (address, length) in ranges)
+        {
+            missing |= Memory.Want(address, length);
+        }
+
+        return missing;
+    }
+
+    private async ValueTask<CpuTask?> ReadTaskAsync(ulong? perCpu, CancellationToken cancellationToken)
+    {
+        if (perCpu is not { } start || Tasks!.TaskAt(start, Memory) is not { } task)
         {
             return null;
         }
 
-        var start = task + (ulong)Tasks!.MembersStart;
-        if (Memory.Want(start, Tasks.MembersLength))
+        Tasks.AddMembers(task, _taskRanges);
+        if (Want(_taskRanges))
         {
             await Memory.FetchAsync(cancellationToken);
         }
 
-        var members = new byte[Tasks.MembersLength];
-        if (Memory.Read(start, members) != MemoryReadResult.Ok)
-        {
-            return null;
-        }
-
-        var comm = members.AsSpan(Tasks.Comm - Tasks.MembersStart, Tasks.CommLength);
-        var end = comm.IndexOf((byte)0);
-        return (
-            BinaryPrimitives.ReadInt32LittleEndian(members.AsSpan(Tasks.Pid - Tasks.MembersStart)),
-            Encoding.UTF8.GetString(end < 0 ? comm : comm[..end]),
-            (start, members.Length));
+        return Tasks.Read(task, Memory);
     }
+
+    private TraceContext? ReadContext(ulong? perCpu, RegisterSet registers) =>
+        perCpu is { } start && Tasks!.PreemptAt(start, Memory) is { } preempt ? new TraceContext(preempt, CpuState.AreInterruptsOff(registers)) : null;
 
     /// <summary>
     /// Another stack of the guest as it stands at the last stop: that of a task that waits for a processor (<see cref="SleepingTask"/>).
@@ -263,20 +275,12 @@ internal sealed class HitCapture
             }
         }
 
-        public void Set(ulong stack, int window, ulong pc, int code, ulong? pointer, (ulong Address, int Length)? task)
+        public void Set(ulong stack, int window, ulong pc, int code, IEnumerable<(ulong Address, int Length)> task)
         {
             Ranges.Clear();
             Ranges.Add((stack, window));
             Ranges.Add((pc, code));
-            if (pointer is { } at)
-            {
-                Ranges.Add((at, sizeof(ulong)));
-            }
-
-            if (task is { } members)
-            {
-                Ranges.Add(members);
-            }
+            Ranges.AddRange(task);
         }
     }
 }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
@@ -31,6 +32,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly FrameRecovery _recovery;
     private readonly StopScope _scope;
     private readonly HitValues _values;
+    private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
     private readonly RegisterDescription _pc;
@@ -54,6 +56,7 @@ internal sealed class HitRecorder : IDisposable
         var variables = new FrameVariables(target.Map) { Recovery = _recovery };
         _scope = new StopScope(target.Map, _types, _capture.Memory, variables, _capture.Tasks);
         _values = new HitValues(_capture.Memory, _scope, variables);
+        _interrupts = new InterruptRecords(target.Machine, target.Map);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -112,6 +115,7 @@ internal sealed class HitRecorder : IDisposable
             hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
         }
 
+        var interrupts = counted.FindIndex(WantsInterrupts) is >= 0 and var first ? await _interrupts.ReadAsync(Hits + first + 1, Clock, cancellationToken) : null;
         if (needsGuest && !isLast)
         {
             await LeaveAsync(stop, registers, capture.Code, cancellationToken);
@@ -125,7 +129,15 @@ internal sealed class HitRecorder : IDisposable
             _writer.Write(hit);
             _progress?.Hit(hit);
         }
+
+        if (interrupts is not null)
+        {
+            _writer.Write(interrupts);
+        }
     }
+
+    /// <summary>Writes the interrupts of a guest that stands, outside of any hit.</summary>
+    public async ValueTask WriteInterruptsAsync(CancellationToken cancellationToken) => _writer.Write(await _interrupts.ReadAsync(null, Clock, cancellationToken));
 
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
         IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
@@ -161,7 +173,9 @@ internal sealed class HitRecorder : IDisposable
     }
 
     /// <summary>Whether a hit takes more than what was captured, so that the guest has to wait for it.</summary>
-    private bool NeedsGuest(Tracepoint tracepoint) => _limits.Arguments || tracepoint.Request.Actions is not { Prints.IsEmpty: true, Return: null };
+    private bool NeedsGuest(Tracepoint tracepoint) => _limits.Arguments || WantsInterrupts(tracepoint) || tracepoint.Request.Actions is not { Prints.IsEmpty: true, Return: null };
+
+    private bool WantsInterrupts(Tracepoint tracepoint) => _limits.Interrupts || tracepoint.Request.Actions.Interrupts;
 
     private async ValueTask<TraceRecord.Hit> TakeAsync(Tracepoint tracepoint, StopCapture capture, long sequence, CancellationToken cancellationToken)
     {
@@ -234,6 +248,10 @@ internal sealed class HitRecorder : IDisposable
             {
                 HitSequence = one.Hit, Cpu = cpu, Clock = Clock, Prints = await _values.PrintAsync(actions.Prints, cancellationToken),
             });
+            if (actions.Interrupts)
+            {
+                _writer.Write(await _interrupts.ReadAsync(one.Hit, Clock, cancellationToken) with { AtReturn = true });
+            }
         }
 
         if (isEmpty)

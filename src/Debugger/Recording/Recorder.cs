@@ -14,7 +14,8 @@ namespace KTrace.Debugger.Recording;
 /// <param name="Timeout">After so long since the guest was let go, or null.</param>
 /// <param name="Until">When a line of the console contains this text, or null.</param>
 /// <param name="Arguments">Record the arguments of every frame.</param>
-public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true);
+/// <param name="Interrupts">Record interrupt controllers and irq descriptors at every hit, and at the end if the guest is still there.</param>
+public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true, bool Interrupts = false);
 
 /// <summary>Live news of a recording. Called from the recording's own task: return quickly.</summary>
 public interface IRecordingProgress
@@ -106,6 +107,11 @@ public sealed class Recorder
             throw;
         }
 
+        if (_limits.Interrupts && end != RecordingEnd.GuestEnded)
+        {
+            await WriteLastInterruptsAsync();
+        }
+
         await console.FinishAsync(end == RecordingEnd.GuestEnded ? LastWords : TimeSpan.Zero);
         if (console.Seen && end == RecordingEnd.GuestEnded)
         {
@@ -123,12 +129,35 @@ public sealed class Recorder
         return new RecordingResult(end, _hits.Hits, elapsed.Elapsed.TotalSeconds);
     }
 
+    private async Task WriteLastInterruptsAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            if (_target.Client.State == RspState.Running
+                && (!await _target.Client.InterruptAsync(patience.Token) || await _target.Client.WaitForStopAsync(patience.Token) is not StopReply.Stopped))
+            {
+                return;
+            }
+
+            await _hits.WriteInterruptsAsync(patience.Token);
+        }
+        catch (Exception e) when (e is RspException or OperationCanceledException)
+        {
+            Warn("the interrupts at the end could not be read" + (e is RspException ? ": " + e.Message : ""));
+        }
+    }
+
     private async Task ArmAsync(CancellationToken cancellationToken)
     {
-        foreach (var tracepoint in _tracepoints.Where(t => t.Module is null))
+        foreach (var tracepoint in _tracepoints)
         {
-            await _breakpoints.ArmInKernelAsync(tracepoint, cancellationToken);
-            _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            // In modules too: a guest that was running when it was attached to has some.
+            await _breakpoints.ArmAsync(tracepoint, cancellationToken);
+            if (tracepoint.WasArmed)
+            {
+                _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
+            }
         }
 
         if (await _modules.ArmAsync(cancellationToken) is { } lack)

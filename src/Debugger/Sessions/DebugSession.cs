@@ -1,6 +1,9 @@
 using System.Collections.Immutable;
 using KTrace.Debugger.Breakpoints;
+using KTrace.Debugger.Cpus;
+using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.Phases;
 using KTrace.Debugger.Stepping;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
@@ -18,20 +21,18 @@ namespace KTrace.Debugger.Sessions;
 /// A live machine in a person's hands: breakpoints, steps, call paths, values. One caller at a time; <see cref="InterruptAsync"/> alone may come while another call waits.
 /// After a lost connection every call throws the reason.
 /// </summary>
-public sealed class DebugSession : IStopJudge, IAsyncDisposable
+public sealed class DebugSession : IAsyncDisposable
 {
-    private readonly ModuleFiles _modules;
-    private readonly ISessionProgress? _progress;
     private readonly RunLoop _loop;
-    private ModuleFollower? _follower;
-    private StopInspector? _inspector;
-    private long _hits;
+    private readonly SessionKernel _kernel;
+    private StepPosition? _position;
 
-    private DebugSession(Machine machine, KernelImage image, ModuleFiles modules, ISessionProgress? progress)
+    private DebugSession(Machine machine, KernelImage image, ModuleFiles modules, SessionOptions options)
     {
-        (Machine, Image, _modules, _progress) = (machine, image, modules, progress);
-        _loop = new RunLoop(machine, this);
+        (Machine, Image) = (machine, image);
         Breakpoints = new BreakpointList(machine);
+        _kernel = new SessionKernel(machine, image, modules, Breakpoints, options.BootCode, options.Progress);
+        _loop = new RunLoop(machine, new StopJudge(Breakpoints, _kernel, options.Progress, options.EndReason));
     }
 
     public Machine Machine { get; }
@@ -40,7 +41,7 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
     public KernelImage Image { get; }
 
     /// <summary>What is loaded where; null until the kernel was found.</summary>
-    public KernelMap? Map => _inspector?.Map;
+    public KernelMap? Map => _kernel.Map;
 
     public BreakpointList Breakpoints { get; }
 
@@ -50,75 +51,62 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
     /// <summary>The CPU that commands mean: the one that stopped, or the one that was chosen since.</summary>
     public int Cpu { get; private set; }
 
-    /// <summary>Says why the machine ended (QMP knows), for whoever started it; null: powered off.</summary>
-    public Func<Task<string?>>? EndReason { get; init; }
-
     /// <summary>Begins a session with a machine whose kernel is known.</summary>
     public static async ValueTask<DebugSession> StartAsync(
-        KernelTarget target, ModuleFiles modules, ISessionProgress? progress, CancellationToken cancellationToken, Func<Task<string?>>? endReason = null)
+        KernelTarget target, ModuleFiles modules, SessionOptions? options = null, CancellationToken cancellationToken = default)
     {
-        var session = new DebugSession(target.Machine, target.Map.Image, modules, progress) { EndReason = endReason };
-        await session.TakeKernelAsync(target.Map, cancellationToken);
-        session.Cpu = target.Machine.StoppedCpu;
-        var registers = await target.Machine.RegistersAsync(null, cancellationToken);
-        session.LastStop = new SessionStop.Stopped(new StopCause.Connected(), session.Cpu, registers.ProgramCounter);
-        return session;
+        var session = new DebugSession(target.Machine, target.Map.Image, modules, options ?? new SessionOptions());
+        await session._kernel.TakeAsync(target.Map, cancellationToken);
+        return await session.BeginAsync(cancellationToken);
     }
 
-    /// <summary>Begins a session with a machine whose kernel is not up yet: at its first instruction, say.</summary>
-    public static async ValueTask<DebugSession> StartAsync(
-        Machine machine, KernelImage image, ModuleFiles modules, ISessionProgress? progress, CancellationToken cancellationToken, Func<Task<string?>>? endReason = null)
-    {
-        var session = new DebugSession(machine, image, modules, progress) { EndReason = endReason };
-        session.Cpu = machine.StoppedCpu;
-        var registers = await machine.RegistersAsync(null, cancellationToken);
-        session.LastStop = new SessionStop.Stopped(new StopCause.Connected(), session.Cpu, registers.ProgramCounter);
-        return session;
-    }
+    /// <summary>Begins a session with a machine whose kernel is not up yet: at its first instruction, say. The kernel's names hold as soon as it has come.</summary>
+    public static ValueTask<DebugSession> StartAsync(
+        Machine machine, KernelImage image, ModuleFiles modules, SessionOptions? options = null, CancellationToken cancellationToken = default) =>
+        new DebugSession(machine, image, modules, options ?? new SessionOptions()).BeginAsync(cancellationToken);
 
     /// <summary>Lets all CPUs run until there is something to see.</summary>
     /// <exception cref="RspException">The connection broke.</exception>
     public ValueTask<SessionStop> ContinueAsync(CancellationToken cancellationToken = default) =>
-        RunAsync(() => _loop.ContinueAsync(cancellationToken));
-
-    /// <summary>Executes instructions of the chosen CPU, one by one; the other CPUs stand.</summary>
-    public ValueTask<SessionStop> StepInstructionAsync(int count = 1, CancellationToken cancellationToken = default) => RunAsync(async () =>
-    {
-        var registers = await Machine.RegistersAsync(Cpu, cancellationToken);
-        for (var i = 0; i < count; i++)
+        RunAsync(async () =>
         {
-            switch (await _loop.StepInstructionAsync(Cpu, cancellationToken))
-            {
-                case StepStop.Interrupted interrupted:
-                    return interrupted.Stop;
-                case StepStop.Stepped stepped:
-                    registers = stepped.Registers;
-                    break;
-            }
-        }
+            await _kernel.WatchAsync(default);
+            return (await _loop.ContinueAsync(default), null);
+        }, cancellationToken);
 
-        return new SessionStop.Stopped(new StopCause.StepDone(), Cpu, registers.ProgramCounter);
-    });
-
-    /// <summary>Steps the chosen CPU as <paramref name="kind"/> says, so many times.</summary>
+    /// <summary>Steps the chosen CPU as <paramref name="kind"/> says, so many times; the other CPUs stand, except while a call is run through.</summary>
     public ValueTask<SessionStop> StepAsync(StepKind kind, int count = 1, CancellationToken cancellationToken = default) =>
-        kind == StepKind.Instruction ? StepInstructionAsync(count, cancellationToken) : throw new NotImplementedException();
+        WalkAsync((stepper, from) => stepper.StepAsync(kind, from, count), cancellationToken);
 
-    /// <summary>Runs until the function of a frame has returned.</summary>
-    public ValueTask<SessionStop> FinishAsync(int frame = 0, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <summary>Runs until the function of a frame of the call path has returned; of an inlined one, until its code is left.</summary>
+    /// <exception cref="TargetException">There is nothing that it returns to.</exception>
+    public ValueTask<SessionStop> FinishAsync(int frame = 0, CancellationToken cancellationToken = default) =>
+        WalkAsync((stepper, from) => stepper.FinishAsync(from, frame, _kernel.Inspector?.Types), cancellationToken);
 
-    public ValueTask<SessionStop> UntilAsync(string? place, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <summary>To a line behind this one, or to a place within this frame; at the latest to where the function returns.</summary>
+    public ValueTask<SessionStop> UntilAsync(string? place = null, CancellationToken cancellationToken = default) => WalkAsync(
+        (stepper, from) => place is null ? stepper.UntilAsync(from) : stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: true),
+        cancellationToken);
 
-    public ValueTask<SessionStop> AdvanceAsync(string place, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <summary>To a place; at the latest to where the present function returns.</summary>
+    public ValueTask<SessionStop> AdvanceAsync(string place, CancellationToken cancellationToken = default) => WalkAsync(
+        (stepper, from) => stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: false), cancellationToken);
 
-    public ValueTask<SessionStop> ReverseAsync(bool isStep, CancellationToken cancellationToken = default) => throw new NotImplementedException();
+    /// <summary>Backwards, to the last stop or by an instruction: in a replay whose stub offers it.</summary>
+    /// <exception cref="RspException">Unsupported: this stub cannot.</exception>
+    public ValueTask<SessionStop> ReverseAsync(bool isStep, CancellationToken cancellationToken = default) =>
+        RunAsync(async () => (await _loop.ReverseAsync(isStep, default), null), cancellationToken);
 
-    /// <summary>The phase of boot and the place, in words; for a machine whose kernel is not up as well.</summary>
-    public async ValueTask<string> LocationAsync(CancellationToken cancellationToken = default)
-    {
-        var pc = (await Machine.RegistersAsync(Cpu, cancellationToken)).ProgramCounter;
-        return Map?.NameOf(pc) ?? $"0x{pc:x}";
-    }
+    /// <summary>The phase of boot and the place, also of a machine whose kernel is not up.</summary>
+    public ValueTask<PhaseLocation> LocateAsync(CancellationToken cancellationToken = default) => _kernel.Phases.LocateAsync(Machine, Cpu, cancellationToken);
+
+    /// <summary>Who runs on every CPU, and where.</summary>
+    public ValueTask<IReadOnlyList<CpuState>> CpusAsync(CancellationToken cancellationToken = default) => CpuStates.ReadAsync(Machine, Map, cancellationToken);
+
+    /// <summary>The kernel's interrupts and the machine's interrupt controllers.</summary>
+    /// <exception cref="TargetException">The kernel is not up yet.</exception>
+    public ValueTask<TraceRecord.Interrupts> InterruptsAsync(CancellationToken cancellationToken = default) =>
+        new InterruptRecords(Machine, Inspector.Map).ReadAsync(null, null, cancellationToken);
 
     /// <summary>The kernel's types and variables.</summary>
     public ITypeSource Types => Inspector.Types;
@@ -128,7 +116,7 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
         Inspector.TextAsync(new NamedValue("", value), PrintOptions.Default, cancellationToken);
 
     /// <summary>Memory or registers were changed from outside: what was read at this stop says nothing any more.</summary>
-    public void Forget() => _inspector?.Forget();
+    public void Forget() => _kernel.Inspector?.Forget();
 
     /// <summary>Stops the guest, or ends the step that is under way; the call that waits reports it. May be called from another task.</summary>
     /// <returns>False when nothing is under way.</returns>
@@ -189,50 +177,68 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        _inspector?.Dispose();
+        _kernel.Dispose();
         await Machine.DisposeAsync();
     }
 
-    async ValueTask<StopCause?> IStopJudge.OnArrivalAsync(StopReply.Stopped reply, int cpu, RegisterSet registers, CancellationToken cancellationToken)
-    {
-        var pc = registers.ProgramCounter;
-        if (_follower?.IsMine(pc) == true && await _follower.OnStopAsync(registers, cancellationToken) is { } happened)
-        {
-            await OnModuleAsync(happened, cancellationToken);
-        }
-
-        if (reply.Reason is StopReason.Watchpoint touched && Breakpoints.Watching(touched.Address) is { } watchpoint
-            && await OnTouchedAsync(watchpoint, touched, cpu, cancellationToken) is { } seen)
-        {
-            return seen;
-        }
-
-        var stopping = ImmutableArray.CreateBuilder<Breakpoint>();
-        foreach (var breakpoint in Breakpoints.At(pc))
-        {
-            if (await CountsAsync(breakpoint, cpu, cancellationToken))
-            {
-                await KeepAsync(breakpoint, cpu, stopping, cancellationToken);
-            }
-        }
-
-        return stopping.Count == 0 ? null : new StopCause.AtBreakpoint(stopping.ToImmutable());
-    }
-
-    async ValueTask<string> IStopJudge.EndAsync(StopReply reply) =>
-        EndReason is { } ask && await ask() is { } words ? words : reply is StopReply.Terminated { Signal: var signal } ? $"ended by signal {signal}" : "the guest powered off";
-
-    private StopInspector Inspector => _inspector
+    private StopInspector Inspector => _kernel.Inspector
         ?? throw new TargetException("the kernel is not up yet: it has no call paths and no values", "continue until it is, or step by instructions");
 
-    private async ValueTask<SessionStop> RunAsync(Func<ValueTask<SessionStop>> command)
+    private async ValueTask<DebugSession> BeginAsync(CancellationToken cancellationToken)
+    {
+        Cpu = Machine.StoppedCpu;
+        LastStop = new SessionStop.Stopped(new StopCause.Connected(), Cpu, await Machine.LinearPcAsync(Cpu, cancellationToken));
+        return this;
+    }
+
+    private ValueTask<SessionStop> WalkAsync(
+        Func<Stepper, StepPosition, ValueTask<StepResult>> walk, CancellationToken cancellationToken) => RunAsync(async () =>
+    {
+        await _kernel.WatchAsync(default);
+        var phase = await LocateAsync(default);
+        var stepper = new Stepper(_loop, (_, registers) => PlaceOf(phase, registers));
+        var from = _position is { } known && known.Cpu == Cpu ? known : await stepper.PositionAsync(Cpu, EnteredFunction(), default);
+        var result = await walk(stepper, from);
+        if (result.Stop is not SessionStop.Stopped stopped)
+        {
+            return (result.Stop, null);
+        }
+
+        // A step may have led into another phase, or loaded CS with another base.
+        var pc = await Machine.LinearPcAsync(stopped.Cpu, default);
+        return (stopped with { ProgramCounter = pc }, stopped.Cause is StopCause.AtBreakpoint ? null : result.Position! with { ProgramCounter = pc });
+    }, cancellationToken);
+
+    /// <summary>Names are the kernel's as soon as it is there; before, those of the phase in which the step began.</summary>
+    private StepPlace PlaceOf(PhaseLocation phase, RegisterSet registers)
+    {
+        var pc = registers.ProgramCounter;
+        return FrameMark.IsInUserMode(registers) ? new StepPlace(pc, null)
+            : Map is { } map && map.Unwind.IsText(pc) ? new StepPlace(pc, map)
+            : phase.Phase is BootPhase.Kernel or BootPhase.User ? new StepPlace(pc, null)
+            : new StepPlace(phase.CodeBits == 64 ? pc : (phase.CodeBase + pc) & uint.MaxValue, phase.Map);
+    }
+
+    /// <summary>The inlined function at whose begin a breakpoint has stopped: it counts as entered.</summary>
+    private string? EnteredFunction() => LastStop is SessionStop.Stopped { Cause: StopCause.AtBreakpoint { Breakpoints: var reached }, ProgramCounter: var pc }
+        ? reached.FirstOrDefault(b => b.Place?.IsInlineAt(pc) == true)?.Place!.Symbol
+        : null;
+
+    /// <param name="command">Takes no token: cancelling interrupts it, and it ends with a stop.</param>
+    private async ValueTask<SessionStop> RunAsync(Func<ValueTask<(SessionStop Stop, StepPosition? Position)>> command, CancellationToken cancellationToken)
     {
         if (LastStop is SessionStop.Ended ended)
         {
             throw new TargetException($"there is no machine any more: {ended.Reason}", "start it again");
         }
 
-        LastStop = await _loop.DoAsync(command);
+        StepPosition? position = null;
+        LastStop = await _loop.DoAsync(async () =>
+        {
+            (var stop, position) = await command();
+            return stop;
+        }, cancellationToken);
+        _position = position;
         if (LastStop is SessionStop.Stopped stopped)
         {
             Cpu = stopped.Cpu;
@@ -243,102 +249,6 @@ public sealed class DebugSession : IStopJudge, IAsyncDisposable
         }
 
         return LastStop;
-    }
-
-    private async ValueTask TakeKernelAsync(KernelMap map, CancellationToken cancellationToken)
-    {
-        _inspector?.Dispose();
-        _inspector = new StopInspector(Machine, map);
-        _follower = new ModuleFollower(Machine, map, _modules);
-        if (await _follower.ArmAsync(cancellationToken) is { } lack)
-        {
-            _progress?.Note(lack, true);
-        }
-
-        foreach (var failure in await Breakpoints.OnKernelAsync(map, _modules, cancellationToken))
-        {
-            _progress?.Note(failure, true);
-        }
-    }
-
-    private async ValueTask OnModuleAsync(ModuleEvent happened, CancellationToken cancellationToken)
-    {
-        _progress?.Module(happened);
-        switch (happened)
-        {
-            case ModuleEvent.Loading { Loaded: var loaded }:
-                await Breakpoints.OnModuleAsync(loaded.Module, cancellationToken);
-                foreach (var warning in loaded.Warnings)
-                {
-                    _progress?.Note(warning, true);
-                }
-
-                break;
-            case ModuleEvent.Unloaded { Module: var gone }:
-                await Breakpoints.OnModuleGoneAsync(gone, cancellationToken);
-                break;
-        }
-    }
-
-    private async ValueTask<StopCause?> OnTouchedAsync(Breakpoint watchpoint, StopReason.Watchpoint touched, int cpu, CancellationToken cancellationToken)
-    {
-        var watched = watchpoint.Watched!.Value;
-        var before = watchpoint.Value;
-        var now = await Breakpoints.ReadAsync(watched.Address, watched.Length, cancellationToken);
-        watchpoint.Value = now;
-        var isUnchanged = watchpoint.Kind == BreakpointKind.WriteWatchpoint && watched.Length <= 8 && before == now;
-        return !isUnchanged && await CountsAsync(watchpoint, cpu, cancellationToken)
-            ? new StopCause.AtWatchpoint(watchpoint, touched.Kind, touched.Address, before, now)
-            : null;
-    }
-
-    /// <summary>Whether an arrival counts: of the right CPU, with a condition that holds, and after those that are to be ignored.</summary>
-    private async ValueTask<bool> CountsAsync(Breakpoint breakpoint, int cpu, CancellationToken cancellationToken)
-    {
-        if (breakpoint.Cpu is { } only && only != cpu)
-        {
-            return false;
-        }
-
-        if (breakpoint.Actions.Condition is { } condition)
-        {
-            var (holds, failure) = _inspector is null
-                ? (true, "the kernel is not up yet: its condition cannot be told")
-                : await _inspector.HoldsAsync(cpu, condition, breakpoint.Place, cancellationToken);
-            if (failure is not null)
-            {
-                // A person who waits for a stop is told, as gdb does, instead of waiting for ever.
-                _progress?.Note($"breakpoint {breakpoint.Number}: {failure}", true);
-                holds = true;
-            }
-
-            if (!holds)
-            {
-                return false;
-            }
-        }
-
-        breakpoint.Hits++;
-        if (breakpoint.IgnoreCount > 0)
-        {
-            breakpoint.IgnoreCount--;
-            return false;
-        }
-
-        return true;
-    }
-
-    /// <summary>A tracepoint's hit is kept and the guest goes on; any other stops.</summary>
-    private async ValueTask KeepAsync(Breakpoint breakpoint, int cpu, ImmutableArray<Breakpoint>.Builder stopping, CancellationToken cancellationToken)
-    {
-        if (!breakpoint.IsTracepoint || _inspector is null)
-        {
-            stopping.Add(breakpoint);
-            return;
-        }
-
-        var hit = await _inspector.CallPathAsync(cpu, breakpoint.Place, ++_hits, cancellationToken);
-        _progress?.Hit(breakpoint, hit);
     }
 
     private async ValueTask DropTemporaryAsync(ImmutableArray<Breakpoint> reached)

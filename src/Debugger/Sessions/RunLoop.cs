@@ -7,6 +7,7 @@ using System.Collections.Immutable;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Stepping;
 using KTrace.Rsp;
+using KTrace.Rsp.Commands;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.Sessions;
@@ -15,7 +16,13 @@ namespace KTrace.Debugger.Sessions;
 internal interface IStopJudge
 {
     /// <summary>A CPU has arrived at an address, or touched watched memory. What is not for a person is handled, and null is returned: the guest goes on.</summary>
-    ValueTask<StopCause?> OnArrivalAsync(StopReply.Stopped reply, int cpu, RegisterSet registers, CancellationToken cancellationToken);
+    /// <param name="pc">Linear.</param>
+    ValueTask<StopCause?> OnArrivalAsync(StopReply.Stopped reply, int cpu, ulong pc, RegisterSet registers, CancellationToken cancellationToken);
+
+    /// <summary>How long the guest may run before it is stopped for a look that no person asked for; null: as long as it likes.</summary>
+    TimeSpan? LookInterval { get; }
+
+    ValueTask LookAsync(CancellationToken cancellationToken);
 
     /// <summary>Why there is no machine any more, in words.</summary>
     ValueTask<string> EndAsync(StopReply reply);
@@ -30,6 +37,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
     private readonly Dictionary<int, ulong> _arrived = [];
     private volatile bool _isInterrupted;
     private volatile bool _isUnderWay;
+    private bool _isLook;
 
     public Machine Machine => machine;
 
@@ -49,13 +57,17 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         return true;
     }
 
-    /// <summary>All of one command of a person; an interrupt ends it as a whole.</summary>
-    public async ValueTask<SessionStop> DoAsync(Func<ValueTask<SessionStop>> command)
+    /// <summary>
+    /// All of one command of a person; an interrupt ends it as a whole. Cancelling is an interrupt: the command ends with a stop like any other, and the session is usable.
+    /// </summary>
+    public async ValueTask<SessionStop> DoAsync(Func<ValueTask<SessionStop>> command, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         _isInterrupted = false;
         _isUnderWay = true;
         try
         {
+            await using var cancelling = cancellationToken.Register(() => _ = TryInterruptAsync());
             return await command();
         }
         finally
@@ -67,6 +79,15 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
     /// <summary>Runs until there is something to see.</summary>
     public async ValueTask<SessionStop> ContinueAsync(CancellationToken cancellationToken) =>
         ((StepStop.Interrupted)await RunToAsync([], static (_, _) => false, cancellationToken)).Stop;
+
+    /// <summary>Backwards to the last breakpoint, or by an instruction; or to where the recording begins.</summary>
+    public async ValueTask<SessionStop> ReverseAsync(bool isStep, CancellationToken cancellationToken)
+    {
+        await machine.Client.SendAsync(isStep ? new ReverseStep() : new ReverseContinue(), cancellationToken);
+        var reply = await WaitAsync(cancellationToken);
+        return await SeeAsync(reply, cancellationToken)
+            ?? new SessionStop.Stopped(new StopCause.StepDone(), machine.StoppedCpu, await machine.LinearPcAsync(machine.StoppedCpu, cancellationToken));
+    }
 
     public async ValueTask<StepStop> StepInstructionAsync(int cpu, CancellationToken cancellationToken)
     {
@@ -109,7 +130,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
                 }
 
                 var (cpu, registers) = (machine.StoppedCpu, await machine.RegistersAsync(null, cancellationToken));
-                var pc = registers.ProgramCounter;
+                var pc = await machine.LinearPcAsync(cpu, cancellationToken);
                 if (addresses.Contains(pc) && isReached(cpu, registers))
                 {
                     return new StepStop.Reached(pc, cpu, registers);
@@ -144,7 +165,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
     {
         foreach (var (cpu, address) in _arrived.ToArray())
         {
-            if (!machine.Sites.IsCodeSet(address) || (await machine.RegistersAsync(cpu, cancellationToken)).ProgramCounter != address)
+            if (!machine.Sites.IsCodeSet(address) || await machine.LinearPcAsync(cpu, cancellationToken) != address)
             {
                 _arrived.Remove(cpu);
                 continue;
@@ -154,7 +175,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
             var reply = await WaitAsync(cancellationToken);
             _arrived.Remove(cpu);
             if (reply is not StopReply.Stopped { Reason: StopReason.Signal, Signal: not 2 }
-                || machine.Sites.IsCodeSet((await machine.RegistersAsync(null, cancellationToken)).ProgramCounter))
+                || machine.Sites.IsCodeSet(await machine.LinearPcAsync(machine.StoppedCpu, cancellationToken)))
             {
                 return reply;
             }
@@ -171,22 +192,40 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
 
     private async ValueTask<StepStop> InterruptedAsync(CancellationToken cancellationToken)
     {
-        var registers = await machine.RegistersAsync(null, cancellationToken);
-        return new StepStop.Interrupted(new SessionStop.Stopped(new StopCause.Interrupted(), machine.StoppedCpu, registers.ProgramCounter));
+        var cpu = machine.StoppedCpu;
+        return new StepStop.Interrupted(new SessionStop.Stopped(new StopCause.Interrupted(), cpu, await machine.LinearPcAsync(cpu, cancellationToken)));
     }
 
-    /// <summary>Waits for the stop. Cancelling stops the machine, so that it is usable afterwards.</summary>
+    /// <summary>Waits for the stop, and looks at the machine now and then where nothing else tells that its kernel has come.</summary>
     private async ValueTask<StopReply> WaitAsync(CancellationToken cancellationToken)
+    {
+        using var look = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        if (judge.LookInterval is { } interval)
+        {
+            look.CancelAfter(interval);
+        }
+
+        try
+        {
+            return await machine.Client.WaitForStopAsync(look.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            _isLook = true;
+            await machine.Client.InterruptAsync(cancellationToken);
+            return await machine.Client.WaitForStopAsync(cancellationToken);
+        }
+    }
+
+    private async Task TryInterruptAsync()
     {
         try
         {
-            return await machine.Client.WaitForStopAsync(cancellationToken);
+            await InterruptAsync(CancellationToken.None);
         }
-        catch (OperationCanceledException)
+        catch (RspException)
         {
-            _isInterrupted = true;
-            await machine.Client.InterruptAsync(CancellationToken.None);
-            return await machine.Client.WaitForStopAsync(CancellationToken.None);
+            // Whoever waits for the stop is told.
         }
     }
 
@@ -199,7 +238,13 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         }
 
         var (cpu, registers) = (machine.StoppedCpu, await machine.RegistersAsync(null, cancellationToken));
-        var pc = registers.ProgramCounter;
+        var pc = await machine.LinearPcAsync(cpu, cancellationToken);
+        if (_isLook)
+        {
+            _isLook = false;
+            await judge.LookAsync(cancellationToken);
+        }
+
         StopCause? cause = stopped.Reason is StopReason.ReplayLog log ? new StopCause.ReplayEdge(log.Edge) : null;
         if (cause is null && (stopped.Reason is StopReason.Watchpoint || machine.Sites.IsCodeSet(pc)))
         {
@@ -208,7 +253,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
                 _arrived[cpu] = pc;
             }
 
-            cause = await judge.OnArrivalAsync(stopped, cpu, registers, cancellationToken);
+            cause = await judge.OnArrivalAsync(stopped, cpu, pc, registers, cancellationToken);
         }
 
         if (cause is null && (_isInterrupted || stopped.Inferred))

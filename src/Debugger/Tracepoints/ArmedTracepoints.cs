@@ -38,6 +38,11 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
         }
     }
 
+    /// <summary>Run-time addresses of a tracepoint's places: in the kernel, and in the modules that are loaded.</summary>
+    public IEnumerable<ulong> AddressesOf(Tracepoint tracepoint) =>
+        tracepoint.Places.Select(p => map.ToRunTime(p.Address))
+            .Concat(map.Modules.Where(m => tracepoint.Module == m.Name || tracepoint.IsInlined).SelectMany(m => ModulePlaces.Of(tracepoint, m)).Select(p => p.Address));
+
     /// <summary>Takes a tracepoint away from wherever it is armed.</summary>
     public async ValueTask DisarmAsync(Tracepoint tracepoint, CancellationToken cancellationToken)
     {

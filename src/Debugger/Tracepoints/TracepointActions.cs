@@ -1,6 +1,6 @@
 // What follows the place in -b:
-//   PLACE [if COND] [print EXPR, …] [return [if COND] [print EXPR, …]]
-// A place has no spaces, and the words if, print and return stand where an expression cannot go on, so none of them needs quoting.
+//   PLACE [if COND] [print EXPR, …] [irqs] [return [if COND] [print EXPR, …] [irqs]]
+// A place has no spaces, and the words if, print, irqs and return stand where an expression cannot go on, so none of them needs quoting.
 using System.Collections.Immutable;
 using KTrace.Debugger.Values;
 using KTrace.Symbols.Values.Expressions;
@@ -13,9 +13,12 @@ namespace KTrace.Debugger.Tracepoints;
 /// <param name="Return">What to do when the function returns, or null: nothing.</param>
 public sealed record TracepointActions(Expression? Condition, ImmutableArray<Expression> Prints, TracepointActions? Return)
 {
-    private const string Grammar = "after the place come: if CONDITION, print EXPRESSION, …, and return with the same words for the moment when the function returns";
+    private const string Grammar = "after the place come: if CONDITION, print EXPRESSION, …, irqs, and return with the same words for the moment when the function returns";
 
     public static TracepointActions None { get; } = new(null, [], null);
+
+    /// <summary>Take the interrupt controllers and the kernel's irq descriptors.</summary>
+    public bool Interrupts { get; init; }
 
     /// <summary>At a function's return without a word: what it returned.</summary>
     public static Expression ReturnValue { get; } = Expression.Parse("$ret");
@@ -51,13 +54,14 @@ public sealed record TracepointActions(Expression? Condition, ImmutableArray<Exp
             prints = Expression.ParseListPrefix(text, ref position);
         }
 
+        var interrupts = TryWord(text, ref position, "irqs");
         if (!atReturn && TryWord(text, ref position, "return"))
         {
             returning = ParseWords(text, ref position, atReturn: true);
             returning = returning.Prints.IsEmpty ? returning with { Prints = [ReturnValue] } : returning;
         }
 
-        return new TracepointActions(condition, prints, returning);
+        return new TracepointActions(condition, prints, returning) { Interrupts = interrupts };
     }
 
     private static bool TryWord(string text, ref int position, string word)

@@ -14,6 +14,15 @@ public enum BreakpointKind
 /// <summary>`Z`. <paramref name="Length"/>: bytes watched, or for breakpoints the architecture's kind (1 on x86).</summary>
 public sealed record InsertBreakpoint(BreakpointKind Kind, ulong Address, int Length = 1) : RspCommand
 {
+    internal override string Ability => Kind switch
+    {
+        BreakpointKind.Software => "software breakpoints (Z0)",
+        BreakpointKind.Hardware => "hardware breakpoints (Z1)",
+        BreakpointKind.WriteWatchpoint => "write watchpoints (Z2)",
+        BreakpointKind.ReadWatchpoint => "read watchpoints (Z3)",
+        _ => "access watchpoints (Z4)",
+    };
+
     internal override void Write(PacketWriter packet) =>
         packet.Text("Z"u8).Hex((ulong)Kind).Text(","u8).Hex(Address).Text(","u8).Hex((ulong)Length);
 }

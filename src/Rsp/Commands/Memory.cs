@@ -32,7 +32,7 @@ public sealed record ReadMemory(ulong Address, Memory<byte> Destination) : RspCo
         for (; !destination.IsEmpty; count++)
         {
             var length = (int)Math.Min((ulong)Math.Min(destination.Length, features.MaxMemoryRead), 4096 - (address & 4095));
-            batch.Add(new ReadMemory(address, destination[..length]));
+            batch.Add(features.BinaryUpload ? new ReadMemoryBinary(address, destination[..length]) : new ReadMemory(address, destination[..length]));
             address += (ulong)length;
             destination = destination[length..];
         }

@@ -14,6 +14,8 @@ internal sealed record MonitorCommand(string Text, int MaxOutput) : RspRequest
 
     public string Output => Encoding.UTF8.GetString(_output.GetBuffer().AsSpan(0, (int)_output.Length));
 
+    internal override string Ability => "monitor commands (qRcmd)";
+
     internal override void Write(PacketWriter packet) => packet.Text("qRcmd,"u8).HexUtf8(Text);
 
     /// <summary>Takes one reply packet; true when it was the last.</summary>

@@ -19,6 +19,18 @@ internal sealed record StartNoAckMode : RspCommand
     internal override void Write(PacketWriter packet) => packet.Text("QStartNoAckMode"u8);
 }
 
+/// <summary>`QNonStop:0`: the threads stop together. gdbserver keeps the mode that an earlier client chose.</summary>
+internal sealed record StartAllStop : RspCommand
+{
+    internal override void Write(PacketWriter packet) => packet.Text("QNonStop:0"u8);
+}
+
+/// <summary>`vStopped`: takes one more stop of a stub in non-stop mode; its answer OK means that there is none.</summary>
+internal sealed record TakeNextStop : RspRequest
+{
+    internal override void Write(PacketWriter packet) => packet.Text("vStopped"u8);
+}
+
 /// <summary>`?`: why the target is stopped. QEMU also deletes all breakpoints on it: part of the handshake only.</summary>
 internal sealed record QueryHaltReason : RspQuery<StopReply>
 {
@@ -37,11 +49,11 @@ internal sealed record QueryVContActions : RspQuery<IReadOnlyList<string>>
         : throw Malformed(reply);
 }
 
-/// <summary>`qXfer:features:read`: a piece of target.xml or of a file that it includes.</summary>
-internal sealed record TransferFeatures(string Annex, int Offset, int Length) : RspQuery<TransferPiece>
+/// <summary>`qXfer:OBJECT:read`: a piece of an object, such as `features` with the annex target.xml.</summary>
+internal sealed record TransferObject(string Item, string Annex, int Offset, int Length) : RspQuery<TransferPiece>
 {
-    internal override void Write(PacketWriter packet) => packet.Text("qXfer:features:read:"u8).Binary(Encoding.UTF8.GetBytes(Annex))
-        .Text(":"u8).Hex((ulong)Offset).Text(","u8).Hex((ulong)Length);
+    internal override void Write(PacketWriter packet) => packet.Text("qXfer:"u8).Text(Encoding.ASCII.GetBytes(Item)).Text(":read:"u8)
+        .Binary(Encoding.UTF8.GetBytes(Annex)).Text(":"u8).Hex((ulong)Offset).Text(","u8).Hex((ulong)Length);
 
     internal override TransferPiece Read(ReadOnlySpan<byte> reply) => reply[0] is (byte)'l' or (byte)'m'
         ? new TransferPiece(reply[1..].ToArray(), IsLast: reply[0] == 'l' || reply.Length == 1)
@@ -62,6 +74,8 @@ internal sealed record QueryCurrentThread : RspQuery<ThreadId>
 /// <summary>`qfThreadInfo` and `qsThreadInfo`: a piece of the thread list, empty at its end.</summary>
 internal sealed record QueryThreads(bool First) : RspQuery<IReadOnlyList<ThreadId>>
 {
+    internal override string Ability => "thread list (qfThreadInfo)";
+
     internal override void Write(PacketWriter packet) => packet.Text(First ? "qfThreadInfo"u8 : "qsThreadInfo"u8);
 
     internal override IReadOnlyList<ThreadId> Read(ReadOnlySpan<byte> reply)
@@ -86,9 +100,21 @@ internal sealed record QueryThreads(bool First) : RspQuery<IReadOnlyList<ThreadI
     }
 }
 
+/// <summary>`T`: whether a thread is there.</summary>
+internal sealed record QueryThreadAlive(ThreadId Thread) : RspCommand
+{
+    internal override void Write(PacketWriter packet)
+    {
+        packet.Text("T"u8);
+        Thread.Write(packet);
+    }
+}
+
 /// <summary>`qThreadExtraInfo`: the stub's words about a thread; QEMU: `CPU#0 [running]` or `[halted ]`.</summary>
 internal sealed record QueryThreadExtra(ThreadId Thread) : RspQuery<string>
 {
+    internal override string Ability => "words about threads (qThreadExtraInfo)";
+
     internal override void Write(PacketWriter packet)
     {
         packet.Text("qThreadExtraInfo,"u8);
@@ -121,6 +147,8 @@ public enum StepMask
 /// <summary>`qqemu.sstepbits`: the bits this QEMU knows. Any other stub answers with an empty packet.</summary>
 internal sealed record QueryStepBits : RspQuery<StepMask>
 {
+    internal override string Ability => "step masks (qqemu.sstep)";
+
     internal override void Write(PacketWriter packet) => packet.Text("qqemu.sstepbits"u8);
 
     internal override StepMask Read(ReadOnlySpan<byte> reply)
@@ -140,6 +168,8 @@ internal sealed record QueryStepBits : RspQuery<StepMask>
 /// <summary>`qqemu.sstep`: the bits in force, as `0x7`.</summary>
 internal sealed record QueryStepMask : RspQuery<StepMask>
 {
+    internal override string Ability => "step masks (qqemu.sstep)";
+
     internal override void Write(PacketWriter packet) => packet.Text("qqemu.sstep"u8);
 
     internal override StepMask Read(ReadOnlySpan<byte> reply) =>
@@ -149,12 +179,16 @@ internal sealed record QueryStepMask : RspQuery<StepMask>
 /// <summary>`Qqemu.sstep`.</summary>
 internal sealed record SetStepMask(StepMask Mask) : RspCommand
 {
+    internal override string Ability => "step masks (qqemu.sstep)";
+
     internal override void Write(PacketWriter packet) => packet.Text("Qqemu.sstep="u8).Hex((ulong)Mask);
 }
 
 /// <summary>`Qqemu.PhyMemMode`: whether m and M mean physical addresses from now on.</summary>
 internal sealed record SetPhysicalMemoryMode(bool Physical) : RspCommand
 {
+    internal override string Ability => "physical memory (Qqemu.PhyMemMode)";
+
     internal override void Write(PacketWriter packet) => packet.Text(Physical ? "Qqemu.PhyMemMode:1"u8 : "Qqemu.PhyMemMode:0"u8);
 }
 

@@ -22,6 +22,8 @@ public sealed record ReadRegister(RegisterDescription Register, RegisterBlock De
 {
     internal override bool OnlyReads => true;
 
+    internal override string Ability => "reads of single registers (p)";
+
     internal override void Write(PacketWriter packet) => packet.Text("p"u8).Hex((ulong)Register.Number);
 
     internal override int Read(ReadOnlySpan<byte> reply) =>

@@ -9,15 +9,25 @@ public abstract record ResumeCommand : RspCommand
     public sealed override bool Resumes => true;
 }
 
-/// <summary>`vCont;c`, or `vCont;CSS` to deliver a signal: all threads run.</summary>
-public sealed record ContinueAll(int Signal = 0) : ResumeCommand
+/// <summary>`vCont;c`, or `vCont;CSS:TID;c` to deliver a signal to one of them: all threads run.</summary>
+/// <param name="Signal">gdb's number; 0 for none.</param>
+/// <param name="Receiver">Who gets the signal; null: every thread does.</param>
+public sealed record ContinueAll(int Signal = 0, ThreadId? Receiver = null) : ResumeCommand
 {
     internal override void Write(PacketWriter packet)
     {
-        packet.Text(Signal == 0 ? "vCont;c"u8 : "vCont;C"u8);
-        if (Signal != 0)
+        if (Signal == 0)
         {
-            packet.HexByte((byte)Signal);
+            packet.Text("vCont;c"u8);
+            return;
+        }
+
+        packet.Text("vCont;C"u8).HexByte((byte)Signal);
+        if (Receiver is { } thread)
+        {
+            packet.Text(":"u8);
+            thread.Write(packet);
+            packet.Text(";c"u8);
         }
     }
 }

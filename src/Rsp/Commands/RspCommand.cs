@@ -34,6 +34,9 @@ public abstract record RspRequest
     /// <summary>Appends the payload.</summary>
     internal abstract void Write(PacketWriter packet);
 
+    /// <summary>What a stub that does not know the request lacks, in words that go after "no"; null where the client knows another way.</summary>
+    internal virtual string? Ability => null;
+
     /// <summary>Refuses requests that must never reach a stub that did not offer them.</summary>
     /// <exception cref="RspException">Unsupported.</exception>
     internal virtual void EnsureOffered(StubFeatures features)

@@ -16,7 +16,7 @@ internal sealed unsafe partial class InstructionDecoder : IDisposable
 {
     private const int DetailOffset = 232, WrittenOffset = 26, WrittenCountOffset = 66, X86Offset = 80;
     private const int OperandCountOffset = 64, OperandsOffset = 72, OperandSize = 48;
-    private const int ArchitectureX86 = 3, Mode32 = 4, Mode64 = 8, OptionDetail = 2, OptionOn = 3;
+    private const int ArchitectureX86 = 3, Mode16 = 2, Mode32 = 4, Mode64 = 8, OptionDetail = 2, OptionOn = 3;
     private const int OperandRegister = 1, OperandImmediate = 2, OperandMemory = 3;
 
     private readonly bool _is64;
@@ -32,12 +32,14 @@ internal sealed unsafe partial class InstructionDecoder : IDisposable
         _ = CapstoneDisassembler.Version;
     }
 
-    public InstructionDecoder(Architecture architecture)
+    /// <param name="bits">Of the mode that the code runs in (16, 32, 64), where it is not the architecture's own.</param>
+    public InstructionDecoder(Architecture architecture, int? bits = null)
     {
         _is64 = architecture.WordSize == 8;
         FillRegisters(architecture);
         nint handle = 0;
-        if (Open(ArchitectureX86, _is64 ? Mode64 : Mode32, &handle) != 0)
+        var mode = (bits ?? architecture.WordSize * 8) switch { 64 => Mode64, 16 => Mode16, _ => Mode32 };
+        if (Open(ArchitectureX86, mode, &handle) != 0)
         {
             throw new InvalidOperationException("Capstone has no x86");
         }

@@ -158,6 +158,24 @@ internal sealed class UnitSymbols
         return _tree[_tree.Innermost(address)].Entry;
     }
 
+    /// <summary>The DIEs of the inlined calls at an address, innermost first, and last that of the function; empty when DWARF has none.</summary>
+    public int[] InstancesAt(ulong address)
+    {
+        if (!Functions.TryFind(address, out var function))
+        {
+            return [];
+        }
+
+        LoadTree(in function, default);
+        var instances = new List<int>();
+        for (var index = _tree.Innermost(address); index >= 0; index = _tree[index].Parent)
+        {
+            instances.Add(_tree[index].Entry);
+        }
+
+        return [.. instances];
+    }
+
     private void LoadTree(in FunctionPiece function, ReadOnlySpan<ulong> wanted)
     {
         if (_treeEntry == function.Entry && _treeLow == function.Low)

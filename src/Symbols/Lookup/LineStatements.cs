@@ -23,28 +23,15 @@ internal static class LineStatements
     public static void Read(SectionData section, LineProgramHeader header, Func<int, bool> isWanted, GrowingArray<LineStatement> into)
     {
         var r = section.ReaderAt(header.ProgramStart);
-        var state = new State(header);
+        var state = new LineProgramState(header);
         var (lastFile, lastLine) = (int.MinValue, 0);
         var rows = 0;
         while (r.Position < header.ProgramEnd && rows < MaximumRows)
         {
-            var emits = false;
-            int opcode = r.ReadU8();
-            if (opcode >= header.OpcodeBase)
-            {
-                var adjusted = opcode - header.OpcodeBase;
-                state.Advance((ulong)(adjusted / header.LineRange));
-                state.Line += header.LineBase + (adjusted % header.LineRange);
-                emits = true;
-            }
-            else
-            {
-                emits = state.Standard(ref r, opcode);
-            }
-
+            var emits = state.Execute(ref r);
             if (state.SequenceEnded)
             {
-                state = new State(header);
+                state = new LineProgramState(header);
                 lastFile = int.MinValue;
             }
             else if (emits)
@@ -60,101 +47,6 @@ internal static class LineStatements
                     (lastFile, lastLine) = (state.File, state.Line);
                 }
             }
-        }
-    }
-
-    private struct State(LineProgramHeader header)
-    {
-        public ulong Address;
-        public int File = LineProgramHeader.DefaultFile;
-        public int Line = 1;
-        public bool IsStatement = header.DefaultIsStatement;
-        public bool SequenceEnded;
-        private ulong _operation;
-
-        public void Advance(ulong count)
-        {
-            if (header.MaximumOperations == 1)
-            {
-                Address += count * (ulong)header.MinimumInstructionLength;
-                return;
-            }
-
-            _operation += count;
-            Address += _operation / (ulong)header.MaximumOperations * (ulong)header.MinimumInstructionLength;
-            _operation %= (ulong)header.MaximumOperations;
-        }
-
-        /// <summary>An opcode below opcode_base; true when it writes a row.</summary>
-        public bool Standard(ref ByteReader r, int opcode)
-        {
-            switch (opcode)
-            {
-                case 0:
-                    Extended(ref r);
-                    return false;
-                case DwLine.Copy:
-                    return true;
-                case DwLine.AdvancePc:
-                    Advance(r.ReadUleb128());
-                    return false;
-                case DwLine.AdvanceLine:
-                    Line += (int)r.ReadSleb128();
-                    return false;
-                case DwLine.SetFile:
-                    File = (int)Math.Min(r.ReadUleb128(), int.MaxValue);
-                    return false;
-                case DwLine.NegateStmt:
-                    IsStatement = !IsStatement;
-                    return false;
-                case DwLine.ConstAddPc:
-                    Advance((ulong)((255 - header.OpcodeBase) / header.LineRange));
-                    return false;
-                case DwLine.FixedAdvancePc:
-                    Address += r.ReadU16();
-                    _operation = 0;
-                    return false;
-                case DwLine.SetBasicBlock or DwLine.SetPrologueEnd or DwLine.SetEpilogueBegin:
-                    return false;
-                case DwLine.SetColumn or DwLine.SetIsa:
-                    r.ReadUleb128();
-                    return false;
-                default:
-                    for (var i = header.OperandsOf(opcode); i > 0; i--)
-                    {
-                        r.ReadUleb128();
-                    }
-
-                    return false;
-            }
-        }
-
-        private void Extended(ref ByteReader r)
-        {
-            var length = r.ReadUleb128();
-            if (length == 0 || length > (ulong)r.Remaining)
-            {
-                throw r.Malformed($"an extended opcode of 0x{length:x} bytes where 0x{r.Remaining:x} are left");
-            }
-
-            var end = r.Position + (int)length;
-            switch (r.ReadU8())
-            {
-                case DwLine.ExtendedEndSequence:
-                    SequenceEnded = true;
-                    break;
-                case DwLine.ExtendedSetAddress:
-                    Address = (end - r.Position) switch
-                    {
-                        8 => r.ReadU64(),
-                        4 => r.ReadU32(),
-                        var size => throw r.Malformed($"DW_LNE_set_address of {size} bytes"),
-                    };
-                    _operation = 0;
-                    break;
-            }
-
-            r.Skip((ulong)Math.Max(0, end - r.Position));
         }
     }
 }

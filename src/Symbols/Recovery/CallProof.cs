@@ -10,6 +10,11 @@ namespace KTrace.Symbols.Recovery;
 internal sealed class CallProof(KernelMap map, CodeLibraries libraries, FrameRecovery recovery)
 {
     private const int MaximumLoads = 4;
+    private const int MaximumKept = 1 << 13;
+
+    // What the code alone proves, it proves for every stack.
+    private readonly Dictionary<(ulong Callee, ulong Caller, ulong Return), (bool IsProven, ImmutableArray<ulong> TailCalls)> _direct = [];
+    private ImmutableArray<KernelModule> _modules = map.Modules;
 
     // One stack is asked about many times, and for most frames the same proof is needed.
     private ImmutableArray<UnwoundFrame> _stack;
@@ -33,13 +38,36 @@ internal sealed class CallProof(KernelMap map, CodeLibraries libraries, FrameRec
             return kept.IsProven;
         }
 
-        var isProven = Prove(frames, frame, memory, depth, out tailCalls, ref missing, out var isFinal);
-        if (isProven || isFinal)
+        if (_modules != map.Modules)
         {
-            _kept[frame] = (true, isProven, tailCalls);
+            // Code was loaded or freed: addresses may mean something else now.
+            _direct.Clear();
+            _modules = map.Modules;
         }
 
-        return isProven;
+        var key = (frames[frame].LookupAddress, frames[frame + 1].LookupAddress, frames[frame + 1].ProgramCounter);
+        if (!_direct.TryGetValue(key, out var direct))
+        {
+            direct.IsProven = Prove(frames, frame, memory, depth, out direct.TailCalls, ref missing, out var isFinal);
+            if (isFinal)
+            {
+                if (_direct.Count >= MaximumKept)
+                {
+                    _direct.Clear();
+                }
+
+                _direct[key] = direct;
+            }
+            else if (!direct.IsProven)
+            {
+                tailCalls = direct.TailCalls;
+                return false;
+            }
+        }
+
+        _kept[frame] = (true, direct.IsProven, direct.TailCalls);
+        tailCalls = direct.TailCalls;
+        return direct.IsProven;
     }
 
     private bool Prove(ImmutableArray<UnwoundFrame> frames, int frame, IMemoryReader memory, int depth, out ImmutableArray<ulong> tailCalls, ref RecoveredValue missing,

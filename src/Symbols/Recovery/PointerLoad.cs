@@ -39,7 +39,7 @@ internal readonly struct PointerLoad(
 
         ref readonly var source = ref finder.Flow.Flow.Instruction(index);
         if (InstructionEffects.Of(source.Id) != EffectKind.Mov || !source.First.IsRegister || source.First.Register != register || !source.Second.IsMemory
-            || source.Second.Size != finder.Flow.Registers.Word || finder.Flow.Before(index) is not { } before)
+            || source.Second.Size != finder.Flow.Registers.Word || finder.StateBefore(index) is not { } before)
         {
             return RecoveredValue.Unknown;
         }

@@ -18,12 +18,24 @@ internal sealed class RecipeFinder(ValueFlow flow)
     // One value is hardly ever passed more often, and each costs a look into the callee.
     private const int MaximumPassed = 2;
 
+    // A function has some dozens of calls; a guest that stops at every instruction of a large one has more.
+    private const int MaximumKept = 1 << 9;
+
+    private readonly Dictionary<(ulong Pc, bool IsCall), ImmutableArray<FlowPlace>> _places = [];
+    private readonly Dictionary<(FlowValue Value, int Instruction, bool IsCall, uint Visible), ImmutableArray<ValueRecipe>> _recipes = [];
+    private readonly Dictionary<int, FlowState?> _states = [];
     private SlotLiveness? _liveness;
 
     public ValueFlow Flow => flow;
 
+    /// <summary>The state just before an instruction, to be read and not changed.</summary>
+    public FlowState? StateBefore(int instruction) => _states.TryGetValue(instruction, out var state) ? state : Keep(_states, instruction, flow.Before(instruction));
+
     /// <summary>The places at which a frame with this pc may stand: one; two where an alternative call ends at the same byte; none when the code is not understood.</summary>
-    public ImmutableArray<FlowPlace> PlacesAt(ulong pc, bool isCall)
+    public ImmutableArray<FlowPlace> PlacesAt(ulong pc, bool isCall) =>
+        _places.TryGetValue((pc, isCall), out var places) ? places : Keep(_places, (pc, isCall), FindPlaces(pc, isCall));
+
+    private ImmutableArray<FlowPlace> FindPlaces(ulong pc, bool isCall)
     {
         var function = flow.Flow;
         var places = ImmutableArray.CreateBuilder<FlowPlace>(1);
@@ -53,6 +65,23 @@ internal sealed class RecipeFinder(ValueFlow flow)
 
     /// <summary>Ways to a value, the best first.</summary>
     public ImmutableArray<ValueRecipe> Find(FlowValue value, FlowPlace place)
+    {
+        var key = (value, place.Instruction, place.IsCall, place.Visible);
+        return _recipes.TryGetValue(key, out var recipes) ? recipes : Keep(_recipes, key, FindRecipes(value, place));
+    }
+
+    private static TValue Keep<TKey, TValue>(Dictionary<TKey, TValue> kept, TKey key, TValue value)
+        where TKey : notnull
+    {
+        if (kept.Count >= MaximumKept)
+        {
+            kept.Clear();
+        }
+
+        return kept[key] = value;
+    }
+
+    private ImmutableArray<ValueRecipe> FindRecipes(FlowValue value, FlowPlace place)
     {
         var values = flow.Values;
         var word = flow.Registers.Word * 8;

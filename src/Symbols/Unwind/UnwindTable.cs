@@ -23,6 +23,7 @@ public sealed class UnwindTable : IUnwindTable
     private readonly ImmutableArray<UnwindObject> _objects;
     private readonly (AddressRange Range, UnwindObject Object)[] _ranges;
     private readonly ConcurrentDictionary<ulong, UnwindRow[]> _cache = new();
+    private readonly ConcurrentDictionary<ulong, string?> _functions = new();
 
     public UnwindTable(Architecture architecture, ImmutableArray<UnwindObject> objects)
     {
@@ -41,7 +42,8 @@ public sealed class UnwindTable : IUnwindTable
 
     public bool IsText(ulong address) => ObjectAt(address) is not null;
 
-    public string? FunctionAt(ulong address) => ObjectAt(address) is { } o ? o.SymbolAt(address - o.Slide)?.Name : null;
+    public string? FunctionAt(ulong address) =>
+        _functions.TryGetValue(address, out var function) ? function : Keep(_functions, address, ObjectAt(address) is { } o ? o.SymbolAt(address - o.Slide)?.Name : null);
 
     public RuntimeTextAnswer FindRuntimeText(ulong address, IMemoryReader memory)
     {
@@ -63,14 +65,17 @@ public sealed class UnwindTable : IUnwindTable
             return rows;
         }
 
-        rows = Find(address);
-        if (_cache.Count >= MaximumCached)
+        return Keep(_cache, address, Find(address));
+    }
+
+    private static T Keep<T>(ConcurrentDictionary<ulong, T> kept, ulong address, T found)
+    {
+        if (kept.Count >= MaximumCached)
         {
-            _cache.Clear();
+            kept.Clear();
         }
 
-        _cache[address] = rows;
-        return rows;
+        return kept[address] = found;
     }
 
     private UnwindRow[] Find(ulong address)

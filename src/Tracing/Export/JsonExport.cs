@@ -73,6 +73,7 @@ public static class JsonExport
                     yield return line.Utf8;
                     break;
                 case { Record: TraceRecord.Return returned } when !written.Contains(returned.HitSequence):
+                case { Record: TraceRecord.Interrupts { HitSequence: { } at } } when !written.Contains(at):
                     break;
                 case { Record: { } record and not TraceRecord.Console }:
                     tracepoints.Observe(record);

@@ -54,7 +54,7 @@ internal sealed class RunCommands(CommandContext context)
         {
             if (session.Map is null)
             {
-                location = await session.LocationAsync(cancellationToken);
+                location = await PhaseText.OfAsync(session, cancellationToken);
             }
             else
             {

@@ -38,6 +38,14 @@ public sealed class CallPathView(
     public override IEnumerable<TextLine> Lines(int? width)
     {
         yield return Title();
+        if (hit.Context is { Words.Length: > 0 } context)
+        {
+            foreach (TextLine line in new TextLine().PadTo(2).Add(context.Flags, TextRole.Value).Add("  ").Wrap(context.Words, TextRole.Reason, width))
+            {
+                yield return line;
+            }
+        }
+
         foreach (TextLine line in PrintLines(hit.Prints, returned, 2, width))
         {
             yield return line;
@@ -134,7 +142,7 @@ public sealed class CallPathView(
             .Add(string.Create(CultureInfo.InvariantCulture, $"  cpu {hit.Cpu}"));
         if (hit.Task is { } task)
         {
-            line.Add("  ").Add(task.ToString());
+            line.Add("  ").Add(task.ToString()).Add(task.IsKernelThread && task.Pid != 0 ? " (kernel)" : "");
         }
 
         if (hit.Clock is { } clock && HitTable.Time(clock, header) is not "-" and var time)

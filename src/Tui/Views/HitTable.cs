@@ -25,6 +25,7 @@ public sealed class HitTable(Trace trace) : View
         Task,
         Pid,
         Time,
+        Flags,
         Where,
         Source,
         End,
@@ -35,7 +36,7 @@ public sealed class HitTable(Trace trace) : View
         List<Cell[]> rows = [.. trace.Hits.Select(Row)];
         Cell[] heads = [.. Enum.GetValues<Column>().Select(column => new Cell(Head(column), TextRole.Heading))];
         int[] natural = [.. heads.Select((head, i) => rows.Aggregate(head.Width, (most, row) => Math.Max(most, row[i].Width)))];
-        (List<Column> columns, int[] widths) = Choose(natural, width);
+        (List<Column> columns, int[] widths) = Choose(natural, width, trace.Hits.Any(hit => hit.Context is not null));
         if (width is not null)
         {
             foreach (TextLine line in Title(columns.Contains(Column.Id)))
@@ -80,11 +81,16 @@ public sealed class HitTable(Trace trace) : View
         _ => column.ToString().ToUpperInvariant(),
     };
 
-    private static (List<Column> Columns, int[] Widths) Choose(int[] natural, int? width)
+    private static (List<Column> Columns, int[] Widths) Choose(int[] natural, int? width, bool withFlags)
     {
         int[] widths = [.. natural];
         List<Column> columns =
-            [Column.Hit, Column.Tracepoint, Column.Cpu, Column.Task, Column.Pid, Column.Time, Column.Where, Column.Source, Column.End];
+            [Column.Hit, Column.Tracepoint, Column.Cpu, Column.Task, Column.Pid, Column.Time, Column.Flags, Column.Where, Column.Source, Column.End];
+        if (!withFlags)
+        {
+            columns.Remove(Column.Flags);
+        }
+
         if (width is not { } cells)
         {
             return (columns, widths);
@@ -104,6 +110,11 @@ public sealed class HitTable(Trace trace) : View
         if (Excess(columns, widths, cells) > Spare(Column.Source))
         {
             columns.Remove(Column.Source);
+        }
+
+        if (Excess(columns, widths, cells) > 0 && !columns.Contains(Column.Source) && Excess(columns, widths, cells) > widths[(int)Column.Where] - WhereMinimum)
+        {
+            columns.Remove(Column.Flags);
         }
 
         if (columns.Contains(Column.Source))
@@ -195,6 +206,7 @@ public sealed class HitTable(Trace trace) : View
             new Cell(hit.Task?.Comm ?? "-", TextRole.Plain),
             hit.Task is { } task ? new Cell(task.Pid) : new Cell("-", TextRole.Plain),
             new Cell(Time(hit.Clock, trace.Header), TextRole.Plain),
+            new Cell(hit.Context?.Flags ?? "-", TextRole.Plain),
             landmark.Where,
             landmark.Source,
             new Cell(end, TextRole.Reason),

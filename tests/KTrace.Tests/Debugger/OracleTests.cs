@@ -150,7 +150,7 @@ public sealed class OracleTests(ITestOutputHelper output)
         }
 
         var pid = await guest.Target.Memory.TryReadUInt32Async(task + (ulong)pidMember.ByteOffset, CancellationToken.None);
-        if (pid == capture.Task.Value.Pid)
+        if (pid == capture.Task.Pid)
         {
             return capture.Stack;
         }

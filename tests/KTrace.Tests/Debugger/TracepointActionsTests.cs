@@ -27,6 +27,19 @@ public class TracepointActionsTests
     }
 
     [Theory]
+    [InlineData("f irqs", true, null)]
+    [InlineData("f print irq, irqs_off irqs return", true, false)]
+    [InlineData("f if irq == 1 return print irqs irqs", false, true)]
+    [InlineData("f print irqs", false, null)]
+    public void Interrupts_are_asked_for_by_a_word(string text, bool atHit, bool? atReturn)
+    {
+        var actions = TracepointRequest.Parse(text).Actions;
+
+        Assert.Equal((atHit, atReturn), (actions.Interrupts, actions.Return?.Interrupts));
+    }
+
+    [Theory]
+    [InlineData("f irqs print a", 7)]
     [InlineData("f if", 4)]
     [InlineData("f if a ==", 9)]
     [InlineData("f print a,", 10)]

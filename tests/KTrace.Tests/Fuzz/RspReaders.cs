@@ -1,6 +1,8 @@
 using System.Text;
+using KTrace.Debugger.Interrupts;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
+using KTrace.Tests.Debugger.Interrupts;
 using KTrace.Tests.Rsp;
 using KTrace.Tests.Support;
 
@@ -31,6 +33,7 @@ internal static class RspReaders
         new("rsp-stops", 4, Stops, [Mutation.OfText], Stop, FuzzReader.Protocol),
         new("rsp-answers", 5, Answers, [Mutation.OfText, Mutation.OfBytes], Answer, FuzzReader.Protocol),
         new("rsp-target-xml", 5, Descriptions, [Mutation.OfText, Mutation.OfBytes], Description, FuzzReader.Protocol),
+        new("monitor-controllers", 3, Controllers, [Mutation.OfText, Mutation.OfBytes], Controller, _ => "is not declared"),
         new("rsp-transcripts", 2, Transcripts, [Mutation.OfText], Transcript, e => e is FormatException { Message.Length: > 0 } ? null : "is not declared"),
     ];
 
@@ -102,6 +105,15 @@ internal static class RspReaders
                 block.TryGetValue(register, out _);
             }
         });
+    }
+
+    private static IReadOnlyList<FuzzSeed> Controllers(ScratchFolder folder) =>
+        [FuzzSeed.OfText("lapic", ControllerTextTests.BusyLocalApic), FuzzSeed.OfText("pic", ControllerTextTests.Controllers)];
+
+    private static void Controller(FuzzCase c)
+    {
+        c.Ask(() => ControllerText.ParseLocalApic(c.Text, 0));
+        c.Ask(() => ControllerText.ParsePic(c.Text));
     }
 
     private static IReadOnlyList<FuzzSeed> Transcripts(ScratchFolder folder)

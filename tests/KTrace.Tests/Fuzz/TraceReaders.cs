@@ -3,6 +3,7 @@ using KTrace.Tests.Support;
 using KTrace.Tests.Tracing;
 using KTrace.Tracing;
 using KTrace.Tracing.Export;
+using KTrace.Tracing.Interrupts;
 using KTrace.Tui.Views;
 
 namespace KTrace.Tests.Fuzz;
@@ -75,6 +76,18 @@ internal static class TraceReaders
         foreach (var pick in (HitPick[])[new HitPick.First(), new HitPick.Last(), new HitPick.Number(2)])
         {
             c.Ask(() => TraceQuery.Pick(path, pick));
+        }
+
+        foreach (var pick in (HitPick?[])[null, new HitPick.First(), new HitPick.Number(2)])
+        {
+            if (c.Ask(() => InterruptsQuery.Pick(path, pick)) is { } picked)
+            {
+                output.Write(new IrqTable(picked, all: true));
+                output.Write(new LocalApicView(picked));
+                output.Write(new IoApicView(picked));
+                output.Write(new PicView(picked));
+                output.Write(new IrqDiffView(IrqDiff.Compare(picked.Interrupts, TraceSamples.Interrupts("x")), picked, picked));
+            }
         }
     }
 

@@ -42,7 +42,7 @@ public sealed class CommandTests
         { new StartNoAckMode(), "QStartNoAckMode" },
         { new QueryHaltReason(), "?" },
         { new QueryVContActions(), "vCont?" },
-        { new TransferFeatures("target.xml", 0x7fd, 0xffb), "qXfer:features:read:target.xml:7fd,ffb" },
+        { new TransferObject("features", "target.xml", 0x7fd, 0xffb), "qXfer:features:read:target.xml:7fd,ffb" },
         { new QueryCurrentThread(), "qC" },
         { new QueryThreads(First: true), "qfThreadInfo" },
         { new QueryThreads(First: false), "qsThreadInfo" },

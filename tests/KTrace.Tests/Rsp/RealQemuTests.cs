@@ -1,8 +1,7 @@
-using System.Diagnostics;
 using System.Globalization;
-using System.Text;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
+using KTrace.Tests.Rsp.Peers;
 
 namespace KTrace.Tests.Rsp;
 
@@ -16,7 +15,7 @@ public sealed class RealQemuTests
     [InlineData("qemu-system-i386", "i386", "eip", 4)]
     public async Task The_handshake_finds_QEMU_and_its_registers(string program, string architecture, string pc, int pcBytes)
     {
-        await using var qemu = await Qemu.StartAsync(program);
+        await using var qemu = await StubMachine.StartAsync(program);
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
         Assert.Equal("QEMU", client.Profile.Name);
         Assert.Equal(architecture, client.Description!.Architecture);
@@ -50,7 +49,7 @@ public sealed class RealQemuTests
     [InlineData("qemu-system-i386")]
     public async Task Memory_is_written_and_read_back_and_monitor_commands_answer(string program)
     {
-        await using var qemu = await Qemu.StartAsync(program);
+        await using var qemu = await StubMachine.StartAsync(program);
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
         var bytes = new byte[20_000];
         new Random(1).NextBytes(bytes);
@@ -81,11 +80,11 @@ public sealed class RealQemuTests
     [InlineData("qemu-system-i386", BreakpointKind.Hardware)]
     public async Task A_breakpoint_is_hit_again_and_again_and_a_batch_reads_and_steps_off_it(string program, BreakpointKind kind)
     {
-        await using var qemu = await Qemu.StartAsync(program);
+        await using var qemu = await StubMachine.StartAsync(program);
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
 
         // 16-bit code at 0x7c00: inc ax; jmp back.
-        await PrepareAsync(client, [0x40, 0xeb, 0xfd]);
+        await StubMachine.PrepareAsync(client, [0x40, 0xeb, 0xfd]);
         await client.SendAsync(new InsertBreakpoint(kind, 0x7c00));
         var block = new RegisterBlock(client.Layout);
         var code = new byte[3];
@@ -118,11 +117,11 @@ public sealed class RealQemuTests
     [Fact]
     public async Task A_watchpoint_names_the_address_that_was_touched()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64");
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64");
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
 
         // inc byte [0x7000]; jmp back.
-        await PrepareAsync(client, [0xfe, 0x06, 0x00, 0x70, 0xeb, 0xfa]);
+        await StubMachine.PrepareAsync(client, [0xfe, 0x06, 0x00, 0x70, 0xeb, 0xfa]);
         await client.SendAsync(new InsertBreakpoint(BreakpointKind.WriteWatchpoint, 0x7000, 1));
         await client.ContinueAsync();
         Assert.Equal(new StopReason.Watchpoint(WatchKind.Write, 0x7000), ((StopReply.Stopped)await client.WaitForStopAsync()).Reason);
@@ -131,9 +130,9 @@ public sealed class RealQemuTests
     [Fact]
     public async Task A_running_machine_is_interrupted_many_times_also_while_another_task_waits()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64");
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64");
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
-        await PrepareAsync(client, [0xeb, 0xfe]);
+        await StubMachine.PrepareAsync(client, [0xeb, 0xfe]);
         for (var round = 0; round < 20; round++)
         {
             await client.ContinueAsync();
@@ -147,9 +146,9 @@ public sealed class RealQemuTests
     [Fact]
     public async Task Interrupts_that_race_with_a_breakpoint_lose_no_step()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64");
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64");
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
-        await PrepareAsync(client, [0x40, 0xeb, 0xfd]);
+        await StubMachine.PrepareAsync(client, [0x40, 0xeb, 0xfd]);
         var block = new RegisterBlock(client.Layout);
         var selection = client.Layout.Select("rip");
         var pc = new ulong[1];
@@ -167,7 +166,7 @@ public sealed class RealQemuTests
     [Fact]
     public async Task Connecting_to_a_machine_that_runs_stops_it()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64", stopped: false);
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64", stopped: false);
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
         var block = new RegisterBlock(client.Layout);
         await client.ReadRegistersAsync(block);
@@ -180,7 +179,7 @@ public sealed class RealQemuTests
     [Fact]
     public async Task A_page_that_is_not_mapped_is_unreadable_and_its_neighbours_are_not()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-i386");
+        await using var qemu = await StubMachine.StartAsync("qemu-system-i386");
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
 
         // 32-bit paging: directory at 0x10000, table at 0x11000; pages 0x20 and 0x22 are mapped to themselves, 0x21 is not.
@@ -213,7 +212,7 @@ public sealed class RealQemuTests
     [Fact]
     public async Task Several_CPUs_are_threads_and_one_is_stepped_while_the_others_stand()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64", extra: ["-smp", "2"]);
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64", extra: ["-smp", "2"]);
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
         var threads = await client.ListThreadsAsync();
         Assert.Equal([new(1, 1), new(1, 2)], threads);
@@ -231,21 +230,21 @@ public sealed class RealQemuTests
     [Fact]
     public async Task Killing_ends_QEMU_and_QEMU_ending_by_itself_is_an_exit()
     {
-        await using (var qemu = await Qemu.StartAsync("qemu-system-x86_64"))
+        await using (var qemu = await StubMachine.StartAsync("qemu-system-x86_64"))
         {
             await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
             await client.ContinueAsync();
             await client.KillAsync();
             Assert.Equal(RspState.Exited, client.State);
-            Assert.True(qemu.HasExited(TimeSpan.FromSeconds(60)));
+            await qemu.Process.ExitCodeAsync();
         }
 
-        await using (var qemu = await Qemu.StartAsync("qemu-system-x86_64", extra: ["-no-reboot"]))
+        await using (var qemu = await StubMachine.StartAsync("qemu-system-x86_64", extra: ["-no-reboot"]))
         {
             await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
 
             // Reset through the port 0xcf9; with -no-reboot that ends QEMU: mov dx, 0xcf9; mov al, 6; out dx, al; jmp $.
-            await PrepareAsync(client, [0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xeb, 0xfe]);
+            await StubMachine.PrepareAsync(client, [0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xeb, 0xfe]);
             await client.ContinueAsync();
             Assert.Equal(new StopReply.Exited(0), await client.WaitForStopAsync());
             Assert.Equal(RspState.Exited, client.State);
@@ -255,85 +254,11 @@ public sealed class RealQemuTests
     [Fact]
     public async Task QEMU_being_killed_from_outside_is_a_lost_connection()
     {
-        await using var qemu = await Qemu.StartAsync("qemu-system-x86_64");
+        await using var qemu = await StubMachine.StartAsync("qemu-system-x86_64");
         await using var client = await RspClient.ConnectAsync(qemu.Endpoint, s_options);
-        await PrepareAsync(client, [0xeb, 0xfe]);
+        await StubMachine.PrepareAsync(client, [0xeb, 0xfe]);
         await client.ContinueAsync();
-        qemu.Kill();
+        qemu.Process.Kill();
         Assert.Equal(RspErrorKind.Disconnected, (await Assert.ThrowsAsync<RspException>(() => client.WaitForStopAsync().AsTask())).Kind);
-    }
-
-    /// <summary>Puts 16-bit code at 0000:7c00 and the CPU in front of it.</summary>
-    private static async Task PrepareAsync(RspClient client, byte[] code)
-    {
-        await client.WriteMemoryAsync(0x7c00, code);
-        var block = new RegisterBlock(client.Layout);
-        await client.ReadRegistersAsync(block);
-        foreach (var (name, value) in new[] { ("cs", 0UL), ("ds", 0UL), ("rip", 0x7c00UL), ("eip", 0x7c00UL), ("rax", 0UL), ("eax", 0UL) })
-        {
-            if (client.Layout.TryFind(name, out var register))
-            {
-                block.SetValue(register, value);
-                await client.WriteRegisterAsync(register, block);
-            }
-        }
-    }
-
-    /// <summary>A machine without disk or kernel in a private folder; ended with the test.</summary>
-    private sealed class Qemu : IAsyncDisposable
-    {
-        private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("ktrace-qemu-");
-        private readonly Process _process;
-        private readonly StringBuilder _errors = new();
-
-        private Qemu(string program, bool stopped, string[] extra)
-        {
-            var socket = Path.Combine(_folder.FullName, "gdb");
-            Endpoint = RspEndpoint.Parse("unix:" + socket);
-            var start = new ProcessStartInfo(
-                program,
-                ["-machine", "q35", "-m", "64", "-display", "none", "-nodefaults", "-gdb", $"unix:{socket},server=on,wait=off", "-monitor", "none", "-serial", "none",
-                    .. stopped ? (string[])["-S"] : [], .. extra])
-            {
-                RedirectStandardError = true,
-            };
-            try
-            {
-                _process = Process.Start(start)!;
-            }
-            catch (System.ComponentModel.Win32Exception e)
-            {
-                throw new InvalidOperationException($"{program} is missing: install the package qemu-system-x86 (./test does)", e);
-            }
-
-            _process.ErrorDataReceived += (_, line) => _errors.AppendLine(line.Data);
-            _process.BeginErrorReadLine();
-        }
-
-        public RspEndpoint Endpoint { get; }
-
-        public static async Task<Qemu> StartAsync(string program, bool stopped = true, string[]? extra = null)
-        {
-            var qemu = new Qemu(program, stopped, extra ?? []);
-            while (!File.Exists(qemu.Endpoint.Path))
-            {
-                Assert.False(qemu._process.HasExited, $"{program} ended at once: {qemu._errors}");
-                await Task.Delay(10);
-            }
-
-            return qemu;
-        }
-
-        public bool HasExited(TimeSpan within) => _process.WaitForExit(within);
-
-        public void Kill() => _process.Kill();
-
-        public async ValueTask DisposeAsync()
-        {
-            _process.Kill();
-            await _process.WaitForExitAsync();
-            _process.Dispose();
-            _folder.Delete(recursive: true);
-        }
     }
 }

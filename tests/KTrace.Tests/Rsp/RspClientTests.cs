@@ -27,7 +27,7 @@ public sealed class RspClientTests
     [Fact]
     public async Task Acknowledgements_end_when_the_stub_offers_that()
     {
-        await using var stub = FakeStub.Speaking("PacketSize=1000;QStartNoAckMode+;qXfer:features:read+;QCatchSyscalls+");
+        await using var stub = FakeStub.Speaking("PacketSize=1000;QStartNoAckMode+;qXfer:features:read+;QProgramSignals+");
         await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
         Assert.Equal("gdbserver", client.Profile.Name);
         Assert.Equal(["vCont?", "Hg0", "qXfer:features:read:target.xml:0,ffb"], stub.Requests.Skip(3).Take(3));

@@ -16,7 +16,7 @@ public sealed class StopReplyTests
         { "T05awatch:10;thread:01;", "stopped 5 1 watch Access 10" },
         { "T05swbreak:;thread:p1.1;core:0;", "stopped 5 p1.1 breakpoint soft" },
         { "T05thread:p1.1;hwbreak:;", "stopped 5 p1.1 breakpoint hard" },
-        { "T0506:0*,;07:90e5ffffff7f0000;10:5051e6f7ff7f0000;thread:p1.1;core:1;", "stopped 5 p1.1 signal" },
+        { "T0506:00000000000000;07:90e5ffffff7f0000;10:5051e6f7ff7f0000;thread:p1.1;core:1;", "stopped 5 p1.1 signal" },
         { "T05replaylog:begin;", "stopped 5 - replaylog begin" },
         { "T05library:;thread:1;", "stopped 5 1 event library" },
         { "T05fork:p2.2;thread:p1.1;", "stopped 5 p1.1 event fork" },
@@ -25,6 +25,7 @@ public sealed class StopReplyTests
         { "W2a;process:1", "exited 42" },
         { "W0;process:647c", "exited 0" },
         { "Wffffffff", "exited -1" },
+        { "N", "stopped 0 - event no-resumed" },
         { "X09", "terminated 9" },
         { "X9;process:1", "terminated 9" },
     };
@@ -47,9 +48,26 @@ public sealed class StopReplyTests
     [InlineData("W")]
     [InlineData("W123456789")]
     [InlineData("W00;thread:1")]
+    [InlineData("W00;process:x")]
+    [InlineData("T05core:x;")]
+    [InlineData("T0506:001;")]
+    [InlineData("T0506:zz;")]
     [InlineData("OK")]
     public void What_is_no_stop_reply_is_a_protocol_error(string reply) =>
         Assert.Equal(RspErrorKind.Protocol, Assert.Throws<RspException>(() => StopReply.Parse(Encoding.ASCII.GetBytes(reply))).Kind);
+
+    [Fact]
+    public void Registers_core_and_process_are_kept()
+    {
+        var stop = (StopReply.Stopped)StopReply.Parse("T0b06:0011;10:xx22;thread:p1.1;core:1f;fork:p2.2;"u8);
+        Assert.Equal([new StopRegister(6, "0011"), new StopRegister(0x10, "xx22")], stop.Registers.ToArray());
+        Assert.Equal(0x1f, stop.Core);
+        Assert.Equal(new StopReason.Event("fork", "p2.2"), stop.Reason);
+        Assert.Equal(0xb, stop.Signal);
+        Assert.True(((StopReply.Stopped)StopReply.Parse("T05thread:01;"u8)).Registers.IsDefault);
+        Assert.Equal(0x7d2, ((StopReply.Exited)StopReply.Parse("W07;process:7d2"u8)).Process);
+        Assert.Equal(0x7d2, ((StopReply.Terminated)StopReply.Parse("X0b;process:7d2"u8)).Process);
+    }
 
     [Fact]
     public void An_error_shows_control_characters_and_is_bounded()

@@ -43,6 +43,9 @@ internal sealed class FakeStub : IAsyncDisposable
     /// <summary>What to do with a request that the script does not know; by default the answer is empty.</summary>
     public Func<string, IEnumerable<string>>? Otherwise { get; set; }
 
+    /// <summary>What to do with an interrupt that the script does not know; by default nothing.</summary>
+    public Func<IEnumerable<string>>? OtherwiseInterrupted { get; set; }
+
     public IReadOnlyList<string> Seen
     {
         get
@@ -234,6 +237,11 @@ internal sealed class FakeStub : IAsyncDisposable
         else if (known && (Otherwise is not null || !request.StartsWith("vCont;", StringComparison.Ordinal)))
         {
             _held.AddRange((Otherwise?.Invoke(request) ?? [""]).SelectMany(Frame));
+        }
+
+        else if (!known && request == "^C" && OtherwiseInterrupted is { } interrupted)
+        {
+            _held.AddRange(interrupted().SelectMany(Frame));
         }
 
         if (_holdUntil is null && _held.Count > 0)

@@ -1,6 +1,7 @@
 using System.Text;
 using KTrace.Symbols.Unwind;
 using KTrace.Tracing;
+using KTrace.Tracing.Interrupts;
 
 namespace KTrace.Tests.Tracing;
 
@@ -47,6 +48,7 @@ internal static class TraceSamples
                 ],
                 Clock = "instructions",
                 JiffiesPerSecond = 1000,
+                HasContexts = true,
             },
             new TraceRecord.Module("mod", 0xffffffffc0000000),
             new TraceRecord.Module(Awkward, 0, "00", Awkward),
@@ -56,7 +58,8 @@ internal static class TraceSamples
                 Sequence = 1,
                 Tracepoint = 7,
                 Cpu = 255,
-                Task = new TraceTask(4_194_304, Awkward),
+                Task = new TraceTask(4_194_304, Awkward) { ThreadGroup = 7, IsKernelThread = true },
+                Context = new TraceContext(PreemptCount.Of(0x7ff0_0101, needsReschedule: true), IrqsOff: true),
                 Clock = new TraceClock(ulong.MaxValue, 1, 2),
                 Path = new CallPath(
                 [
@@ -73,6 +76,7 @@ internal static class TraceSamples
             {
                 Sequence = 2,
                 Tracepoint = 7,
+                Context = TraceContext.Plain,
                 Path = Path("a", "b", "c"),
                 Arguments =
                 [
@@ -89,6 +93,8 @@ internal static class TraceSamples
             },
             new TraceRecord.Return { HitSequence = 2, Cpu = 3, Clock = new TraceClock(5), Prints = [new TracePrint("$ret", "int", 0, "0")] },
             new TraceRecord.Return { HitSequence = 1 },
+            Interrupts(Awkward),
+            new TraceRecord.Interrupts(),
             new TraceRecord.Hit { Sequence = 5, Tracepoint = int.MaxValue, PathEnd = new TraceEnd("a-reason-of-tomorrow") },
             new TraceRecord.Hit
             {
@@ -105,6 +111,37 @@ internal static class TraceSamples
             new TraceRecord.End(3, Awkward, 1.25),
         ];
     }
+
+    /// <summary>A snapshot in which everything is, at least once.</summary>
+    public static TraceRecord.Interrupts Interrupts(string text, long? hit = 2) => new()
+    {
+        HitSequence = hit,
+        AtReturn = true,
+        Clock = new TraceClock(5),
+        Irqs =
+        [
+            new IrqDescription(0),
+            new IrqDescription(26)
+            {
+                Levels = [new IrqLevel("PCI-MSI", 49152, text), new IrqLevel(null, ulong.MaxValue, null)],
+                Name = "edge", Flow = "handle_edge_irq", Vector = 34, Cpu = 1, Affinity = "0-3", EffectiveAffinity = "1", Msi = new MsiMessage(0xfee01000, 0x22),
+                State = 0x41401, Depth = 0, Actions = [new IrqAction("e1000_intr_msix_rx", text, "irq_thread", ulong.MaxValue, 0x80), new IrqAction(null, null, null, 0, 0)],
+                Counts = [0, uint.MaxValue],
+            },
+        ],
+        LocalApics =
+        [
+            new LocalApic(0),
+            new LocalApic(1)
+            {
+                Vectors = [new LocalVector("LVT0", 0x8700), new LocalVector("LVTT", 0x400ec)], Timer = new ApicTimer(3, 62500, 17), Spurious = 0x1ff, Command = 0xc4610, CommandDestination = 1, ErrorStatus = 0,
+                InService = [new ApicVector(236, false)], Requested = [new ApicVector(37, true), new ApicVector(236, false)],
+                ArbitrationPriority = 0, TaskPriority = 0, DestinationFormat = 0xf, LogicalDestination = 1, ProcessorPriority = 0xe0, Unread = [text],
+            },
+        ],
+        IoApics = [new IoApic(0) { Version = 0x20, Id = 0, Entries = [new RedirectionEntry(0, 0x10000), new RedirectionEntry(23, 0xff0000000000a9a1)], Requested = [2, 23], Unread = [text] }],
+        Pics = [new Pic(0) { Requested = 0x11, Mask = 0xfb, VectorBase = 0x30 }, new Pic(1) { InService = 1, EdgeLevel = 0xc, VectorBase = 0x38 }],
+    };
 
     public static byte[] Bytes(IEnumerable<TraceRecord> records)
     {

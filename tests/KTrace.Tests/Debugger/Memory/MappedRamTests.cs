@@ -2,6 +2,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Symbols.Arch;
+using KTrace.Tests.Boot;
 
 namespace KTrace.Tests.Debugger.Memory;
 
@@ -57,5 +58,101 @@ public sealed class MappedRamTests
             await both.CompareAsync(place, 8);
             await both.ComparePhysicalAsync(place, 16);
         }
+    }
+
+    [Fact]
+    public async Task What_is_mapped_outlives_its_QEMU_and_reading_it_after_its_end_is_no_crash()
+    {
+        var machine = await MappedMachine.StartAsync(X86_64.Instance, new Scenario { Memory = 32 });
+        var ram = machine.Machine.Memory.Ram!;
+        await machine.Client.WriteMemoryAsync(0x5000, "still here"u8.ToArray());
+        await machine.Qemu.KillAsync();
+
+        var bytes = new byte[32 << 20];
+        Assert.Equal(0xa0000, ram.Read(0, bytes));
+        Assert.Equal("still here"u8, bytes.AsSpan(0x5000, 10));
+        Assert.Equal(31 << 20, ram.Read(1 << 20, bytes));
+
+        await machine.DisposeAsync();
+        Assert.Throws<ObjectDisposedException>(() => ram.TryRead(0, bytes.AsSpan(0, 1)));
+        ram.Dispose();
+    }
+
+    [Fact]
+    public async Task Memory_is_read_through_the_stub_once_the_guest_runs_or_QEMU_is_gone()
+    {
+        await using var machine = await MappedMachine.StartAsync(X86_64.Instance, new Scenario { Memory = 32 });
+        var bytes = new byte[8];
+        await machine.Client.ContinueAsync();
+        Assert.Equal(RspErrorKind.WrongState, (await Assert.ThrowsAsync<RspException>(() => machine.Machine.Memory.ReadAsync(0, bytes, default).AsTask())).Kind);
+        await machine.Client.InterruptAsync();
+        await machine.Client.WaitForStopAsync();
+        Assert.True(await machine.Machine.Memory.TryReadAsync(0, bytes, default));
+        await machine.Qemu.KillAsync();
+        await Assert.ThrowsAsync<RspException>(() => machine.Machine.Memory.ReadAsync(0xa0000, bytes, default).AsTask());
+    }
+
+    [Fact]
+    public async Task What_is_written_into_mapped_RAM_is_what_the_guest_has()
+    {
+        await using var machine = await MappedMachine.StartAsync(X86_64.Instance, new Scenario { Memory = 32 });
+        Assert.Throws<InvalidOperationException>(() => machine.Machine.Memory.Ram!.TryWrite(0, "x"u8));
+        using var ram = (await MappedRam.TryOpenAsync(machine.Qemu.RamFile, machine.Client, FileAccess.ReadWrite))!;
+        Assert.True(ram.TryWrite(0x5000, "by the map"u8));
+        Assert.False(ram.TryWrite(0x9fffc, "over the edge"u8));
+        Assert.False(ram.TryWrite(0xb8000, "not RAM"u8));
+        var bytes = new byte[10];
+        await machine.Client.ReadMemoryAsync(0x5000, bytes);
+        Assert.Equal("by the map"u8, bytes);
+    }
+
+    [Fact]
+    public void A_file_that_can_be_cut_short_is_not_mapped()
+    {
+        using var folder = new TemporaryFolder();
+        Assert.Null(MappedRam.TryMap(folder.Write("ram", new string('x', 8192))));
+        Assert.Null(MappedRam.TryMap(folder.File("not there")));
+        Assert.Null(MappedRam.TryMap("/proc/self/mem"));
+        Assert.Null(MappedRam.TryMap("/dev/null"));
+        Assert.Null(MappedRam.TryMap(folder.Path));
+    }
+
+    [Fact]
+    public async Task Where_QEMU_shares_no_RAM_everything_is_read_through_the_stub()
+    {
+        await using var machine = await MappedMachine.StartAsync(X86_64.Instance, new Scenario { Memory = 32 }, "-m", "48M");
+        Assert.Null(machine.Qemu.RamFile);
+        Assert.Null(machine.Machine.Memory.Ram);
+        Assert.True(await machine.Machine.Memory.TryReadAsync(0xffff0, new byte[16], default));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("FlatView #0\n AS \"I/O\", root: io\n  0000000000000000-000000000009ffff (prio 0, ram): pc.ram\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000000000-000000000009ffff (prio 0, ram): pc.rom\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000000000-000000000009ffff (prio 0, rom): pc.ram\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000000000-ffffffffffffffff (prio 0, ram): pc.ram\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000200000-0000000000100000 (prio 0, ram): pc.ram\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000100000-00000000001fffff (prio 0, ram): pc.ram @fffffffffff00000\n")]
+    [InlineData("FlatView #0\n AS \"cpu-memory-0\", root: system\n  0000000000100000-00000000001fffff (prio 0, ram): pc.ram @0000000000f00001\n")]
+    public void A_memory_map_that_names_no_RAM_or_more_than_the_file_has_is_not_believed(string text) => Assert.Empty(RamLayout.Parse(text, "pc.ram", 16 << 20));
+
+    [Fact]
+    public void What_chipsets_hide_and_show_between_640_KiB_and_1_MiB_is_left_out()
+    {
+        const string text = """
+            FlatView #0
+             AS "cpu-smm-0", root: smm
+              0000000000000000-0000000000ffffff (prio 0, ram): pc.ram
+            FlatView #1
+             AS "memory", root: system
+             AS "cpu-memory-0", root: memory
+             Root memory region: memory
+              0000000000000000-00000000000bffff (prio 0, ram): pc.ram KVM
+              00000000000c0000-00000000000c7fff (prio 1, ram): pc.ram @00000000000c0000
+              00000000000f0000-0000000000efffff (prio 0, ram): pc.ram @00000000000f0000 KVM
+
+            """;
+        Assert.Equal([new RamRange(0, 0xa0000, 0), new RamRange(0x100000, 0xf00000, 0x100000)], RamLayout.Parse(text, "pc.ram", 16 << 20).ToArray());
     }
 }
