@@ -25,6 +25,8 @@ public sealed class HitContextTests
     [SkippableTheory]
     [Trait("Group", "Long")]
     [InlineData("other")]
+    [InlineData("tree:fp64")]
+    [InlineData("tree:fp32")]
     public Task A_hit_knows_its_context_on_other_kernels(string kernel) => AHitKnowsItsContextAsync(kernel);
 
     private static async Task AHitKnowsItsContextAsync(string kernel)
