@@ -28,6 +28,7 @@ public sealed class Machine : IAsyncDisposable
     private IReadOnlyList<ThreadId>? _threads;
     private long _resumesSeen;
     private int _selected;
+    private bool? _usesKvm;
 
     /// <param name="architecture">Of the kernel that runs or will run in it.</param>
     /// <param name="ram">Its RAM where that is mapped; it is the machine's from now on.</param>
@@ -78,6 +79,34 @@ public sealed class Machine : IAsyncDisposable
 
     /// <summary>The index of the CPU that stopped last, from the stop reply (QEMU's qC names the first CPU whichever stopped); 0 where the stub names none.</summary>
     public int StoppedCpu => (Client.LastStop as StopReply.Stopped)?.Thread is { } thread ? IndexOf(thread) : 0;
+
+    /// <summary>
+    /// Whether the guest runs on the host's own CPU (KVM). Then a software breakpoint is an instruction written into guest memory, which is lost when code is loaded over it;
+    /// there are four hardware breakpoints, and a step cannot keep interrupts out.
+    /// </summary>
+    public async ValueTask<bool> UsesKvmAsync(CancellationToken cancellationToken = default)
+    {
+        if (_usesKvm is null)
+        {
+            try
+            {
+                // QEMU's system emulator alone has physical memory, and this monitor command: "kvm support: enabled".
+                _usesKvm = Client.Profile.PhysicalMemoryMode
+                    && (await Client.MonitorAsync("info kvm", cancellationToken)).Output.Contains("enabled", StringComparison.Ordinal);
+            }
+            catch (RspException e) when (e.Kind is RspErrorKind.ErrorReply or RspErrorKind.Unsupported)
+            {
+                _usesKvm = false;
+            }
+        }
+
+        return _usesKvm.Value;
+    }
+
+    /// <summary>Chooses how code breakpoints are set from now on.</summary>
+    /// <param name="isInMemory">The kernel is in memory: nothing is written over its code any more.</param>
+    public async ValueTask ChooseCodeBreakpointsAsync(bool isInMemory, CancellationToken cancellationToken = default) =>
+        Sites.CodeKind = !isInMemory && await UsesKvmAsync(cancellationToken) ? BreakpointKind.Hardware : BreakpointKind.Software;
 
     /// <summary>The stub's threads, by CPU index.</summary>
     public async ValueTask<IReadOnlyList<ThreadId>> ThreadsAsync(CancellationToken cancellationToken = default) =>

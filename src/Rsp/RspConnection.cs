@@ -6,7 +6,8 @@
 //
 // Acknowledgements, while they are on: with a stub that takes a request as acknowledgement (StubProfile.TakesRequestAsAck) the `+` goes out in
 // front of the next write, otherwise at once. A bad checksum is answered with `-` and the packet read again, a `-` by sending the request
-// again; both a bounded number of times and only while a single request is under way: in a pipeline nobody could tell which is meant.
+// again; both a bounded number of times and only where a single request was written: in a pipeline nobody could tell which is meant, and behind a
+// resume a `-` would stop QEMU's machine.
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 
@@ -94,6 +95,9 @@ internal sealed class RspConnection : IAsyncDisposable
     /// <summary>Whether the reply that is due is the one to `?`, which is a stop reply.</summary>
     public bool AwaitsHaltReason => Outgoing.PacketCount == 1 && Outgoing.Payload(0).SequenceEqual("?"u8);
 
+    /// <summary>Whether the request under way is answered by several packets: asking again would bring the last that was sent, not the bad one.</summary>
+    public bool ManyReplies { get; set; }
+
     /// <summary>Whether the reader wants `%Stop` notifications. Otherwise they are kept as <see cref="NotifiedStopDue"/>.</summary>
     public bool TakesNotifiedStops { get; set; }
 
@@ -108,6 +112,7 @@ internal sealed class RspConnection : IAsyncDisposable
     {
         EnsureUsable();
         Outgoing.Clear();
+        ManyReplies = false;
         if (_ackOwed)
         {
             Outgoing.Bare((byte)'+');
@@ -188,7 +193,7 @@ internal sealed class RspConnection : IAsyncDisposable
 
                     break;
 
-                case FramerEvent.BadPacket when !NoAckMode && _outstanding <= 1 && resends < _options.MaxResends:
+                case FramerEvent.BadPacket when !NoAckMode && Outgoing.PacketCount == 1 && !ManyReplies && resends < _options.MaxResends:
                     resends++;
                     await WriteAsync(s_nack).ConfigureAwait(false);
                     break;

@@ -86,6 +86,7 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
         connection.Begin();
+        connection.ManyReplies = true;
         Append(command);
         Changes++;
         await connection.FlushAsync(1).ConfigureAwait(false);

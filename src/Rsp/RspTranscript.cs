@@ -87,7 +87,7 @@ public sealed class RspTranscript(TextWriter writer, long maxCharacters = long.M
     internal void Interrupt() => Line("! ", "interrupt");
 
     /// <summary>The connection broke or was closed.</summary>
-    internal void Ended(string reason) => Line("# ended: ", PacketText.Escape(System.Text.Encoding.UTF8.GetBytes(reason)), flush: true);
+    internal void Ended(string reason) => Line("# ended: ", reason.ReplaceLineEndings(" "), flush: true);
 
     /// <summary>Writes through what is buffered.</summary>
     public void Flush()

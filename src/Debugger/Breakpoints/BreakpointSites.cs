@@ -48,7 +48,7 @@ public sealed class BreakpointSites(RspClient client, Architecture architecture)
     /// <summary>This owner wants it no more; the last one removes it from the stub.</summary>
     public async ValueTask RemoveAsync(BreakpointSite site, object owner, CancellationToken cancellationToken)
     {
-        site = Normal(site);
+        site = AsSet(Normal(site), owner);
         if (_owners.TryGetValue(site, out var owners) && owners.Remove(owner) && owners.Count == 0)
         {
             _owners.Remove(site);
@@ -75,6 +75,15 @@ public sealed class BreakpointSites(RspClient client, Architecture architecture)
     }
 
     private BreakpointSite Code(ulong address, BreakpointKind kind) => new(kind, Truncated(address));
+
+    /// <summary>As it was set: perhaps while code breakpoints were of the other kind.</summary>
+    private BreakpointSite AsSet(BreakpointSite site, object owner)
+    {
+        var other = site with { Kind = site.Kind == BreakpointKind.Software ? BreakpointKind.Hardware : BreakpointKind.Software };
+        return !site.IsWatchpoint && !HasOwner(site, owner) && HasOwner(other, owner) ? other : site;
+    }
+
+    private bool HasOwner(BreakpointSite site, object owner) => _owners.TryGetValue(site, out var owners) && owners.Contains(owner);
 
     private BreakpointSite Normal(BreakpointSite site) => site with
     {

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Cpus;
+using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.Phases;
 using KTrace.Debugger.Stepping;
@@ -69,38 +70,43 @@ public sealed class DebugSession : IAsyncDisposable
     public ValueTask<SessionStop> ContinueAsync(CancellationToken cancellationToken = default) =>
         RunAsync(async () =>
         {
-            await _kernel.WatchAsync(cancellationToken);
-            return (await _loop.ContinueAsync(cancellationToken), null);
-        });
+            await _kernel.WatchAsync(default);
+            return (await _loop.ContinueAsync(default), null);
+        }, cancellationToken);
 
     /// <summary>Steps the chosen CPU as <paramref name="kind"/> says, so many times; the other CPUs stand, except while a call is run through.</summary>
     public ValueTask<SessionStop> StepAsync(StepKind kind, int count = 1, CancellationToken cancellationToken = default) =>
-        WalkAsync((stepper, from) => stepper.StepAsync(kind, from, count, cancellationToken), cancellationToken);
+        WalkAsync((stepper, from) => stepper.StepAsync(kind, from, count), cancellationToken);
 
     /// <summary>Runs until the function of a frame of the call path has returned; of an inlined one, until its code is left.</summary>
     /// <exception cref="TargetException">There is nothing that it returns to.</exception>
     public ValueTask<SessionStop> FinishAsync(int frame = 0, CancellationToken cancellationToken = default) =>
-        WalkAsync((stepper, from) => stepper.FinishAsync(from, frame, _kernel.Inspector?.Types, cancellationToken), cancellationToken);
+        WalkAsync((stepper, from) => stepper.FinishAsync(from, frame, _kernel.Inspector?.Types), cancellationToken);
 
     /// <summary>To a line behind this one, or to a place within this frame; at the latest to where the function returns.</summary>
     public ValueTask<SessionStop> UntilAsync(string? place = null, CancellationToken cancellationToken = default) => WalkAsync(
-        (stepper, from) => place is null ? stepper.UntilAsync(from, cancellationToken) : stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: true, cancellationToken),
+        (stepper, from) => place is null ? stepper.UntilAsync(from) : stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: true),
         cancellationToken);
 
     /// <summary>To a place; at the latest to where the present function returns.</summary>
     public ValueTask<SessionStop> AdvanceAsync(string place, CancellationToken cancellationToken = default) => WalkAsync(
-        (stepper, from) => stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: false, cancellationToken), cancellationToken);
+        (stepper, from) => stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: false), cancellationToken);
 
     /// <summary>Backwards, to the last stop or by an instruction: in a replay whose stub offers it.</summary>
     /// <exception cref="RspException">Unsupported: this stub cannot.</exception>
     public ValueTask<SessionStop> ReverseAsync(bool isStep, CancellationToken cancellationToken = default) =>
-        RunAsync(async () => (await _loop.ReverseAsync(isStep, cancellationToken), null));
+        RunAsync(async () => (await _loop.ReverseAsync(isStep, default), null), cancellationToken);
 
     /// <summary>The phase of boot and the place, also of a machine whose kernel is not up.</summary>
     public ValueTask<PhaseLocation> LocateAsync(CancellationToken cancellationToken = default) => _kernel.Phases.LocateAsync(Machine, Cpu, cancellationToken);
 
     /// <summary>Who runs on every CPU, and where.</summary>
     public ValueTask<IReadOnlyList<CpuState>> CpusAsync(CancellationToken cancellationToken = default) => CpuStates.ReadAsync(Machine, Map, cancellationToken);
+
+    /// <summary>The kernel's interrupts and the machine's interrupt controllers.</summary>
+    /// <exception cref="TargetException">The kernel is not up yet.</exception>
+    public ValueTask<TraceRecord.Interrupts> InterruptsAsync(CancellationToken cancellationToken = default) =>
+        new InterruptRecords(Machine, Inspector.Map).ReadAsync(null, null, cancellationToken);
 
     /// <summary>The kernel's types and variables.</summary>
     public ITypeSource Types => Inspector.Types;
@@ -185,15 +191,23 @@ public sealed class DebugSession : IAsyncDisposable
         return this;
     }
 
-    private ValueTask<SessionStop> WalkAsync(Func<Stepper, StepPosition, ValueTask<StepResult>> walk, CancellationToken cancellationToken) => RunAsync(async () =>
+    private ValueTask<SessionStop> WalkAsync(
+        Func<Stepper, StepPosition, ValueTask<StepResult>> walk, CancellationToken cancellationToken) => RunAsync(async () =>
     {
-        await _kernel.WatchAsync(cancellationToken);
-        var phase = await LocateAsync(cancellationToken);
+        await _kernel.WatchAsync(default);
+        var phase = await LocateAsync(default);
         var stepper = new Stepper(_loop, (_, registers) => PlaceOf(phase, registers));
-        var from = _position is { } known && known.Cpu == Cpu ? known : await stepper.PositionAsync(Cpu, EnteredFunction(), cancellationToken);
+        var from = _position is { } known && known.Cpu == Cpu ? known : await stepper.PositionAsync(Cpu, EnteredFunction(), default);
         var result = await walk(stepper, from);
-        return (result.Stop, result.Stop is SessionStop.Stopped { Cause: StopCause.AtBreakpoint } ? null : result.Position);
-    });
+        if (result.Stop is not SessionStop.Stopped stopped)
+        {
+            return (result.Stop, null);
+        }
+
+        // A step may have led into another phase, or loaded CS with another base.
+        var pc = await Machine.LinearPcAsync(stopped.Cpu, default);
+        return (stopped with { ProgramCounter = pc }, stopped.Cause is StopCause.AtBreakpoint ? null : result.Position! with { ProgramCounter = pc });
+    }, cancellationToken);
 
     /// <summary>Names are the kernel's as soon as it is there; before, those of the phase in which the step began.</summary>
     private StepPlace PlaceOf(PhaseLocation phase, RegisterSet registers)
@@ -210,7 +224,8 @@ public sealed class DebugSession : IAsyncDisposable
         ? reached.FirstOrDefault(b => b.Place?.IsInlineAt(pc) == true)?.Place!.Symbol
         : null;
 
-    private async ValueTask<SessionStop> RunAsync(Func<ValueTask<(SessionStop Stop, StepPosition? Position)>> command)
+    /// <param name="command">Takes no token: cancelling interrupts it, and it ends with a stop.</param>
+    private async ValueTask<SessionStop> RunAsync(Func<ValueTask<(SessionStop Stop, StepPosition? Position)>> command, CancellationToken cancellationToken)
     {
         if (LastStop is SessionStop.Ended ended)
         {
@@ -222,7 +237,7 @@ public sealed class DebugSession : IAsyncDisposable
         {
             (var stop, position) = await command();
             return stop;
-        });
+        }, cancellationToken);
         _position = position;
         if (LastStop is SessionStop.Stopped stopped)
         {

@@ -57,13 +57,17 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         return true;
     }
 
-    /// <summary>All of one command of a person; an interrupt ends it as a whole.</summary>
-    public async ValueTask<SessionStop> DoAsync(Func<ValueTask<SessionStop>> command)
+    /// <summary>
+    /// All of one command of a person; an interrupt ends it as a whole. Cancelling is an interrupt: the command ends with a stop like any other, and the session is usable.
+    /// </summary>
+    public async ValueTask<SessionStop> DoAsync(Func<ValueTask<SessionStop>> command, CancellationToken cancellationToken)
     {
+        cancellationToken.ThrowIfCancellationRequested();
         _isInterrupted = false;
         _isUnderWay = true;
         try
         {
+            await using var cancelling = cancellationToken.Register(() => _ = TryInterruptAsync());
             return await command();
         }
         finally
@@ -192,7 +196,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         return new StepStop.Interrupted(new SessionStop.Stopped(new StopCause.Interrupted(), cpu, await machine.LinearPcAsync(cpu, cancellationToken)));
     }
 
-    /// <summary>Waits for the stop. Cancelling stops the machine, so that it is usable afterwards.</summary>
+    /// <summary>Waits for the stop, and looks at the machine now and then where nothing else tells that its kernel has come.</summary>
     private async ValueTask<StopReply> WaitAsync(CancellationToken cancellationToken)
     {
         using var look = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -205,11 +209,23 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         {
             return await machine.Client.WaitForStopAsync(look.Token);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            (_isInterrupted, _isLook) = cancellationToken.IsCancellationRequested ? (true, false) : (_isInterrupted, true);
-            await machine.Client.InterruptAsync(CancellationToken.None);
-            return await machine.Client.WaitForStopAsync(CancellationToken.None);
+            _isLook = true;
+            await machine.Client.InterruptAsync(cancellationToken);
+            return await machine.Client.WaitForStopAsync(cancellationToken);
+        }
+    }
+
+    private async Task TryInterruptAsync()
+    {
+        try
+        {
+            await InterruptAsync(CancellationToken.None);
+        }
+        catch (RspException)
+        {
+            // Whoever waits for the stop is told.
         }
     }
 

@@ -34,6 +34,7 @@ internal sealed class SessionKernel(
     /// <summary>Before the guest runs: sets what tells that the kernel has come, and that the machine was reset.</summary>
     public async ValueTask WatchAsync(CancellationToken cancellationToken)
     {
+        await machine.ChooseCodeBreakpointsAsync(isInMemory: Map is not null, cancellationToken);
         try
         {
             await machine.Sites.AddAsync(s_resetVector, this, cancellationToken);
@@ -53,6 +54,7 @@ internal sealed class SessionKernel(
     /// <summary>The kernel is known: its names hold, and what waited for it is set.</summary>
     public async ValueTask TakeAsync(KernelMap map, CancellationToken cancellationToken)
     {
+        await machine.ChooseCodeBreakpointsAsync(isInMemory: true, cancellationToken);
         Inspector?.Dispose();
         Inspector = new StopInspector(machine, map);
         Phases.Kernel = map;

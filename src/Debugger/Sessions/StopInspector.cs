@@ -34,7 +34,7 @@ internal sealed class StopInspector : IDisposable
     {
         _machine = machine;
         Map = map;
-        _capture = new HitCapture(machine.Client, map);
+        _capture = new HitCapture(machine.Client, map, machine.Memory.Ram);
         _records = new HitRecords(map);
         _types = new RememberedTypes(new KernelTypes(map));
         _recovery = new FrameRecovery(map);
@@ -70,7 +70,7 @@ internal sealed class StopInspector : IDisposable
     public async ValueTask<TraceRecord.Hit> CallPathAsync(int cpu, Tracepoint? at, long sequence, CancellationToken cancellationToken)
     {
         var (capture, hit) = await TakeAsync(cpu, at, cancellationToken);
-        Enter(capture, hit, 0, cpu);
+        Enter(capture, hit, 0, cpu, at);
         var arguments = await _values.ArgumentsAsync(capture.Stack, cancellationToken);
         if (hit.Arguments.IsEmpty && arguments.Length == hit.Path.Frames.Length)
         {
@@ -107,9 +107,7 @@ internal sealed class StopInspector : IDisposable
     public async ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(int cpu, int frame, CancellationToken cancellationToken)
     {
         var (capture, hit) = await EnterAsync(cpu, frame, cancellationToken);
-        var selected = FrameAt(hit.Path, frame);
-        var skipped = selected.Physical == 0 ? _records.SkippedInlines(capture.Registers.ProgramCounter, null) : 0;
-        return await _values.LocalsAsync(capture.Stack, selected, skipped, hit.Path.Frames[frame].Function, cancellationToken);
+        return await _values.LocalsAsync(capture.Stack, FrameAt(hit.Path, frame), hit.Path.Frames[frame].Function, cancellationToken);
     }
 
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> EnterAsync(int cpu, int frame, CancellationToken cancellationToken)
@@ -124,8 +122,8 @@ internal sealed class StopInspector : IDisposable
         return (capture, hit);
     }
 
-    private void Enter(StopCapture capture, TraceRecord.Hit hit, int frame, int cpu) =>
-        _scope.Enter(capture.Stack, FrameAt(hit.Path, frame), cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, null));
+    private void Enter(StopCapture capture, TraceRecord.Hit hit, int frame, int cpu, Tracepoint? at = null) =>
+        _scope.Enter(capture.Stack, FrameAt(hit.Path, frame), cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, at));
 
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> TakeAsync(int cpu, Tracepoint? at, CancellationToken cancellationToken)
     {

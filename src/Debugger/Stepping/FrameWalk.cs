@@ -21,8 +21,9 @@ internal static class FrameWalk
     /// <summary>Unwinds, fetching what is needed.</summary>
     public static async ValueTask<UnwindResult> UnwindAsync(Machine machine, int cpu, RegisterSet registers, KernelMap map, int limit, CancellationToken cancellationToken)
     {
+        var memory = new StopMemory(machine.Client, machine.Memory.Ram);
+        memory.Enter(await machine.RegisterBlockAsync(cpu, cancellationToken));
         await machine.SelectAsync(cpu, cancellationToken);
-        var memory = new StopMemory(machine.Client);
         memory.Want(registers.StackPointer, Window);
         await memory.FetchAsync(cancellationToken);
         for (var fetch = 0; ; fetch++)

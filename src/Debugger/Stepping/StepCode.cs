@@ -1,20 +1,27 @@
 // Code that no source line calls. arch/x86/lib/retpoline.S: with CONFIG_RETHUNK "ret" is a jump to __x86_return_thunk, an indirect jump or call goes through
 // __x86_indirect_thunk_REG (6.2 has __x86_indirect_call_thunk_REG too); kernel/static_call.c: __SCT__NAME is a jump that is patched; ftrace: __fentry__.
 // A person who steps is never stopped in these: they are part of the jump, the call or the return.
-using KTrace.Symbols;
+using System.Runtime.CompilerServices;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger.Stepping;
 
 /// <summary>What a stepper asks about code, at run-time addresses.</summary>
-internal sealed class StepCode(KernelMap map)
+internal sealed class StepCode
 {
-    public KernelMap Map => map;
+    private static readonly ConditionalWeakTable<KernelMap, StepCode> s_known = [];
 
-    public CodeLevels Levels { get; } = new(map);
+    private readonly FaultFixups _fixups;
 
-    private readonly FaultFixups _fixups = new(map);
+    private StepCode(KernelMap map) => (Map, Levels, _fixups) = (map, new CodeLevels(map), new FaultFixups(map));
+
+    public KernelMap Map { get; }
+
+    public CodeLevels Levels { get; }
+
+    /// <summary>One for each map: line tables that were decoded serve the next step too.</summary>
+    public static StepCode Of(KernelMap map) => s_known.GetValue(map, m => new StepCode(m));
 
     /// <summary>Where the kernel goes on when the instruction at an address faults as expected; null: nowhere else.</summary>
     public ulong? FixupOf(ulong address) => _fixups.Find(address);
@@ -70,7 +77,7 @@ internal sealed class StepCode(KernelMap map)
         name is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk" or "srso_safe_ret" or "srso_alias_safe_ret"
             or "retbleed_return_thunk" or "its_return_thunk" or "call_depth_return_thunk" or "__ret" or "entry_untrain_ret";
 
-    private string? NameAt(ulong address) => map.Unwind.FunctionAt(address);
+    private string? NameAt(ulong address) => Map.Unwind.FunctionAt(address);
 
     private static readonly HashSet<string> s_oldEntries = new(StringComparer.Ordinal)
     {

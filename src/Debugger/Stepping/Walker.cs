@@ -188,7 +188,7 @@ internal sealed class Walker : IDisposable
         (Cpu, Registers) = (cpu, registers);
         var (pc, map) = _placeOf(cpu, registers);
         Pc = pc;
-        Code = map is null ? null : Code?.Map == map ? Code : new StepCode(map);
+        Code = map is null ? null : Code?.Map == map ? Code : StepCode.Of(map);
     }
 
     private async ValueTask<bool> ExecuteAsync(CancellationToken cancellationToken)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.InteropServices;
 using KTrace.Debugger.Memory;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
@@ -51,18 +52,24 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         return prints.MoveToImmutable();
     }
 
-    /// <summary>The arguments of every named frame, in the order of the call path.</summary>
+    /// <summary>The arguments of every named frame of the scope's stack, in the order of the call path; the scope knows the innermost's then.</summary>
     public async ValueTask<ImmutableArray<ImmutableArray<FrameVariable>>> ArgumentsAsync(UnwindResult stack, CancellationToken cancellationToken)
     {
-        for (var round = 0; ; round++)
+        ImmutableArray<ImmutableArray<FrameVariable>> arguments;
+        var round = 0;
+        do
         {
-            _missing.Clear();
-            var arguments = variables.ArgumentsOf(stack, memory, _missing);
-            if (_missing.Count == 0 || round == MaximumRounds || !await FetchAsync(_missing, cancellationToken))
-            {
-                return arguments is [{ IsEmpty: true }, ..] && scope.EntryArguments is { IsEmpty: false } entered ? arguments.SetItem(0, entered) : arguments;
-            }
+            arguments = variables.ArgumentsOf(stack, memory, _missing, scope.SkippedInlines);
         }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        if (arguments is [{ IsEmpty: true }, ..] && scope.EntryArguments is { IsEmpty: false } entered)
+        {
+            arguments = arguments.SetItem(0, entered);
+        }
+
+        scope.Know(arguments.IsEmpty ? [] : arguments[0]);
+        return arguments;
     }
 
     /// <summary>Arguments as a trace keeps them: with what a person reads.</summary>
@@ -70,41 +77,48 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
     public async ValueTask<ImmutableArray<ArgumentList>> DescribeAsync(
         ImmutableArray<ImmutableArray<FrameVariable>> frames, CallPath path, CancellationToken cancellationToken)
     {
-        for (var round = 0; ; round++)
+        var lists = new ArgumentList[frames.Length];
+        var round = 0;
+        do
         {
-            _ranges.Clear();
-            var lists = ImmutableArray.CreateBuilder<ArgumentList>(frames.Length);
             for (var i = 0; i < frames.Length; i++)
             {
-                var function = path.Frames[i].Function;
-                lists.Add(frames[i].IsEmpty ? ArgumentList.Empty : new ArgumentList([.. frames[i].Select(v => Describe(v, function))]));
-            }
-
-            if (_ranges.Count == 0 || round == MaximumRounds || !await FetchAsync(_ranges, cancellationToken))
-            {
-                return lists.MoveToImmutable();
+                lists[i] = Describe(frames[i], path.Frames[i].Function);
             }
         }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        return ImmutableCollectionsMarshal.AsImmutableArray(lists);
+    }
+
+    private ArgumentList Describe(ImmutableArray<FrameVariable> variables, string function)
+    {
+        if (variables.IsEmpty)
+        {
+            return ArgumentList.Empty;
+        }
+
+        var arguments = new TraceArgument[variables.Length];
+        for (var i = 0; i < arguments.Length; i++)
+        {
+            arguments[i] = Describe(variables[i], function);
+        }
+
+        return new ArgumentList(ImmutableCollectionsMarshal.AsImmutableArray(arguments));
     }
 
     /// <summary>The local variables of one frame, with what a person reads.</summary>
-    /// <param name="skippedInlines">Inlined functions whose first instruction is the pc, and which count as not entered yet.</param>
-    public async ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(
-        UnwindResult stack, SelectedFrame frame, int skippedInlines, string function, CancellationToken cancellationToken)
+    public async ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(UnwindResult stack, SelectedFrame frame, string function, CancellationToken cancellationToken)
     {
-        for (var round = 0; ; round++)
+        ImmutableArray<TraceArgument> described;
+        var round = 0;
+        do
         {
-            _missing.Clear();
-            _ranges.Clear();
-            var locals = variables.LocalsOf(stack, frame.Physical, skippedInlines + frame.InlineDepth, memory, _missing);
-            var described = locals.Select(v => Describe(v, function)).ToImmutableArray();
-            var wanted = _missing.Count > 0 && await FetchAsync(_missing, cancellationToken);
-            wanted |= _ranges.Count > 0 && await FetchAsync(_ranges, cancellationToken);
-            if (!wanted || round == MaximumRounds)
-            {
-                return described;
-            }
+            described = [.. variables.LocalsOf(stack, frame.Physical, frame.InlineDepth, memory, _missing, scope.SkippedInlines).Select(v => Describe(v, function))];
         }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        return described;
     }
 
     private TraceArgument Describe(FrameVariable variable, string function)
@@ -130,13 +144,13 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         for (var round = 0; ; round++)
         {
             var outcome = isCondition ? expression.EvaluateCondition(scope) : expression.Evaluate(scope);
-            var fetched = scope.Missing.Count > 0 && await FetchAsync(scope.Missing, cancellationToken);
+            _missing.AddRange(scope.Missing);
             if (outcome is ExpressionOutcome.Missing missing)
             {
-                fetched |= await FetchAsync(missing.Ranges, cancellationToken);
+                _ranges.AddRange(missing.Ranges);
             }
 
-            if (!fetched || round == MaximumRounds)
+            if (!await FetchMissingAsync(round, cancellationToken))
             {
                 return outcome;
             }
@@ -148,28 +162,43 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
     /// <summary>Prints, and fetches whatever that takes.</summary>
     public async ValueTask<string> TextAsync(NamedValue value, PrintOptions options, CancellationToken cancellationToken)
     {
-        for (var round = 0; ; round++)
+        PrintedValue printed;
+        var round = 0;
+        do
         {
-            var printed = ValuePrinter.Print(value, scope, options);
-            if (printed.Missing.IsEmpty || round == MaximumRounds || !await FetchAsync(printed.Missing, cancellationToken))
-            {
-                return printed.Text;
-            }
+            printed = ValuePrinter.Print(value, scope, options);
+            _ranges.AddRange(printed.Missing);
         }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        return printed.Text;
     }
 
-    private async ValueTask<bool> FetchAsync(IEnumerable<AddressRange> ranges, CancellationToken cancellationToken) =>
-        await FetchAsync(ranges.Select(r => new MemoryRange(r.Start, (int)(r.End - r.Start))), cancellationToken);
-
-    /// <returns>False when nothing of it can be fetched any more.</returns>
-    private async ValueTask<bool> FetchAsync(IEnumerable<MemoryRange> ranges, CancellationToken cancellationToken)
+    /// <summary>Fetches what was noted as missing, all in one trip where it fits into one.</summary>
+    /// <returns>True when something new is known: ask again. False when nothing was missing, nothing of it can be fetched any more, or it has been asked often enough.</returns>
+    private async ValueTask<bool> FetchMissingAsync(int round, CancellationToken cancellationToken)
     {
-        var wanted = false;
-        foreach (var range in ranges.ToList())
+        if (_missing.Count == 0 && _ranges.Count == 0)
         {
-            wanted |= memory.Want(range.Address, range.Length);
+            return false;
         }
 
+        var wanted = false;
+        if (round < MaximumRounds)
+        {
+            foreach (var range in _missing)
+            {
+                wanted |= memory.Want(range.Start, (int)(range.End - range.Start));
+            }
+
+            foreach (var range in _ranges)
+            {
+                wanted |= memory.Want(range.Address, range.Length);
+            }
+        }
+
+        _missing.Clear();
+        _ranges.Clear();
         await memory.FetchAsync(cancellationToken);
         return wanted;
     }

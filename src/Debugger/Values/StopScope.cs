@@ -26,9 +26,9 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     private UnwindResult _stack = new([], new UnwindStop.EndOfStack());
     private RegisterSet _registers = new(map.Image.Architecture);
     private IReadOnlyList<FrameVariable>? _fixedArguments;
+    private ImmutableArray<FrameVariable> _arguments;
     private TypedValue? _returned;
     private CType? _taskPointer;
-    private int _skippedInlines;
     private SelectedFrame _frame;
     private bool _hasLocals;
 
@@ -45,15 +45,21 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     /// <param name="skippedInlines">Inlined functions whose first instruction is the pc, and which count as not entered yet.</param>
     public void Enter(UnwindResult stack, RegisterSet registers, int cpu, int skippedInlines = 0)
     {
-        (_stack, _registers, Cpu, _skippedInlines, _frame) = (stack, registers, cpu, skippedInlines, default);
-        (_fixedArguments, _returned) = (null, null);
+        (_stack, _registers, Cpu, SkippedInlines, _frame) = (stack, registers, cpu, skippedInlines, default);
+        (_fixedArguments, _returned, _arguments) = (null, null, default);
         ForgetLocals();
     }
+
+    /// <summary>Inlined functions whose first instruction is the pc, and which count as not entered yet.</summary>
+    public int SkippedInlines { get; private set; }
+
+    /// <summary>The innermost frame's arguments were asked for already, and are known as far as they can be.</summary>
+    public void Know(ImmutableArray<FrameVariable> arguments) => _arguments = arguments;
 
     /// <summary>Any frame of a stop.</summary>
     public void Enter(UnwindResult stack, SelectedFrame frame, int cpu, int skippedInlines)
     {
-        Enter(stack, stack.Frames[frame.Physical].Registers, cpu, frame.Physical == 0 ? skippedInlines : 0);
+        Enter(stack, stack.Frames[frame.Physical].Registers, cpu, skippedInlines);
         _frame = frame;
     }
 
@@ -162,8 +168,14 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
         }
 
         // Innermost first: a local hides an argument of the same name.
-        Add(variables.LocalsOf(_stack, _frame.Physical, _skippedInlines + _frame.InlineDepth, memory, _missing));
-        var ofFrames = variables.ArgumentsOf(_stack, memory, _missing);
+        Add(variables.LocalsOf(_stack, _frame.Physical, _frame.InlineDepth, memory, _missing, SkippedInlines));
+        if (_frame.Path == 0 && !_arguments.IsDefault)
+        {
+            Add(_arguments);
+            return;
+        }
+
+        var ofFrames = variables.ArgumentsOf(_stack, memory, _missing, SkippedInlines);
         if (_frame.Path < ofFrames.Length)
         {
             Add(ofFrames[_frame.Path].IsEmpty && _frame.Path == 0 ? EntryArguments : ofFrames[_frame.Path]);

@@ -19,7 +19,7 @@ public sealed class FrameVariables
     private readonly KernelMap _map;
     private readonly Func<Symbolizer, DwarfTypes> _typesOf;
     private readonly Dictionary<Symbolizer, DwarfTypes> _types = [];
-    private readonly Dictionary<(ulong Address, bool IsStopped), VariablePlace> _places = [];
+    private readonly Dictionary<(ulong Address, int NotEntered), VariablePlace> _places = [];
     private readonly Dictionary<(ulong Callee, ulong Return), EntryWay> _ways = [];
     private readonly StackReading _reading;
     private readonly VariableReader _reader;
@@ -44,9 +44,13 @@ public sealed class FrameVariables
     /// innermost first, then the function itself. A frame without debug information has an empty list.
     /// </summary>
     /// <param name="missing">Takes what was not fetched and is needed: fetch it and ask again. The values that depend on it are missing.</param>
-    public ImmutableArray<ImmutableArray<FrameVariable>> ArgumentsOf(UnwindResult stack, IMemoryReader memory, ICollection<AddressRange>? missing = null)
+    /// <param name="notEntered">
+    /// Of the functions that are inlined at the innermost frame's pc, how many begin right there and count as not entered yet; null: all that do. Their lists are left out.
+    /// </param>
+    public ImmutableArray<ImmutableArray<FrameVariable>> ArgumentsOf(
+        UnwindResult stack, IMemoryReader memory, ICollection<AddressRange>? missing = null, int? notEntered = null)
     {
-        Begin(stack, memory, missing);
+        Begin(stack, memory, missing, notEntered);
         var lists = ImmutableArray.CreateBuilder<ImmutableArray<FrameVariable>>(_reading.Activations.Count * 2);
 
         // In the order of the names: the functions that left by tail calls stand before the frame that called the first of them, and so do they here.
@@ -63,10 +67,12 @@ public sealed class FrameVariables
 
     /// <summary>The local variables of one frame that are in scope at its pc, those of the innermost block first; of equal names only the innermost.</summary>
     /// <param name="frame">Index into <see cref="UnwindResult.Frames"/>.</param>
-    /// <param name="inlineDepth">0 for the innermost function that was inlined at the pc, counted up to the function that has the stack frame.</param>
-    public ImmutableArray<FrameVariable> LocalsOf(UnwindResult stack, int frame, int inlineDepth, IMemoryReader memory, ICollection<AddressRange>? missing = null)
+    /// <param name="inlineDepth">0 for the innermost function that was inlined at the pc and entered, counted up to the function that has the stack frame.</param>
+    /// <param name="notEntered">As for <see cref="ArgumentsOf"/>.</param>
+    public ImmutableArray<FrameVariable> LocalsOf(
+        UnwindResult stack, int frame, int inlineDepth, IMemoryReader memory, ICollection<AddressRange>? missing = null, int? notEntered = null)
     {
-        Begin(stack, memory, missing);
+        Begin(stack, memory, missing, notEntered);
         var activation = _reading.Activations.Find(a => a.Frame == frame && !a.IsTail);
         return activation is not null && (uint)inlineDepth < (uint)activation.Place.Scopes.Length && activation.Place.Scopes[inlineDepth] is { } scope
             ? ReadAll(activation, scope, scope.Locals.Value)
@@ -84,7 +90,7 @@ public sealed class FrameVariables
         return variables.MoveToImmutable();
     }
 
-    private void Begin(UnwindResult stack, IMemoryReader memory, ICollection<AddressRange>? missing)
+    private void Begin(UnwindResult stack, IMemoryReader memory, ICollection<AddressRange>? missing, int? notEntered)
     {
         if (_modules != _map.Modules)
         {
@@ -106,7 +112,7 @@ public sealed class FrameVariables
             var frame = stack.Frames[i];
             if (callee is null || !frame.IsCall)
             {
-                callee = _reading.Add(PlaceAt(frame.LookupAddress, frame.Rule == UnwindRule.Registers), i, isTail: false);
+                callee = _reading.Add(PlaceAt(frame.LookupAddress, frame.Rule != UnwindRule.Registers ? VariablePlace.Running : notEntered ?? VariablePlace.AllAtTheirBegin), i, isTail: false);
                 continue;
             }
 
@@ -118,7 +124,7 @@ public sealed class FrameVariables
                 callee = tail;
             }
 
-            var caller = _reading.Add(PlaceAt(frame.LookupAddress, isStopped: false), i, isTail: false);
+            var caller = _reading.Add(PlaceAt(frame.LookupAddress, VariablePlace.Running), i, isTail: false);
             Link(callee, caller, Calls(way, caller) ? way.Site : null, way);
             callee = caller;
         }
@@ -150,9 +156,9 @@ public sealed class FrameVariables
         return Dwarf.Locations.LocationExpression.Compute(caller, site.Unit, site.Target, ref sources, out var called) == ExpressionOutcome.Value && called == way.First;
     }
 
-    private VariablePlace PlaceAt(ulong address, bool isStopped)
+    private VariablePlace PlaceAt(ulong address, int notEntered)
     {
-        if (!_places.TryGetValue((address, isStopped), out var place))
+        if (!_places.TryGetValue((address, notEntered), out var place))
         {
             if (_places.Count >= MaximumKept)
             {
@@ -160,7 +166,7 @@ public sealed class FrameVariables
                 _ways.Clear();
             }
 
-            _places[(address, isStopped)] = place = VariablePlace.Read(_map, _typesOf, address, isStopped);
+            _places[(address, notEntered)] = place = VariablePlace.Read(_map, _typesOf, address, notEntered);
         }
 
         return place;
@@ -176,7 +182,7 @@ public sealed class FrameVariables
                 _ways.Clear();
             }
 
-            _ways[key] = way = EntryWay.Find(_map, address => PlaceAt(address, isStopped: false), callee, calleeAddress, returnAddress);
+            _ways[key] = way = EntryWay.Find(_map, address => PlaceAt(address, VariablePlace.Running), callee, calleeAddress, returnAddress);
         }
 
         return way;

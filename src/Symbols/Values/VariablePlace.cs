@@ -13,6 +13,12 @@ namespace KTrace.Symbols.Values;
 /// <summary>What is known of one address of code before any register is looked at: the functions there, and how their variables are found.</summary>
 internal sealed class VariablePlace
 {
+    /// <summary>For a place that is being executed: a call there is under way, so that everything inlined around it was entered.</summary>
+    public const int Running = -1;
+
+    /// <summary>For a place at which the CPU stands: functions that are inlined there and begin there have not been entered yet.</summary>
+    public const int AllAtTheirBegin = -2;
+
     private const int MaximumNodes = 256;
 
     /// <summary>The unit of the function with the stack frame; null where there is no debug information.</summary>
@@ -41,11 +47,13 @@ internal sealed class VariablePlace
     /// <summary>As many as the place has names, in their order; of those without debug information null.</summary>
     public ImmutableArray<FrameScope?> Scopes { get; private init; } = [];
 
-    /// <param name="isStopped">The CPU stands at the address: inlined blocks that begin there have not been entered yet.</param>
-    public static VariablePlace Read(KernelMap map, Func<Symbolizer, DwarfTypes> typesOf, ulong address, bool isStopped)
+    /// <param name="notEntered"><see cref="Running"/>; or the CPU stands at the address, and so many functions inlined there are about to be entered, or <see cref="AllAtTheirBegin"/>.</param>
+    public static VariablePlace Read(KernelMap map, Func<Symbolizer, DwarfTypes> typesOf, ulong address, int notEntered)
     {
         var names = map.Symbolize(address);
-        var skipped = isStopped ? names.TakeWhile(f => f.IsInline && f.Offset == 0).Count() : 0;
+        var isStopped = notEntered != Running;
+        var begin = isStopped ? names.TakeWhile(f => f.IsInline && f.Offset == 0).Count() : 0;
+        var skipped = notEntered < 0 ? begin : Math.Min(notEntered, begin);
         var part = map.Calls.At(address);
         try
         {

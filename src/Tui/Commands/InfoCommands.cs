@@ -1,6 +1,8 @@
 using System.Globalization;
 using KTrace.Debugger;
 using KTrace.Symbols.Values.Expressions;
+using KTrace.Tracing;
+using KTrace.Tracing.Interrupts;
 using KTrace.Tui.Views;
 
 namespace KTrace.Tui.Commands;
@@ -41,9 +43,27 @@ internal sealed class InfoCommands(CommandContext context, FrameCommands frames)
             case "phase":
                 context.Say(await PhaseText.OfAsync(session, cancellationToken));
                 break;
+            case "cpus":
+                context.Output.Write(new CpuStatesView(await session.CpusAsync(cancellationToken), session.Cpu));
+                break;
             default:
-                throw new TargetException($"info {command.Topic} is not known for this machine", null);
+                await InterruptsAsync(command.Topic, cancellationToken);
+                break;
         }
+    }
+
+    private async ValueTask InterruptsAsync(string topic, CancellationToken cancellationToken)
+    {
+        var session = context.Session;
+        var header = new TraceRecord.Header { Tool = "ktrace", Arch = session.Machine.Architecture.Name };
+        var taken = new InterruptsQuery("this stop", header, await session.InterruptsAsync(cancellationToken), null);
+        context.Output.Write(topic switch
+        {
+            "lapic" => new LocalApicView(taken),
+            "ioapic" => new IoApicView(taken),
+            "pic" => new PicView(taken),
+            _ => new IrqTable(taken),
+        });
     }
 
     private async ValueTask RegistersAsync(string names, CancellationToken cancellationToken)

@@ -38,7 +38,7 @@ internal sealed class MemoryCommands(CommandContext context)
 
         var size = command.Size != 0 ? command.Size : command.Format == 'c' ? 1 : command.Format == 'a' ? context.Session.Machine.Architecture.WordSize : 4;
         var bytes = new byte[command.Count * size];
-        var read = await context.Session.Machine.Client.ReadMemoryAsync(address, bytes, cancellationToken);
+        var read = await context.Session.Machine.Memory.ReadAsync(address, bytes, cancellationToken);
         var lines = new List<TextLine>();
         var perLine = command.Format == 'a' ? 1 : Math.Max(1, 16 / size);
         for (var i = 0; i < command.Count && (i + 1) * size <= read.ReadableFromStart; i++)
@@ -82,7 +82,7 @@ internal sealed class MemoryCommands(CommandContext context)
     {
         var session = context.Session;
         var code = new byte[length];
-        var read = await session.Machine.Client.ReadMemoryAsync(address, code, cancellationToken);
+        var read = await session.Machine.Memory.ReadAsync(address, code, cancellationToken);
         var pc = await PcAsync(cancellationToken);
         var lines = new List<TextLine>();
         string? lastSource = null;

@@ -45,6 +45,17 @@ internal sealed class KTraceProgram : IDisposable
 
     public Process Start(params string[] arguments) => StartProgram("dotnet", [Path.Combine(AppContext.BaseDirectory, "ktrace.dll"), .. arguments]);
 
+    /// <summary>The program of docs/engine.md, with the same cache.</summary>
+    public Process StartExample(params string[] arguments) => StartProgram("dotnet", [Path.Combine(AppContext.BaseDirectory, "KTrace.Example.dll"), .. arguments]);
+
+    /// <summary>With lines on its standard input.</summary>
+    public KTraceRun RunWith(string input, params string[] arguments)
+    {
+        using var process = Start(arguments);
+        process.StandardInput.Write(input);
+        return Finish(process);
+    }
+
     /// <summary>On a terminal of the given size, as script(1) makes one. The output is what the terminal would have got, byte by byte.</summary>
     public Process StartOnTerminal(int columns, string shell, string term = "xterm-256color")
     {

@@ -19,7 +19,7 @@ public sealed class RecordedSession : IAsyncLifetime
         await using var qemu = await StubMachine.StartAsync();
         await using (var client = await RspClient.ConnectAsync(qemu.Endpoint, PeerStory.Options))
         {
-            await StubMachine.PrepareAsync(client, [0x40, 0xfe, 0x06, 0x00, 0x70, 0xeb, 0xf9]);
+            await StubMachine.PrepareAsync(client, Code);
         }
 
         var text = new StringWriter();
@@ -29,7 +29,10 @@ public sealed class RecordedSession : IAsyncLifetime
 
     public Task DisposeAsync() => Task.CompletedTask;
 
-    /// <summary>The session: the code counts in ax and in the byte at 0x7000.</summary>
+    /// <summary>Counts in ax and in the byte at 0x7000, for ever.</summary>
+    internal static byte[] Code { get; } = [0x40, 0xfe, 0x06, 0x00, 0x70, 0xeb, 0xf9];
+
+    /// <summary>The session, with <see cref="Code"/> at 0x7c00.</summary>
     internal static async Task<string> RunAsync(ValueTask<RspClient> connecting)
     {
         await using var client = await connecting;

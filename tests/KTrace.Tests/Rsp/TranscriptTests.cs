@@ -76,16 +76,14 @@ public sealed class TranscriptTests(RecordedSession recorded) : IClassFixture<Re
     /// <summary>Takes some bytes and then no more.</summary>
     private sealed class FullDisk(int room) : MemoryStream
     {
-        public override void Write(byte[] buffer, int offset, int count) => Write(buffer.AsSpan(offset, count));
-
-        public override void Write(ReadOnlySpan<byte> buffer)
+        public override void Write(byte[] buffer, int offset, int count)
         {
-            if (Length + buffer.Length > room)
+            if (Length + count > room)
             {
                 throw new IOException("no space left");
             }
 
-            base.Write(buffer);
+            base.Write(buffer, offset, count);
         }
     }
 }

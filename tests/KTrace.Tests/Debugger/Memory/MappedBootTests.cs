@@ -3,6 +3,7 @@ using System.Text.RegularExpressions;
 using KTrace.Boot;
 using KTrace.Boot.Images;
 using KTrace.Boot.Kernels;
+using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Memory;
@@ -10,6 +11,7 @@ using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Unwind;
 using KTrace.Tests.Boot;
 using KTrace.Tests.Cli;
 using KTrace.Tests.Support;
@@ -27,6 +29,7 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
     private const string Busy = "echo READY\nwhile :; do cat /init > /dev/null; ls -lR /sys/class > /dev/null; done\n";
 
     private readonly Random _random = new(20261121);
+    private int _translations;
 
     [Fact]
     public async Task Both_ways_read_the_same_from_reset_to_user_space_with_four_levels_of_page_tables() =>
@@ -35,6 +38,39 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
     [Fact]
     public async Task Both_ways_read_the_same_with_five_levels_of_page_tables() =>
         await RunAsync(OracleKernel.Package(StockKernel.Root, StockKernel.Release), "pti=off", cpus: 1, cpu: "qemu64,+la57", PagingKind.FiveLevels, stops: 6);
+
+    [Fact]
+    public async Task The_guest_does_not_notice_that_its_RAM_is_shared()
+    {
+        using var cache = new TemporaryFolder();
+        var scenario = new Scenario
+        {
+            Kernel = new KernelChoice { Image = StockKernel.Vmlinuz, Vmlinux = StockKernel.Vmlinux },
+            Initramfs = new InitramfsChoice
+            {
+                Build = new InitramfsDescription { Script = "#!/bin/sh\nexport PATH=/bin:/sbin\nmount -t proc proc /proc\ndmesg | grep -E 'BIOS-|Memory:|ACPI: [A-Z]{4} 0x'\ncat /proc/iomem\necho READY\npoweroff -f\n" },
+            },
+            Append = "console=ttyS0 quiet printk.time=0",
+        };
+        var line = (await PreparedBoot.PrepareAsync(scenario, new KernelStore(cache.Path))).CommandLine;
+        Assert.NotNull(line.SharedRam);
+        var shared = await MapOfAsync(line);
+        Assert.Contains("System RAM", shared, StringComparison.Ordinal);
+        Assert.Contains("BIOS-e820", shared, StringComparison.Ordinal);
+        Assert.Equal(await MapOfAsync(line with { SharedRam = null }), shared);
+    }
+
+    private static async Task<string> MapOfAsync(QemuCommandLine line)
+    {
+        await using var qemu = await QemuProcess.StartAsync(line);
+        await qemu.ContinueAsync();
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        Assert.True(await qemu.Console.WaitForAsync("READY", patience.Token), qemu.Console.Tail);
+
+        // The kernel's own place is a random one in each boot (KASLR); the firmware speaks first, and clears the screen.
+        return string.Join('\n', qemu.Console.Tail.Split('\n').Where(text => (text.Contains("[mem ", StringComparison.Ordinal) || text.Contains(" : ", StringComparison.Ordinal)
+            || text.Contains("ACPI: ", StringComparison.Ordinal)) && !text.Contains("Kernel ", StringComparison.Ordinal)));
+    }
 
     [SkippableTheory]
     [Trait("Group", "Long")]
@@ -97,7 +133,10 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
                 await CompareKernelAsync(guest, both, target.Map, index);
             }
 
+            var atStop = new StopMemory(guest.Client, guest.Machine.Memory.Ram);
+            atStop.Enter(await guest.Machine.RegisterBlockAsync(cancellationToken: patience.Token));
             await guest.Client.ContinueAsync(patience.Token);
+            Assert.Equal(MemoryReadResult.NotFetched, atStop.Read(target.Map.ToRunTime(target.Map.Image.KernelMapBase), new byte[1]));
         }
 
         await guest.Client.InterruptAsync(patience.Token);
@@ -108,7 +147,6 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
         Assert.True(_translations > 300);
     }
 
-    private int _translations;
 
     private async Task CompareLowMemoryAsync(MappedMachine guest, TwoWays both)
     {
@@ -164,11 +202,22 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>What a kernel debugger reads.</summary>
+    /// <summary>What a kernel debugger reads, and the same by the hot path's synchronous reader.</summary>
     private static async Task CompareKernelAsync(MappedMachine guest, TwoWays both, KernelMap map, int cpu)
     {
         var registers = await guest.Machine.RegistersAsync(cpu);
+        var atStop = new StopMemory(guest.Client, guest.Machine.Memory.Ram);
+        atStop.Enter(await guest.Machine.RegisterBlockAsync(cpu));
         await guest.Machine.SelectAsync(cpu);
+        var (mapped, stub) = (new byte[16], new byte[16]);
+        foreach (var address in (ulong[])[registers.StackPointer & ~15UL, registers.ProgramCounter & ~15UL, 0x10])
+        {
+            Assert.False(atStop.Want(address, mapped.Length), "what RAM answers is not fetched");
+            var isThere = (await guest.Client.ReadMemoryAsync(address, stub)).IsComplete;
+            Assert.Equal(isThere ? MemoryReadResult.Ok : MemoryReadResult.Unreadable, atStop.Read(address, mapped));
+            Assert.True(!isThere || mapped.AsSpan().SequenceEqual(stub));
+        }
+
         await both.CompareAsync(registers.StackPointer, 4096);
         await both.CompareAsync(registers.ProgramCounter, 16);
         foreach (var symbol in (string[])["_stext", "init_task", "jiffies_64", "linux_banner", "swapper_pg_dir", "idt_table", "_end"])
