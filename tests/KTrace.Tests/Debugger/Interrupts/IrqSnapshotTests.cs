@@ -50,7 +50,7 @@ public sealed partial class IrqSnapshotTests(ITestOutputHelper output)
                 isDone = true;
                 return false;
             },
-            TimeSpan.FromMinutes(2));
+            TimeSpan.FromMinutes(8));
         Assert.True(isDone, guest.Console);
     }
 
