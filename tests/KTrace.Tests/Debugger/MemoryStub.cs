@@ -24,7 +24,11 @@ internal sealed class MemoryStub : IAsyncDisposable
     {
     }
 
-    private MemoryStub(FakeStub stub, string? registers) => (_stub, _registers, _stub.Otherwise) = (stub, registers, Answer);
+    private MemoryStub(FakeStub stub, string? registers)
+    {
+        (_stub, _registers) = (stub, registers);
+        _stub.Otherwise = Answer;
+    }
 
     /// <summary>One with a CPU of x86-64 that executes the kernel.</summary>
     public static MemoryStub WithCpu(ulong pc, ulong gsBase)
