@@ -74,24 +74,7 @@ public static class Health
         }
     }
 
-    private static HealthCheck CheckKvm()
-    {
-        const string path = "/dev/kvm";
-        if (!File.Exists(path))
-        {
-            return new HealthCheck(path, HealthLevel.Note, "not here; ktrace uses TCG, which needs none");
-        }
-
-        try
-        {
-            using var opened = new FileStream(path, FileMode.Open, FileAccess.ReadWrite);
-            return new HealthCheck(path, HealthLevel.Note, "usable; ktrace uses TCG unless QEMU's own arguments say otherwise");
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new HealthCheck(path, HealthLevel.Note, "there, but not for this user; ktrace uses TCG, which needs none");
-        }
-    }
+    private static HealthCheck CheckKvm() => new("/dev/kvm", HealthLevel.Note, KvmAvailability.Check().Words);
 
     private static HealthCheck CheckCache(string directory)
     {

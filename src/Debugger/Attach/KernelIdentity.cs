@@ -110,11 +110,15 @@ public sealed record KernelIdentity(Architecture Architecture, ImmutableArray<by
 
     private sealed class Findings
     {
+        private string? _numbered;
+        private string? _any;
+
         public ImmutableArray<byte> BuildId { get; private set; } = [];
 
-        public string? Banner { get; private set; }
+        /// <summary>6.1 and later carry a second one without the build's number ("# SMP …"), which linux_banner replaced when the kernel was linked.</summary>
+        public string? Banner => _numbered ?? _any;
 
-        public bool IsComplete => Banner is not null && !BuildId.IsEmpty;
+        public bool IsComplete => _numbered is not null && !BuildId.IsEmpty;
 
         /// <summary>
         /// The kernel's own note lies behind its banner, in all of 4.19 to 6.12. Notes before it may be anybody's: the pages between text and rodata are freed, and files that
@@ -123,15 +127,17 @@ public sealed record KernelIdentity(Architecture Architecture, ImmutableArray<by
         public void Search(ReadOnlySpan<byte> window)
         {
             var behind = 0;
-            for (var at = 0; Banner is null && window[at..].IndexOf(BannerStart) is var next and >= 0; at += BannerStart.Length)
+            for (var at = 0; _numbered is null && window[at..].IndexOf(BannerStart) is var next and >= 0; at += BannerStart.Length)
             {
                 at += next;
                 var text = window[at..Math.Min(window.Length, at + MaximumBanner)];
                 var end = text.IndexOfAny((byte)0, (byte)'\n');
                 if (end > BannerStart.Length && char.IsAsciiDigit((char)text[BannerStart.Length]))
                 {
-                    Banner = Encoding.UTF8.GetString(text[..end]);
-                    behind = at & ~(PageSize - 1);
+                    var banner = Encoding.UTF8.GetString(text[..end]);
+                    behind = Banner is null ? at & ~(PageSize - 1) : behind;
+                    _any ??= banner;
+                    _numbered = banner.IndexOf(" #", StringComparison.Ordinal) is var number and > 0 && number + 2 < banner.Length && char.IsAsciiDigit(banner[number + 2]) ? banner : null;
                 }
             }
 

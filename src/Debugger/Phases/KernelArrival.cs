@@ -33,6 +33,20 @@ public abstract record ArrivalStep
     public sealed record Arrived(ulong Slide) : ArrivalStep;
 }
 
+/// <summary>The ways of catching a kernel.</summary>
+[Flags]
+public enum ArrivalWays
+{
+    /// <summary>Looking now and then, with a breakpoint at start_kernel for a kernel that was not moved. Always there.</summary>
+    Looking = 0,
+
+    /// <summary>A watchpoint on the first GiB of the direct map (x86-64; TCG only).</summary>
+    WatchedRange = 1,
+
+    /// <summary>A breakpoint at the decompressor's entry, then a watchpoint on a few bytes of the boot parameters.</summary>
+    WatchedParameters = 2,
+}
+
 /// <summary>Waits for a kernel that is about to be booted: sets what stops the guest, and is asked at each stop.</summary>
 public sealed class KernelArrival(Machine machine, KernelImage image)
 {
@@ -55,6 +69,9 @@ public sealed class KernelArrival(Machine machine, KernelImage image)
     private int _entries;
     private bool _isWatching;
 
+    /// <summary>What may be used, for stubs and boot loaders of which more is known.</summary>
+    public ArrivalWays Ways { get; init; } = ArrivalWays.WatchedRange | ArrivalWays.WatchedParameters;
+
     /// <summary>Whether the guest has to be stopped now and then to look: nothing that was set is sure to stop it.</summary>
     public bool NeedsLooking => !_isWatching;
 
@@ -64,14 +81,18 @@ public sealed class KernelArrival(Machine machine, KernelImage image)
     /// <summary>Sets what stops the guest when the kernel comes.</summary>
     public async ValueTask ArmAsync(CancellationToken cancellationToken)
     {
-        if (image.Architecture is X86_64)
+        if (image.Architecture is X86_64 && Ways.HasFlag(ArrivalWays.WatchedRange))
         {
             _isWatching = await TryWatchAsync(DirectMapBases.Select(address => new BreakpointSite(BreakpointKind.ReadWatchpoint, address, DirectMapLength)), cancellationToken);
         }
 
         if (!_isWatching)
         {
-            await TryAddAsync(new BreakpointSite(BreakpointKind.Hardware, DecompressorEntry), cancellationToken);
+            if (Ways.HasFlag(ArrivalWays.WatchedParameters))
+            {
+                await TryAddAsync(new BreakpointSite(BreakpointKind.Hardware, DecompressorEntry), cancellationToken);
+            }
+
             if (image.TryFindSymbol("start_kernel", out var start))
             {
                 await TryAddAsync(new BreakpointSite(BreakpointKind.Hardware, start.Value), cancellationToken);
@@ -127,11 +148,16 @@ public sealed class KernelArrival(Machine machine, KernelImage image)
         _isWatching = false;
     }
 
-    /// <summary>Arms, and lets the guest run until the kernel is there.</summary>
+    /// <summary>Arms, and lets the guest run until the kernel is there; returns at once when it is there already.</summary>
     /// <returns>The slide in bytes.</returns>
     /// <exception cref="TargetException">Another kernel came up, or the machine ended before.</exception>
     public async Task<ulong> WaitAsync(CancellationToken cancellationToken)
     {
+        if (await _locator.TryFindAsync(machine, cancellationToken) is { } there)
+        {
+            return there;
+        }
+
         await ArmAsync(cancellationToken);
         while (true)
         {

@@ -13,6 +13,9 @@ internal sealed class KernelPlacement
     /// <summary>Bytes between two places where KASLR may put a kernel.</summary>
     public const ulong Step = 2 << 20;
 
+    /// <summary>KERNEL_IMAGE_SIZE on x86-64, in bytes; i386 has half of it: no kernel is moved as far at virtual addresses.</summary>
+    public const ulong SlideLimit = 1UL << 30;
+
     private readonly KernelImage _image;
     private readonly (ulong Address, ImmutableArray<byte> Bytes) _fingerprint;
     private readonly (ulong Start, ulong End)[] _text;
@@ -39,6 +42,12 @@ internal sealed class KernelPlacement
     {
         foreach (var slide in Candidates(pc + offset))
         {
+            // The sums wrap: without the limit, a pc at physical addresses would pass for one at virtual ones.
+            if (offset == 0 && slide >= SlideLimit)
+            {
+                continue;
+            }
+
             if (await IsAtAsync(memory, slide - offset, cancellationToken))
             {
                 return slide;

@@ -8,8 +8,8 @@ namespace KTrace.Debugger.Phases;
 /// <summary>Finds where KASLR put the kernel, and proves by the build id in guest memory that it is this kernel.</summary>
 internal sealed class SlideFinder(KernelImage image, GuestMemory memory)
 {
-    private const ulong SlideStep = 2 << 20;
-    private const ulong SlideLimit = 1UL << 30;
+    private const ulong SlideStep = KernelPlacement.Step;
+    private const ulong SlideLimit = KernelPlacement.SlideLimit;
 
     /// <summary>The slide in bytes, or null when this kernel is nowhere in the guest's present address space.</summary>
     public async ValueTask<ulong?> FindAsync(CancellationToken cancellationToken)

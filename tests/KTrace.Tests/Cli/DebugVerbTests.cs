@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using KTrace.Tests.Support;
-using KTrace.Tracing;
+using Trace = KTrace.Tracing.Trace;
 
 namespace KTrace.Tests.Cli;
 

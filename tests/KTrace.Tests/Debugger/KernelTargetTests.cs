@@ -55,7 +55,7 @@ public sealed class KernelTargetTests
     private static FakeStub Stub()
     {
         var stub = FakeStub.Qemu();
-        stub.Otherwise = request => [request[0] switch { 'm' => "E14", 'Z' or 'z' => "OK", _ => "" }];
+        stub.Otherwise = request => [request[0] switch { 'm' => "E14", 'Z' or 'z' => "OK", 'g' => "00000000", _ => "" }];
         return stub;
     }
 

@@ -4,7 +4,7 @@ using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
 using KTrace.Tests.Support;
 
-namespace KTrace.Tests.Debugger;
+namespace KTrace.Tests.Debugger.Phases;
 
 public sealed class SlideFinderTests : IAsyncLifetime
 {
