@@ -94,8 +94,14 @@ internal sealed class LineStep(Walker walker, bool isOver)
         }
 
         var levels = code.Levels.LevelsAt(pc);
-        return isOver && levels[0].Identity != _level.Identity && levels.Any(l => l.Identity == _level.Identity)
-            && !levels.TakeWhile(l => l.Identity != _level.Identity).All(l => l.BeginsHere);
+        var skipped = levels.TakeWhile(l => l.BeginsHere).Count();
+        var level = levels[skipped];
+        if (level.Identity != _level.Identity)
+        {
+            return isOver && levels.Skip(skipped + 1).Any(l => l.Identity == _level.Identity);
+        }
+
+        return skipped > 0 ? isOver && level.Line == _line && level.File == _file : code.Levels.LineAt(pc) is { } row && row.IsSameLine(_file, _line);
     }
 
     private int Elsewhere()
