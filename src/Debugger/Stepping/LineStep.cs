@@ -41,11 +41,20 @@ internal sealed class LineStep(Walker walker, bool isOver)
 
     private async ValueTask<int?> GoOnAsync(CancellationToken cancellationToken)
     {
+        var many = ManyHops;
         for (var hops = 0; ; hops++)
         {
-            if (hops >= ManyHops && walker.Code is { } code && await LoopExits.FindAsync(walker, pc => IsInside(code, pc), isOver, cancellationToken) is { } exits)
+            IReadOnlyList<ulong>? exits = null;
+            if (hops >= many && walker.Code is { } code)
             {
-                hops = 0;
+                exits = await LoopExits.FindAsync(walker, pc => IsInside(code, pc), isOver, cancellationToken);
+
+                // What has too many ways out now will have them for a while.
+                (hops, many) = (0, exits is null ? many * 2 : ManyHops);
+            }
+
+            if (exits is not null)
+            {
                 if (!await walker.RunToAsync(exits, walker.SameActivation(), cancellationToken))
                 {
                     return null;
@@ -85,8 +94,14 @@ internal sealed class LineStep(Walker walker, bool isOver)
         }
 
         var levels = code.Levels.LevelsAt(pc);
-        return isOver && levels[0].Identity != _level.Identity && levels.Any(l => l.Identity == _level.Identity)
-            && !levels.TakeWhile(l => l.Identity != _level.Identity).All(l => l.BeginsHere);
+        var skipped = levels.TakeWhile(l => l.BeginsHere).Count();
+        var level = levels[skipped];
+        if (level.Identity != _level.Identity)
+        {
+            return isOver && levels.Skip(skipped + 1).Any(l => l.Identity == _level.Identity);
+        }
+
+        return skipped > 0 ? isOver && level.Line == _line && level.File == _file : code.Levels.LineAt(pc) is { } row && row.IsSameLine(_file, _line);
     }
 
     private int Elsewhere()
