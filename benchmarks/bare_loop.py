@@ -1,9 +1,5 @@
-"""The limit of stopping: a bare `c` / `s` loop over QEMU's gdb stub, with no symbols, no registers and no memory.
-
-usage: bare_loop.py SOCKET ADDRESS HITS      prints hits per second between the first and the last hit
-"""
+"""The limit of stopping: bare loops over QEMU's gdb stub, with no symbols, no registers and no memory."""
 import socket
-import sys
 import time
 
 
@@ -12,6 +8,9 @@ class Stub:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
         self.buffer = b""
+        self.command(b"qSupported:multiprocess+")
+        self.command(b"qXfer:features:read:target.xml:0,ffb")
+        self.command(b"?")
 
     def send(self, payload):
         self.socket.sendall(b"$" + payload + b"#%02x" % (sum(payload) & 0xFF))
@@ -33,24 +32,21 @@ class Stub:
         self.send(payload)
         return self.receive()
 
+    def hits_per_second(self, address, hits):
+        """`c` to the breakpoint and `s` past it, between the first hit and the last."""
+        assert self.command(b"Z0,%x,1" % address) == b"OK"
+        first = None
+        for _ in range(hits):
+            stop = self.command(b"c")
+            first = first or time.monotonic()
+            if not stop.startswith(b"T05"):
+                raise SystemExit("unexpected stop: %r" % stop)
+            self.command(b"s")
+        return (hits - 1) / (time.monotonic() - first)
 
-def main():
-    path, address, hits = sys.argv[1], int(sys.argv[2], 16), int(sys.argv[3])
-    stub = Stub(path)
-    stub.command(b"qSupported:multiprocess+")
-    stub.command(b"qXfer:features:read:target.xml:0,ffb")
-    stub.command(b"?")
-    assert stub.command(b"Z0,%x,1" % address) == b"OK"
-    first = None
-    for _ in range(hits):
-        stub.send(b"c")
-        stop = stub.receive()
-        if first is None:
-            first = time.monotonic()
-        if not stop.startswith(b"T05"):
-            raise SystemExit("unexpected stop: %r" % stop)
-        stub.command(b"s")
-    print("%.1f" % ((hits - 1) / (time.monotonic() - first)))
-
-
-main()
+    def steps_per_second(self, steps):
+        """`s` over and over, from where the machine stands."""
+        began = time.monotonic()
+        for _ in range(steps):
+            self.command(b"s")
+        return steps / (time.monotonic() - began)

@@ -3,12 +3,14 @@
 //   ktrace-benchmarks core CAPTURE KERNEL OUT      a captured stop as a core file for gdb
 //   ktrace-benchmarks backtrace CAPTURE KERNEL     one backtrace with arguments, from a cold start
 //   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained ns-text bytes-text"
+//   ktrace-benchmarks steps SOCKET N               single steps per second of the machine behind a stub
 //   ktrace-benchmarks memory KERNEL                the memory of a booted guest, mapped and through the stub: "what ns-stub ns-mapped" lines
 //
 // CAPTURE is a stop of the tests' fixtures, KERNEL the unpacked root of its kernel.
 using System.Diagnostics;
 using System.Globalization;
 using KTrace.Benchmarks;
+using KTrace.Rsp;
 
 switch (args)
 {
@@ -24,9 +26,25 @@ switch (args)
     case ["memory", var kernel]:
         await MemoryReads.RunAsync(kernel);
         return 0;
+    case ["steps", var socket, var count]:
+        await StepAsync(socket, int.Parse(count, CultureInfo.InvariantCulture));
+        return 0;
     default:
-        Console.Error.WriteLine("usage: ktrace-benchmarks core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL");
+        Console.Error.WriteLine("usage: ktrace-benchmarks steps SOCKET N | core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL");
         return 2;
+}
+
+static async Task StepAsync(string socket, int count)
+{
+    await using var client = await RspClient.ConnectAsync(RspEndpoint.Parse("unix:" + socket));
+    var started = Stopwatch.GetTimestamp();
+    for (var i = 0; i < count; i++)
+    {
+        await client.StepAsync();
+        await client.WaitForStopAsync();
+    }
+
+    Console.WriteLine((count / Stopwatch.GetElapsedTime(started).TotalSeconds).ToString("F1", CultureInfo.InvariantCulture));
 }
 
 static void Warm(CapturedStop stop)

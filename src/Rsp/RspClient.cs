@@ -88,8 +88,8 @@ public sealed class RspClient : IAsyncDisposable
     public long Resumes => _exchange.Resumes;
 
     /// <summary>
-    /// How many requests were sent that may have changed the target or what requests mean: resumes, writes, the selection of a thread, monitor commands. While it stays the same, so
-    /// does what g and m answer.
+    /// How many requests were sent that may have changed the target or what requests mean: resumes, writes, the selection of a thread, monitor commands.
+    /// While it stays the same, so does what g and m answer.
     /// </summary>
     public long Changes => _exchange.Changes;
 

@@ -17,12 +17,25 @@ internal sealed class GatheringReader(StopMemory memory)
     private const int TextPiece = 64;
     private const int MaximumText = 256;
 
+    // A thousand interrupts on 64 CPUs. A guest whose structures never end stops here.
+    private const int MaximumReads = 1 << 16;
+
     private readonly HashSet<(ulong Address, int Length)> _missing = [];
+
+    // The walk asks for the same again in every round. Null: cannot be read.
+    private readonly Dictionary<(ulong Address, int Length), byte[]?> _known = [];
+
+    /// <summary>Another stop: nothing is known any more.</summary>
+    public void Clear()
+    {
+        _missing.Clear();
+        _known.Clear();
+    }
 
     /// <summary>True when something was not there that a fetch may bring.</summary>
     public bool HasMissing => _missing.Count > 0;
 
-    /// <summary>Null when it was not fetched yet (then it is noted), or cannot be read.</summary>
+    /// <summary>Null when it was not fetched yet (then it is noted), or cannot be read. The bytes are shared.</summary>
     public byte[]? Read(ulong address, int length)
     {
         if (address == 0 || length <= 0 || address + (ulong)length < address)
@@ -30,17 +43,23 @@ internal sealed class GatheringReader(StopMemory memory)
             return null;
         }
 
-        var bytes = new byte[length];
+        if (_known.TryGetValue((address, length), out var known) || _known.Count >= MaximumReads)
+        {
+            return known;
+        }
+
+        byte[]? bytes = new byte[length];
         switch (memory.Read(address, bytes))
         {
-            case MemoryReadResult.Ok:
-                return bytes;
             case MemoryReadResult.NotFetched:
                 _missing.Add((address, length));
                 return null;
-            default:
-                return null;
+            case MemoryReadResult.Unreadable:
+                bytes = null;
+                break;
         }
+
+        return _known[(address, length)] = bytes;
     }
 
     /// <summary>A NUL-terminated string; what is too long is cut. Null as with <see cref="Read"/>.</summary>

@@ -64,6 +64,7 @@ public sealed class IrqSnapshot
 
     private async ValueTask<ImmutableArray<IrqDescription>> GatherAsync(CancellationToken cancellationToken)
     {
+        _reader.Clear();
         for (var round = 0; ; round++)
         {
             var irqs = Walk();

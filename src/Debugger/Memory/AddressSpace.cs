@@ -3,7 +3,8 @@ using KTrace.Symbols.Unwind;
 namespace KTrace.Debugger.Memory;
 
 /// <summary>
-/// The linear addresses of one CPU at one stop, read out of mapped RAM. It keeps translations until <see cref="Enter"/>: page tables change whenever the guest runs.
+/// The linear addresses of one CPU at one stop, read out of mapped RAM. It keeps translations until <see cref="Enter"/>: page tables change whenever the guest
+/// runs.
 /// </summary>
 internal sealed class AddressSpace(MappedRam ram)
 {

@@ -6,8 +6,9 @@ using KTrace.Symbols.Unwind;
 namespace KTrace.Debugger.Memory;
 
 /// <summary>
-/// Reads of a stopped guest's memory: out of its mapped RAM where there is such, through the stub otherwise and for everything that is no RAM. Both give the same. Virtual addresses
-/// are those of the CPU that the stub has selected: the one that stopped, unless another was chosen since. "Not there" is null or false; a broken stub throws RspException.
+/// Reads of a stopped guest's memory: out of its mapped RAM where there is such, through the stub otherwise and for everything that is no RAM. Both give the
+/// same. Virtual addresses are those of the CPU that the stub has selected: the one that stopped, unless another was chosen since. "Not there" is null or
+/// false; a broken stub throws RspException.
 /// </summary>
 /// <param name="ram">The machine's RAM; null: everything goes through the stub.</param>
 public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram = null)
@@ -126,7 +127,10 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
         return read.IsComplete;
     }
 
-    /// <summary>Until the guest runs again, what the CPU's own page tables do not map is read by these (page table isolation: a CPU in user mode has none of the kernel's); null: not at all.</summary>
+    /// <summary>
+    /// Until the guest runs again, what the CPU's own page tables do not map is read by these (page table isolation: a CPU in user mode has none of the
+    /// kernel's); null: not at all.
+    /// </summary>
     internal void UseTables(PagingMode? tables) => (_other, _otherSince) = (tables is { } mode ? new OtherTables(this, mode) : null, client.Resumes);
 
     /// <summary>A pointer or unsigned long.</summary>
@@ -143,8 +147,8 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
     }
 
     /// <summary>
-    /// A NUL-terminated string of at most <paramref name="limit"/> bytes (cut there), as UTF-8 with bad bytes replaced. Null when its first byte cannot be read.
-    /// The text is the guest's: it may hold anything, and has to be sanitised before a terminal sees it.
+    /// A NUL-terminated string of at most <paramref name="limit"/> bytes (cut there), as UTF-8 with bad bytes replaced. Null when its first byte cannot be
+    /// read. The text is the guest's: it may hold anything, and has to be sanitised before a terminal sees it.
     /// </summary>
     public async ValueTask<string?> TryReadStringAsync(ulong address, int limit, CancellationToken cancellationToken)
     {
@@ -187,7 +191,9 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
         return true;
     }
 
-    /// <summary>How many bytes follow that only the stub can read; whole pages, so that it refuses the same ones as if it had been asked for everything.</summary>
+    /// <summary>
+    /// How many bytes follow that only the stub can read; whole pages, so that it refuses the same ones as if it had been asked for everything.
+    /// </summary>
     private int LengthLeftToTheStub(ulong address, int limit)
     {
         var length = 0;

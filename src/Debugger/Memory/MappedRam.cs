@@ -1,8 +1,10 @@
-// The RAM of a QEMU on this machine, mapped into this process: a memory file that QEMU was told to share (-object memory-backend-memfd,share=on). It is memory of the running guest:
-// what is read while the guest runs may be half written. TCG keeps nothing back (no write cache), so at a stop it is what the stub would send.
+// The RAM of a QEMU on this machine, mapped into this process: a memory file that QEMU was told to share (-object memory-backend-memfd,share=on). It is memory
+// of the running guest: what is read while the guest runs may be half written. TCG keeps nothing back (no write cache), so at a stop it is what the stub would
+// send.
 //
-// A mapped file that is cut short kills whoever touches the missing pages (SIGBUS), QEMU's fate must not be ours. So only a memory file is taken whose seals forbid shrinking
-// (F_SEAL_SHRINK, fcntl(2); QEMU's memfd backends have it unless told otherwise). Its pages live as long as somebody has them mapped, whether or not QEMU does.
+// A mapped file that is cut short kills whoever touches the missing pages (SIGBUS), and QEMU's fate must not be ours. So only a memory file is taken whose seals
+// forbid shrinking (F_SEAL_SHRINK, fcntl(2); QEMU's memfd backends have it unless told otherwise). Its pages live as long as somebody has them mapped, whether
+// or not QEMU does.
 using System.Collections.Immutable;
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
@@ -123,8 +125,8 @@ public sealed class MappedRam : IPhysicalMemory, IDisposable
     }
 
     /// <summary>
-    /// Writes all of it, or nothing. The guest must be stopped. TCG does not notice: code that it has translated already goes on as it was, until something makes it translate anew
-    /// (inserting a breakpoint there does).
+    /// Writes all of it, or nothing. The guest must be stopped. TCG does not notice: code that it has translated already goes on as it was, until it
+    /// translates it anew.
     /// </summary>
     /// <returns>False when part of the range is not RAM.</returns>
     /// <exception cref="InvalidOperationException">It was not opened for writing.</exception>

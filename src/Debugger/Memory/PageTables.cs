@@ -1,8 +1,8 @@
 // The processor's walk from a linear to a physical address: Intel SDM volume 3A, sections 4.3 (32-bit), 4.4 (PAE) and 4.5 (4-level and 5-level paging).
 //
-// It answers what QEMU's stub answers (x86_cpu_get_phys_page_attrs_debug, target/i386/helper.c, 7.2), which is more generous than the processor: privilege, NX, reserved bits and
-// the width of physical addresses do not count, only "present" does. The number of steps is that of the levels, whatever the tables say: a table that points to itself is
-// walked through at most five times.
+// It answers what QEMU's stub answers (x86_cpu_get_phys_page_attrs_debug, target/i386/helper.c, 7.2), which is more generous than the processor: privilege, NX,
+// reserved bits and the width of physical addresses do not count, only "present" does. The number of steps is that of the levels, whatever the tables say: a
+// table that points to itself is walked through at most five times.
 using System.Buffers.Binary;
 
 namespace KTrace.Debugger.Memory;
@@ -15,7 +15,9 @@ public enum TranslationStatus
 
     Mapped,
 
-    /// <summary>A table lies where it cannot be read from here (in a device's memory, beyond RAM), or the address line A20 decides: somebody else has to be asked.</summary>
+    /// <summary>
+    /// A table lies where it cannot be read from here (in a device's memory, beyond RAM), or the address line A20 decides: somebody else has to be asked.
+    /// </summary>
     Unknown,
 }
 
@@ -55,11 +57,13 @@ public static class PageTables
     }
 
     /// <summary>
-    /// Before paging, the PC's address line 20 may be masked, which no register of the stub tells: the odd megabytes are then the even ones. QEMU starts with the line open, and
-    /// firmware and kernel leave it so, but a wrong byte is worse than one that has to be asked for.
+    /// Before paging, the PC's address line 20 may be masked, which no register of the stub tells: the odd megabytes are then the even ones. QEMU starts with
+    /// the line open, and firmware and kernel leave it so, but a wrong byte is worse than one that has to be asked for.
     /// </summary>
     private static Translation WithoutPaging(ulong address) =>
-        (address & A20) == 0 ? new Translation(TranslationStatus.Mapped, address & PhysicalBits, A20 - (address & (A20 - 1))) : Failed(TranslationStatus.Unknown, address);
+        (address & A20) != 0
+            ? Failed(TranslationStatus.Unknown, address)
+            : new Translation(TranslationStatus.Mapped, address & PhysicalBits, A20 - (address & (A20 - 1)));
 
     private static Translation TwoLevels(ulong address, in PagingMode mode, IPhysicalMemory memory)
     {

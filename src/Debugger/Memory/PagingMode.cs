@@ -27,7 +27,10 @@ public enum PagingKind
 /// <param name="AddressMask">What of an address counts: a stub of 32-bit registers has 32-bit addresses.</param>
 public readonly record struct PagingMode(PagingKind Kind, ulong Root, bool HasFourMegabytePages = true, ulong AddressMask = ulong.MaxValue)
 {
-    /// <summary>Bits 12 to 51: where the address of a table or page stands in CR3 and in 8-byte entries. What processors use of the upper ones varies, and QEMU uses all.</summary>
+    /// <summary>
+    /// Bits 12 to 51: where the address of a table or page stands in CR3 and in 8-byte entries. What processors use of the upper ones varies, and QEMU uses
+    /// all.
+    /// </summary>
     internal const ulong FrameBits = 0x000f_ffff_ffff_f000;
 
     private const ulong PagingBit = 1UL << 31, PseBit = 1 << 4, PaeBit = 1 << 5, La57Bit = 1 << 12, LongModeActiveBit = 1 << 10;

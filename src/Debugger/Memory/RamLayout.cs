@@ -1,5 +1,5 @@
-// Where a machine's RAM lies, from QEMU's own monitor: `info mtree -f` (system/memory.c, mtree_print_flatview, 2.9 and later) prints for each address space the ranges as they are
-// in force, overlaps resolved:
+// Where a machine's RAM lies, from QEMU's own monitor: `info mtree -f` (system/memory.c, mtree_print_flatview, 2.9 and later) prints for each address space the
+// ranges as they are in force, overlaps resolved:
 //
 //   FlatView #2
 //    AS "cpu-memory-0", root: memory
@@ -9,8 +9,9 @@
 //     0000000000100000-000000007fffffff (prio 0, ram): pc.ram @0000000000100000
 //     0000000100000000-00000001ffffffff (prio 0, ram): pc.ram @0000000080000000 KVM
 //
-// Only what is "ram" and of the one backend that was mapped counts; rom, i/o and other memory devices are the stub's. q35 and pc split RAM below 4 GiB at different places, which is not
-// computed here but read. What lies between 640 KiB and 1 MiB is left out whatever it is now: VGA, option ROMs, and RAM that the chipset's PAM registers show or hide at any time.
+// Only what is "ram" and of the one backend that was mapped counts; rom, i/o and other memory devices are the stub's. q35 and pc split RAM below 4 GiB at
+// different places, which is not computed here but read. What lies between 640 KiB and 1 MiB is left out whatever it is now: VGA, option ROMs, and RAM that the
+// chipset's PAM registers show or hide at any time.
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.RegularExpressions;
@@ -84,6 +85,8 @@ internal static partial class RamLayout
 
     private static ulong Number(Group group) => ulong.Parse(group.Value, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
 
-    [GeneratedRegex(@"^ +(?<start>[0-9a-f]{1,16})-(?<last>[0-9a-f]{1,16}) \(prio -?\d+, ram\): (?<name>\S+)(?: @(?<offset>[0-9a-f]{1,16}))?(?: KVM)?\r?$", RegexOptions.Multiline)]
+    [GeneratedRegex(
+        @"^ +(?<start>[0-9a-f]{1,16})-(?<last>[0-9a-f]{1,16}) \(prio -?\d+, ram\): (?<name>\S+)(?: @(?<offset>[0-9a-f]{1,16}))?(?: KVM)?\r?$",
+        RegexOptions.Multiline)]
     private static partial Regex RangeLine();
 }

@@ -5,8 +5,8 @@ using KTrace.Symbols.Unwind;
 namespace KTrace.Debugger.Memory;
 
 /// <summary>
-/// Guest memory at one stop: mapped RAM, what was fetched, and the way to fetch more, many places in one round trip. Who reads it synchronously (the unwinder, an
-/// expression, a printer of values) names what was missing; it is fetched, and they read again. Of mapped RAM nothing is ever missing.
+/// Guest memory at one stop: mapped RAM, what was fetched, and the way to fetch more, many places in one round trip. Who reads it synchronously (the unwinder,
+/// an expression, a printer of values) names what was missing; it is fetched, and they read again. Of mapped RAM nothing is ever missing.
 /// </summary>
 /// <param name="ram">The machine's RAM; null: everything is fetched from the stub.</param>
 internal sealed class StopMemory(RspClient client, MappedRam? ram = null) : IMemoryReader
@@ -47,7 +47,10 @@ internal sealed class StopMemory(RspClient client, MappedRam? ram = null) : IMem
         _mapping = ram is null ? Mapping.None : Mapping.Unknown;
     }
 
-    /// <summary>Takes the registers of the CPU whose virtual addresses are meant from now on. Until then RAM is not read, nor is anything fetched that may turn out to be RAM.</summary>
+    /// <summary>
+    /// Takes the registers of the CPU whose virtual addresses are meant from now on. Until then RAM is not read, nor is anything fetched that may turn out to
+    /// be RAM.
+    /// </summary>
     public void Enter(RegisterBlock registers)
     {
         if (ram is null)
@@ -183,7 +186,9 @@ internal sealed class StopMemory(RspClient client, MappedRam? ram = null) : IMem
         _isNoting = ram is null;
     }
 
-    /// <summary>What was read since <see cref="BeginNoting"/>, ascending; what lies close together is one range, as a request costs the stub more than some bytes.</summary>
+    /// <summary>
+    /// What was read since <see cref="BeginNoting"/>, ascending; what lies close together is one range, as a request costs the stub more than some bytes.
+    /// </summary>
     public IEnumerable<(ulong Address, int Length)> EndNoting()
     {
         _isNoting = false;

@@ -115,7 +115,7 @@ internal sealed class HitRecorder : IDisposable
             hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
         }
 
-        var interrupts = counted.FindIndex(WantsInterrupts) is >= 0 and var first ? await _interrupts.ReadAsync(Hits + first + 1, Clock, cancellationToken) : null;
+        var interrupts = counted.Exists(WantsInterrupts) ? await _interrupts.ReadAsync(null, Clock, cancellationToken) : null;
         if (needsGuest && !isLast)
         {
             await LeaveAsync(stop, registers, capture.Code, cancellationToken);
@@ -130,9 +130,12 @@ internal sealed class HitRecorder : IDisposable
             _progress?.Hit(hit);
         }
 
-        if (interrupts is not null)
+        for (var i = 0; interrupts is not null && i < hits.Count; i++)
         {
-            _writer.Write(interrupts);
+            if (WantsInterrupts(counted[i]))
+            {
+                _writer.Write(interrupts with { HitSequence = hits[i].Sequence });
+            }
         }
     }
 

@@ -16,6 +16,7 @@ public sealed class KernelMap
 
     private readonly Dictionary<ulong, IReadOnlyList<Frame>> _frames = [];
     private readonly Dictionary<(ulong Callee, ulong Caller), ImmutableArray<TailCallFrame>> _tailCalls = [];
+    private readonly Dictionary<ulong, string> _names = [];
     private readonly KernelCalls _calls;
     private ImmutableArray<KernelModule> _modules = [];
 
@@ -99,6 +100,7 @@ public sealed class KernelMap
         (_modules, Unwind) = (modules, unwind);
         _frames.Clear();
         _tailCalls.Clear();
+        _names.Clear();
         _calls.Forget();
     }
 
@@ -123,6 +125,27 @@ public sealed class KernelMap
 
     /// <summary>The function or variable at a run-time address: <c>init_task</c>, <c>init_task+0x40</c>; null when no loaded object has that address.</summary>
     public string? NameOf(ulong address)
+    {
+        if (_names.TryGetValue(address, out var known))
+        {
+            return known;
+        }
+
+        // Only what has a name is kept: of other addresses a guest has without end, and they are refused by the sections alone.
+        if (FindName(address) is not { } name)
+        {
+            return null;
+        }
+
+        if (_names.Count >= MaximumCached)
+        {
+            _names.Clear();
+        }
+
+        return _names[address] = name;
+    }
+
+    private string? FindName(ulong address)
     {
         foreach (var module in _modules)
         {

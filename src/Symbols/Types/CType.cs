@@ -10,6 +10,8 @@ public abstract class CType
     // A chain of typedefs and qualifiers that is longer is a hostile file's.
     private protected const int MaximumChain = 64;
 
+    private string? _text;
+
     private protected CType()
     {
     }
@@ -49,7 +51,7 @@ public abstract class CType
     public string Declare(string name) => Declaration.Of(this, name);
 
     /// <summary>As in a cast: <c>struct irq_data *</c>.</summary>
-    public override string ToString() => Declare("");
+    public override string ToString() => _text ??= Declare("");
 }
 
 public sealed class VoidType : CType

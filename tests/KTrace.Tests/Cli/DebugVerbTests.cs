@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using KTrace.Tests.Support;
-using KTrace.Tracing;
+using Trace = KTrace.Tracing.Trace;
 
 namespace KTrace.Tests.Cli;
 
@@ -94,7 +94,7 @@ public sealed class DebugVerbTests : IDisposable
             var record = _program.Run("attach", "unix:" + socket, "-b", "e1000e:e1000_xmit_frame print skb->len", "--max-hits", "3", "-o", "attached.ktrace");
             Assert.True(record.ExitCode == 0, record.Errors);
             var trace = Trace.Load(_program.PathOf("attached.ktrace"));
-            Assert.Equal(3, trace.Hits.Length);
+            Assert.Equal(3, trace.Hits.Count);
             Assert.All(trace.Hits, h => Assert.Equal(("e1000_xmit_frame", "e1000e"), (h.Path.Frames[0].Function, h.Path.Frames[0].Module)));
             await AssertTicksOnAsync(console);
 

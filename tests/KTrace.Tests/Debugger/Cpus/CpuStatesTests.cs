@@ -32,17 +32,19 @@ public sealed partial class CpuStatesTests
     [SkippableTheory]
     [Trait("Group", "Long")]
     [InlineData("other")]
+    [InlineData("tree:fp64")]
+    [InlineData("tree:fp32")]
     public Task Every_cpus_task_is_the_one_that_proc_knows_on_other_kernels(string kernel) => EveryCpusTaskIsTheOneThatProcKnowsAsync(kernel);
 
     private static async Task EveryCpusTaskIsTheOneThatProcKnowsAsync(string kernel)
     {
         await using var guest = await OracleGuest.BootAsync(OracleKernels.Open(kernel), BusyScript, cpus: 4);
         var before = await CpuStates.ReadAsync(guest.Target.Machine, guest.Map);
-        await guest.RunUntilSaidAsync("all-is-said", TimeSpan.FromMinutes(2));
+        await guest.RunUntilSaidAsync("all-is-said", TimeSpan.FromMinutes(8));
         var cpus = await CpuStates.ReadAsync(guest.Target.Machine, guest.Map);
 
-        // Before start_kernel: one CPU in the kernel, with init_task or nothing yet; the others were never started.
-        Assert.Equal(CpuMode.Kernel, before[0].Mode);
+        // Before start_kernel: one CPU in the kernel (on i386 perhaps before it has switched paging on), with init_task or nothing yet; the others were never started.
+        Assert.True(before[0].Mode == CpuMode.Kernel || guest.Map.Image.Architecture.WordSize == 4);
         Assert.True(before[0].Task is null or { Pid: 0 });
         Assert.All(before.Skip(1), cpu => Assert.Equal((CpuMode.Firmware, null, true), (cpu.Mode, cpu.Task, cpu.IsHalted)));
 
@@ -73,15 +75,15 @@ public sealed partial class CpuStatesTests
 
             Assert.Equal('R', cpu.Task.State!.Value.Letter);
             Assert.Contains(cpu.IsHalted == true ? "HLT=1" : "HLT=0", shown[cpu.Index]);
-            Assert.Contains($"RIP={cpu.LinearPc:x16}", shown[cpu.Index]);
+            Assert.Contains(cpu.Registers.Architecture.WordSize == 8 ? $"RIP={cpu.LinearPc:x16}" : $"EIP={cpu.LinearPc:x8}", shown[cpu.Index]);
             Assert.NotNull(cpu.Context);
             Assert.True(cpu.Mode != CpuMode.User || cpu.Stack.Kind == CpuStackKind.User);
-            Assert.True(cpu.Mode != CpuMode.Kernel || (cpu.Stack.Kind is CpuStackKind.Task or CpuStackKind.HardIrq or CpuStackKind.Exception && !cpu.Location.IsEmpty), cpu.ToString());
+            Assert.True(cpu.Mode != CpuMode.Kernel || (cpu.Stack.Kind is CpuStackKind.Task or CpuStackKind.HardIrq or CpuStackKind.SoftIrq or CpuStackKind.Exception && !cpu.Location.IsEmpty), cpu.ToString());
         }
 
         Assert.Equal(Number(Regex.Match(text, @"pid-of-one (\d+)"), 1), cpus[1].Task!.Pid);
         Assert.Equal(Number(Regex.Match(text, @"pid-of-two (\d+)"), 1), cpus[2].Task!.Pid);
-        Assert.Contains(cpus, c => c is { IsHalted: true, Task.IsIdle: true, Stack.Kind: CpuStackKind.Task });
+        Assert.Contains(cpus, c => c.Task is { IsIdle: true });
     }
 
     private static int Number(Match match, int group) => int.Parse(match.Groups[group].ValueSpan, CultureInfo.InvariantCulture);

@@ -25,6 +25,8 @@ public sealed class HitContextTests
     [SkippableTheory]
     [Trait("Group", "Long")]
     [InlineData("other")]
+    [InlineData("tree:fp64")]
+    [InlineData("tree:fp32")]
     public Task A_hit_knows_its_context_on_other_kernels(string kernel) => AHitKnowsItsContextAsync(kernel);
 
     private static async Task AHitKnowsItsContextAsync(string kernel)
@@ -49,7 +51,7 @@ public sealed class HitContextTests
                 // Ten of each are enough; the guest ends by itself.
                 return functions.Any(f => !hits.TryGetValue(f, out var all) || (all.Count < 3 && f is not "default_do_nmi" and not "version_proc_show"));
             },
-            TimeSpan.FromMinutes(3));
+            TimeSpan.FromMinutes(8));
 
         All("start_secondary", c => Assert.Equal($"swapper/{c.Cpu}", c.Task!.Comm));
         Assert.Equal([1, 2, 3], hits["start_secondary"].Select(c => c.Cpu).Order());

@@ -20,8 +20,8 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.Memory;
 
 /// <summary>
-/// Real boots, stopped in every phase; memory is read out of mapped RAM and by QEMU's stub, and addresses are translated by us and by QEMU's monitor. What is mapped in the
-/// guest, and so what is worth reading, the monitor says as well.
+/// Real boots, stopped in every phase; memory is read out of mapped RAM and by QEMU's stub, and addresses are translated by us and by QEMU's monitor. What is
+/// mapped in the guest, and so what is worth reading, the monitor says as well.
 /// </summary>
 [Collection(nameof(BootsCollection))]
 public sealed partial class MappedBootTests(ITestOutputHelper output)
@@ -48,7 +48,19 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
             Kernel = new KernelChoice { Image = StockKernel.Vmlinuz, Vmlinux = StockKernel.Vmlinux },
             Initramfs = new InitramfsChoice
             {
-                Build = new InitramfsDescription { Script = "#!/bin/sh\nexport PATH=/bin:/sbin\nmount -t proc proc /proc\ndmesg | grep -E 'BIOS-|Memory:|ACPI: [A-Z]{4} 0x'\ncat /proc/iomem\necho READY\npoweroff -f\n" },
+                Build = new InitramfsDescription
+                {
+                    Script = """
+                        #!/bin/sh
+                        export PATH=/bin:/sbin
+                        mount -t proc proc /proc
+                        dmesg | grep -E 'BIOS-|Memory:|ACPI: [A-Z]{4} 0x'
+                        cat /proc/iomem
+                        echo READY
+                        poweroff -f
+
+                        """,
+                },
             },
             Append = "console=ttyS0 quiet printk.time=0",
         };
@@ -76,7 +88,8 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
     [Trait("Group", "Long")]
     [InlineData("tree:tiny32", PagingKind.TwoLevels)]
     [InlineData("tree:pae32", PagingKind.Pae)]
-    public async Task Both_ways_read_the_same_on_i386(string kernel, PagingKind kind) => await RunAsync(OracleKernels.Open(kernel), "", cpus: 1, cpu: null, kind, stops: 12);
+    public async Task Both_ways_read_the_same_on_i386(string kernel, PagingKind kind) =>
+        await RunAsync(OracleKernels.Open(kernel), "", cpus: 1, cpu: null, kind, stops: 12);
 
     private async Task RunAsync(OracleKernel kernel, string append, int cpus, string? cpu, PagingKind expected, int stops)
     {
@@ -150,7 +163,12 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
 
     private async Task CompareLowMemoryAsync(MappedMachine guest, TwoWays both)
     {
-        foreach (var address in (ulong[])[0, 0x400, 0x7c00, 0x9fff8, 0xa0000, 0xafffc, 0xc0000, 0xefff0, 0xfff00, 0x100000, 0x1ffff8, 0x200000, 0x1fffff00, 0x20000000, 0xfec00000, 0xfed00000, 0xfee00000, 0xfffffff0])
+        ulong[] edges =
+        [
+            0, 0x400, 0x7c00, 0x9fff8, 0xa0000, 0xafffc, 0xc0000, 0xefff0, 0xfff00, 0x100000, 0x1ffff8, 0x200000, 0x1fffff00, 0x20000000,
+            0xfec00000, 0xfed00000, 0xfee00000, 0xfffffff0,
+        ];
+        foreach (var address in edges)
         {
             await both.CompareAsync(address, 16);
             await both.ComparePhysicalAsync(address, 64);
@@ -164,7 +182,9 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
         await both.CompareAsync(0x8f000, 0x90000);
     }
 
-    /// <summary>Reads in and around what is mapped for the CPU, whatever it is: text, stacks, direct map, modules, vmalloc, devices' registers, programs.</summary>
+    /// <summary>
+    /// Reads in and around what is mapped for the CPU, whatever it is: text, stacks, direct map, modules, vmalloc, devices' registers, programs.
+    /// </summary>
     private async Task CompareMappedAsync(MappedMachine guest, TwoWays both, KernelMap map, int cpu, int count)
     {
         await guest.MonitorAsync(string.Create(CultureInfo.InvariantCulture, $"cpu {cpu}"));
@@ -174,7 +194,7 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
 
         // With five levels QEMU 7.2's list is empty early in boot, and does not end within a minute later.
         var ranges = mode.Kind == PagingKind.FiveLevels ? await KnownPlacesAsync(guest, map, cpu)
-            : [.. MappedLine().Matches(await guest.MonitorAsync("info mem")).Select(m => (Start: Number(m.Groups["start"].Value), End: Number(m.Groups["end"].Value)))];
+            : [.. MappedLine().Matches(await guest.MonitorAsync("info mem")).Select(m => (Number(m.Groups["start"].Value), Number(m.Groups["end"].Value)))];
 
         Assert.NotEmpty(ranges);
         var devices = ranges.Where(r => !IsRam(guest, r.Start, mode)).ToList();
@@ -229,11 +249,16 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>Where a 64-bit kernel puts things (Documentation/arch/x86/x86_64/mm.rst), as far as it is told without a list: a few megabytes of each.</summary>
+    /// <summary>
+    /// Where a 64-bit kernel puts things (Documentation/arch/x86/x86_64/mm.rst), as far as it is told without a list: a few megabytes of each.
+    /// </summary>
     private static async Task<List<(ulong Start, ulong End)>> KnownPlacesAsync(MappedMachine guest, KernelMap map, int cpu)
     {
         var registers = await guest.Machine.RegistersAsync(cpu);
-        var places = new List<ulong> { map.ToRunTime(map.Image.KernelMapBase), 0xffff_ffff_c000_0000, 0xffff_ffff_ff5f_c000, registers.StackPointer & ~0x3fffUL, registers.ProgramCounter & ~0xfffUL };
+        var places = new List<ulong>
+        {
+            map.ToRunTime(map.Image.KernelMapBase), 0xffff_ffff_c000_0000, 0xffff_ffff_ff5f_c000, registers.StackPointer & ~0x3fffUL, registers.ProgramCounter & ~0xfffUL,
+        };
         foreach (var variable in (string[])["page_offset_base", "vmalloc_base", "vmemmap_base"])
         {
             if (map.Image.TryFindSymbol(variable, out var symbol) && await guest.Machine.Memory.TryReadWordAsync(map.ToRunTime(symbol.Value), default) is { } start)
@@ -246,7 +271,8 @@ public sealed partial class MappedBootTests(ITestOutputHelper output)
     }
 
     private static bool IsRam(MappedMachine guest, ulong address, PagingMode mode) =>
-        guest.Machine.Memory.Ram is { } ram && PageTables.Translate(address, mode, ram) is { Status: TranslationStatus.Mapped, Physical: var physical } && ram.Contains(physical);
+        guest.Machine.Memory.Ram is { } ram
+        && PageTables.Translate(address, mode, ram) is { Status: TranslationStatus.Mapped, Physical: var physical } && ram.Contains(physical);
 
     private static async Task<PagingMode> ModeAsync(MappedMachine guest, int cpu) =>
         new PagingRegisters(guest.Client.Layout).Read(await guest.Machine.RegisterBlockAsync(cpu))!.Value;

@@ -8,8 +8,8 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.Memory;
 
 /// <summary>
-/// Tables of nonsense in a real QEMU whose processor is put into each paging mode: entries that point to themselves, into devices, beyond RAM, with reserved bits. The stub and the
-/// monitor walk them too, and all three have to agree.
+/// Tables of nonsense in a real QEMU whose processor is put into each paging mode: entries that point to themselves, into devices, beyond RAM, with reserved
+/// bits. The stub and the monitor walk them too, and all three have to agree.
 /// </summary>
 public sealed class PagingModesTests(ITestOutputHelper output)
 {

@@ -97,9 +97,9 @@ internal sealed class StepProgram : IDisposable
             return bytes[99];
         }
 
-        int main(void)
+        int main(int count, char **words)
         {
-            int total = leaf(1);
+            int total = leaf(count);
             total += tail(2);
             total += recurse(3);
             total += through(leaf, 4);
@@ -107,8 +107,8 @@ internal sealed class StepProgram : IDisposable
             total += loop(3);
             if (setjmp(buffer) == 0)
                 jump(9);
-            total += strings(90000);
-            total += spin();
+            if (count > 1)
+                total += strings(90000) + spin();
             sink = total;
             exit(total & 1);
         }
@@ -134,10 +134,11 @@ internal sealed class StepProgram : IDisposable
     public static int LineOf(string text) => 1 + Source.Split('\n').ToList().FindIndex(l => l.Contains(text, StringComparison.Ordinal));
 
     /// <summary>Runs it up to a function's entry.</summary>
-    public async Task<Running> StartAsync(string function)
+    /// <param name="isLong">With the loops that gdb would step through for minutes.</param>
+    public async Task<Running> StartAsync(string function, bool isLong = false)
     {
         var port = PeerProcess.FreePort();
-        var server = new PeerProcess("gdbserver", "--once", $"127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}", Path);
+        var server = new PeerProcess("gdbserver", ["--once", $"127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}", Path, .. isLong ? ["long"] : Array.Empty<string>()]);
         await server.UntilAsync(() => server.Errors.Contains("Listening on port", StringComparison.Ordinal));
         var client = await RspClient.ConnectAsync(RspEndpoint.Parse($"tcp:127.0.0.1:{port.ToString(CultureInfo.InvariantCulture)}"), PeerStory.Options);
         var machine = new Machine(client, Image.Architecture);

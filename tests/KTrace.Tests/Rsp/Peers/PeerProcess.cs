@@ -45,6 +45,10 @@ internal sealed class PeerProcess : IAsyncDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
+    /// <summary>Whether somebody listens at the unix socket: its file is there a moment earlier, and a connection to try would be taken for the debugger's.</summary>
+    public static bool IsListening(string path) => File.ReadLines("/proc/net/unix").Any(line => line.EndsWith(" " + path, StringComparison.Ordinal)
+        && line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[3] == "00010000");
+
     /// <summary>Waits for a condition of the process; fails when it ends before.</summary>
     public async Task UntilAsync(Func<bool> condition)
     {

@@ -173,7 +173,7 @@ public sealed class QemuUserTests(QemuUserTests.Programs programs) : IClassFixtu
         {
             var folder = new ScratchFolder();
             var process = new PeerProcess("qemu-x86_64", "-g", folder.File("stub"), program.Path, mode);
-            await process.UntilAsync(() => File.Exists(folder.File("stub")));
+            await process.UntilAsync(() => PeerProcess.IsListening(folder.File("stub")));
             return new Server(process, folder);
         }
 

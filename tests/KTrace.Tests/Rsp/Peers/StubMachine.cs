@@ -35,7 +35,7 @@ internal sealed class StubMachine : IAsyncDisposable
         bool onSocket = true)
     {
         var qemu = new StubMachine(program, stopped, extra ?? [], bootSector, onSocket);
-        await qemu.Process.UntilAsync(() => !onSocket || File.Exists(qemu.Endpoint.Path));
+        await qemu.Process.UntilAsync(() => !onSocket || PeerProcess.IsListening(qemu.Endpoint.Path!));
         return qemu;
     }
 
