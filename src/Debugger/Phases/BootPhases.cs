@@ -2,9 +2,7 @@
 // arch/x86/kernel/head_{32,64}.S, 6.1): real mode while CR0.PE is clear; then CPL 3 is a program, and everything else is told by where the pc stands: in the kernel's half of the
 // address space with paging on, in the kernel's text at physical addresses (proven by its build id there), in code that is the decompressor's by its bytes; or elsewhere.
 // A stub says neither the CS base nor the kind of code segment; outside the kernel they are asked of QEMU's monitor (0.3 ms a stop).
-using System.Buffers.Binary;
 using System.Globalization;
-using KTrace.Debugger.Memory;
 using KTrace.Rsp;
 using KTrace.Symbols.Arch;
 using KTrace.Symbols.Kernel;
@@ -21,6 +19,7 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
     private const ulong LongModeActive = 1 << 10;
     private const ulong ResetBase = 0xffff0000;
     private const ulong ResetOffset = 0xfff0;
+    private const ulong PageOffset32 = 0xc0000000;
 
     // __USER32_CS without its privilege level (arch/x86/include/asm/segment.h).
     private const ulong User32 = 0x20;
@@ -43,38 +42,38 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
             return new PhaseLocation(BootPhase.Unknown, pc, Kernel, "the stub does not send control registers");
         }
 
-        var isLong = ((Value(registers, "efer") ?? 0) & LongModeActive) != 0;
-        if ((cr0 & ProtectionEnabled) == 0)
+        if ((cr0 & ProtectionEnabled) != 0 && (cs & 3) == 3)
         {
-            return await InRealModeAsync(machine, index, cs, pc, cancellationToken);
+            var isCompatible = (cs & ~3UL) == User32;
+            return new PhaseLocation(BootPhase.User, pc, null, "user program") { CodeBits = IsLong(registers) && !isCompatible ? 64 : 32 };
         }
 
-        if ((cs & 3) == 3)
+        // Memory requests mean the address space of the CPU that the stub has selected.
+        await machine.SelectAsync(index, cancellationToken);
+        try
         {
-            return new PhaseLocation(BootPhase.User, pc, null, "user program") { CodeBits = isLong && (cs & ~3UL) != User32 ? 64 : 32 };
+            return (cr0 & ProtectionEnabled) == 0 ? await InRealModeAsync(machine, index, cs, pc, cancellationToken)
+                : (cr0 & PagingEnabled) != 0 && IsKernelAddress(pc, IsLong(registers)) ? await InKernelAsync(machine, pc, IsLong(registers), cancellationToken)
+                : await OutsideAsync(machine, index, pc, IsLong(registers), cancellationToken);
         }
-
-        if ((cr0 & PagingEnabled) != 0 && IsKernelAddress(pc, isLong))
+        finally
         {
-            Kernel ??= await FindKernelAsync(machine, index, pc, cancellationToken);
-            return new PhaseLocation(BootPhase.Kernel, pc, Kernel, Kernel is null ? "kernel (which one is not known)" : "kernel") { CodeBits = isLong ? 64 : 32 };
+            await machine.SelectAsync(machine.StoppedCpu, CancellationToken.None);
         }
-
-        return await OutsideAsync(machine, index, pc, isLong, cancellationToken);
     }
 
-    /// <summary>x86-64: the upper half. i386: above PAGE_OFFSET, which is 3 GiB in most kernels.</summary>
-    private bool IsKernelAddress(ulong pc, bool isLong) => isLong ? pc >> 63 != 0 : pc >= (_placement?.PhysicalOffset ?? 0xc0000000) && pc <= uint.MaxValue && image?.Architecture.WordSize != 8;
+    /// <summary>x86-64: the upper half. i386: above PAGE_OFFSET, which is 3 GiB in most kernels; a 64-bit kernel never runs in 32-bit mode with paging.</summary>
+    private bool IsKernelAddress(ulong pc, bool isLong) =>
+        isLong ? pc >> 63 != 0 : image?.Architecture is not X86_64 && pc >= (_placement?.PhysicalOffset ?? PageOffset32) && pc <= uint.MaxValue;
 
-    private async ValueTask<KernelMap?> FindKernelAsync(Machine machine, int cpu, ulong pc, CancellationToken cancellationToken)
+    private async ValueTask<PhaseLocation> InKernelAsync(Machine machine, ulong pc, bool isLong, CancellationToken cancellationToken)
     {
-        if (_placement is null)
+        if (Kernel is null && _placement is not null && await _placement.TryFindAsync(machine.Memory, pc, 0, cancellationToken) is { } slide)
         {
-            return null;
+            Kernel = new KernelMap(image!, slide);
         }
 
-        var slide = await InSpaceOfAsync(machine, cpu, () => _placement.TryFindAsync(machine.Memory, pc, 0, cancellationToken), cancellationToken);
-        return slide is { } found ? new KernelMap(image!, found) : null;
+        return new PhaseLocation(BootPhase.Kernel, pc, Kernel, Kernel is null ? "kernel (which one is not known)" : "kernel") { CodeBits = isLong ? 64 : 32 };
     }
 
     private async ValueTask<PhaseLocation> InRealModeAsync(Machine machine, int cpu, ulong cs, ulong ip, CancellationToken cancellationToken)
@@ -86,7 +85,7 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
         var linear = (start + ip) & uint.MaxValue;
         var place = string.Create(CultureInfo.InvariantCulture, $"{cs:x4}:{ip:x4}");
         var location = new PhaseLocation(BootPhase.RealMode, linear, null, "") { CodeBase = start, CodeBits = bases?.CodeBits ?? 16 };
-        if (await FindSetupAsync(machine, cpu, linear, cancellationToken) is { } setup)
+        if (await FindSetupAsync(machine, linear, cancellationToken) is { } setup)
         {
             return location with { Map = setup.Map, Words = $"real mode, {place}, {setup.Words}" };
         }
@@ -106,24 +105,25 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
     private async ValueTask<PhaseLocation> OutsideAsync(Machine machine, int cpu, ulong pc, bool isLong, CancellationToken cancellationToken)
     {
         var bases = await SegmentBases.TryReadAsync(machine.Client, cpu, cancellationToken);
-        var codeBase = isLong && bases?.CodeBits == 64 ? 0 : bases?.CodeBase ?? 0;
-        var linear = isLong && bases?.CodeBits == 64 ? pc : (codeBase + pc) & uint.MaxValue;
-        var location = new PhaseLocation(BootPhase.Firmware, linear, null, "") { CodeBase = codeBase, CodeBits = bases?.CodeBits ?? (isLong ? 64 : 32) };
-        if (_placement is not null && await FindPhysicalAsync(machine, cpu, linear, cancellationToken) is { } physical)
+        var bits = bases?.CodeBits ?? (isLong ? 64 : 32);
+        var codeBase = bits == 64 ? 0 : bases?.CodeBase ?? 0;
+        var linear = bits == 64 ? pc : (codeBase + pc) & uint.MaxValue;
+        var location = new PhaseLocation(BootPhase.Firmware, linear, null, "") { CodeBase = codeBase, CodeBits = bits };
+        if (_placement is not null && await FindPhysicalAsync(machine, linear, cancellationToken) is { } physical)
         {
             return location with { Phase = BootPhase.PhysicalKernel, Map = physical, Words = $"kernel at physical addresses, from 0x{_placement.PhysicalStart(physical):x}" };
         }
 
         foreach (var decompressor in code.Decompressors)
         {
-            if (await InSpaceOfAsync(machine, cpu, () => decompressor.TryLocateAsync(machine.Memory, linear, cancellationToken), cancellationToken) is { } start)
+            if (await decompressor.TryLocateAsync(machine.Memory, linear, cancellationToken) is { } start)
             {
                 var map = decompressor.MapAt(start);
-                return location with { Phase = BootPhase.Decompressor, Map = map, Words = $"decompressor of the bzImage at 0x{start:x}{(map is null ? ", no symbols: give --build-tree" : "")}" };
+                return location with { Phase = BootPhase.Decompressor, Map = map, Words = $"decompressor of the bzImage at 0x{start:x}{LackOf(map)}" };
             }
         }
 
-        if (await FindSetupAsync(machine, cpu, linear, cancellationToken) is { } setup)
+        if (await FindSetupAsync(machine, linear, cancellationToken) is { } setup)
         {
             return location with { Map = setup.Map, Words = $"protected mode, {setup.Words}" };
         }
@@ -132,32 +132,35 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
         return location with { Words = $"{mode}, 0x{linear:x}{(linear is (>= 0xe0000 and < 0x100000) or >= 0xff000000 and <= uint.MaxValue ? " (BIOS)" : " (firmware or boot loader)")}" };
     }
 
-    private async ValueTask<(KernelMap? Map, string Words)?> FindSetupAsync(Machine machine, int cpu, ulong linear, CancellationToken cancellationToken)
+    private async ValueTask<(KernelMap? Map, string Words)?> FindSetupAsync(Machine machine, ulong linear, CancellationToken cancellationToken)
     {
         var head = new byte[8];
-        if (await InSpaceOfAsync(machine, cpu, () => machine.Memory.TryReadAsync(linear, head, cancellationToken), cancellationToken) && BootCode.IsSetupEntry(head))
+        if (await machine.Memory.TryReadAsync(linear, head, cancellationToken) && BootCode.IsSetupEntry(head))
         {
             var entry = BootCode.BaseOfEntry(linear);
-            var first = code.Setup.FirstOrDefault();
-            return (first?.MapAt(entry), SetupWords(entry, first?.Image is not null));
+            var map = code.Setup.FirstOrDefault()?.MapAt(entry);
+            return (map, SetupWords(entry, map));
         }
 
         foreach (var setup in code.Setup)
         {
-            if (await InSpaceOfAsync(machine, cpu, () => setup.TryLocateAsync(machine.Memory, linear, cancellationToken), cancellationToken) is { } start)
+            if (await setup.TryLocateAsync(machine.Memory, linear, cancellationToken) is { } start)
             {
-                return (setup.MapAt(start), SetupWords(start, setup.Image is not null));
+                var map = setup.MapAt(start);
+                return (map, SetupWords(start, map));
             }
         }
 
         return null;
     }
 
-    private static string SetupWords(ulong start, bool hasNames) => $"setup code of the kernel at 0x{start:x}{(hasNames ? "" : ", no symbols: give --build-tree")}";
+    private static string SetupWords(ulong start, KernelMap? map) => $"setup code of the kernel at 0x{start:x}{LackOf(map)}";
 
-    private async ValueTask<KernelMap?> FindPhysicalAsync(Machine machine, int cpu, ulong linear, CancellationToken cancellationToken)
+    private static string LackOf(KernelMap? map) => map is null ? ", no symbols: give --build-tree" : "";
+
+    private async ValueTask<KernelMap?> FindPhysicalAsync(Machine machine, ulong linear, CancellationToken cancellationToken)
     {
-        var slide = await InSpaceOfAsync(machine, cpu, () => _placement!.TryFindAsync(machine.Memory, linear, _placement.PhysicalOffset, cancellationToken), cancellationToken);
+        var slide = await _placement!.TryFindAsync(machine.Memory, linear, _placement.PhysicalOffset, cancellationToken);
         if (slide is { } found && _physical?.Slide != found - _placement!.PhysicalOffset)
         {
             _physical = new KernelMap(image!, found - _placement.PhysicalOffset);
@@ -166,19 +169,7 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
         return slide is null ? null : _physical;
     }
 
-    /// <summary>Memory requests mean the address space of the CPU that the stub has selected.</summary>
-    private static async ValueTask<T> InSpaceOfAsync<T>(Machine machine, int cpu, Func<ValueTask<T>> read, CancellationToken cancellationToken)
-    {
-        await machine.SelectAsync(cpu, cancellationToken);
-        try
-        {
-            return await read();
-        }
-        finally
-        {
-            await machine.SelectAsync(machine.StoppedCpu, CancellationToken.None);
-        }
-    }
+    private static bool IsLong(RegisterBlock registers) => ((Value(registers, "efer") ?? 0) & LongModeActive) != 0;
 
     /// <summary>A register by its 64-bit or its 32-bit name.</summary>
     private static ulong? Value(RegisterBlock block, string name) =>

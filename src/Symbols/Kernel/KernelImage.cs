@@ -169,7 +169,8 @@ public sealed class KernelImage
     {
         var roots = ImmutableArray.CreateBuilder<string>();
         foreach (var (function, place) in ((string, string)[])
-            [("start_kernel", "init/main.c"), ("startup_64", "arch/x86/kernel/head_64.S"), ("startup_32", "arch/x86/kernel/head_32.S"), ("startup_32_smp", "arch/x86/kernel/head_32.S")])
+            [("start_kernel", "init/main.c"), ("startup_64", "arch/x86/kernel/head_64.S"), ("startup_32", "arch/x86/kernel/head_32.S"), ("startup_32_smp", "arch/x86/kernel/head_32.S"),
+             ("go_to_protected_mode", "arch/x86/boot/pm.c"), ("start_of_setup", "arch/x86/boot/header.S")])
         {
             if (TryFindSymbol(function, out var symbol) && Symbolizer.Symbolize(symbol.Value)[^1].Source?.File is { } file
                 && file.StartsWith('/') && file.EndsWith("/" + place, StringComparison.Ordinal))
