@@ -44,7 +44,7 @@ public sealed class DebugVerbTests : IDisposable
         Assert.Contains("#0  x86_vector_msi_compose_msg  arch/x86/kernel/apic/vector.c:", text, StringComparison.Ordinal);
         Assert.Contains("data->irq = 0", text, StringComparison.Ordinal);
         Assert.Contains("msg->address_lo = 0x", text, StringComparison.Ordinal);
-        Assert.Contains("x86_vector_msi_compose_msg has returned", text, StringComparison.Ordinal);
+        Assert.Contains("irq_chip_compose_msi_msg has returned", text, StringComparison.Ordinal);
         Assert.Contains("jiffies_64 = 5", text, StringComparison.Ordinal);
 
         // What failed is told, with what to do, and makes the exit code 2; the rest was done.
