@@ -25,7 +25,7 @@ public sealed class KernelStepTests
 
     [SkippableTheory]
     [InlineData("s100")]
-    [InlineData("n25 s30 finish n3 until3")]
+    [InlineData("n20 s40 until3")]
     public async Task From_start_kernel_steps_go_where_gdb_goes(string steps)
     {
         // Before the first interrupt every boot is the same. The tracer's call at a function's entry, which gdb enters, is no line of the source.
