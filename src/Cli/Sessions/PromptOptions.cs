@@ -14,31 +14,17 @@ namespace KTrace.Cli.Sessions;
 internal sealed record PromptSettings(IReadOnlyList<string> Commands, bool IsBatch, string? Sources, bool ShowConsole, string? TranscriptFile, IReadOnlyList<string> BuildTrees)
 {
     /// <exception cref="BootException">The file cannot be written.</exception>
-    public TranscriptFile? OpenTranscript() => TranscriptFile is null ? null : new TranscriptFile(TranscriptFile);
-}
-
-/// <summary>A file that takes a session's packets.</summary>
-internal sealed class TranscriptFile : IDisposable
-{
-    private readonly StreamWriter _writer;
-
-    public TranscriptFile(string path)
+    public RspTranscript? OpenTranscript()
     {
         try
         {
-            _writer = new StreamWriter(path) { AutoFlush = true };
+            return TranscriptFile is null ? null : RspTranscript.Create(TranscriptFile);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new BootException($"{path}: {e.Message}", "name a file that can be written: --transcript FILE", e);
+            throw new BootException($"{TranscriptFile}: {e.Message}", "name a file that can be written: --transcript FILE", e);
         }
-
-        Transcript = new RspTranscript(_writer);
     }
-
-    public RspTranscript Transcript { get; }
-
-    public void Dispose() => _writer.Dispose();
 }
 
 /// <summary>The options of verbs that take a debugger's commands.</summary>

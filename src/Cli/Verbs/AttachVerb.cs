@@ -71,7 +71,7 @@ internal static class AttachVerb
         using var status = new RecordingStatus();
         using var transcript = settings.OpenTranscript();
         await using var guest = await AttachedGuest.AttachAsync(
-            endpoint, files, new RspClientOptions { Transcript = transcript?.Transcript }, status, status.Say, cancellationToken);
+            endpoint, files, new RspClientOptions { Transcript = transcript }, status, status.Say, cancellationToken);
         using var prompt = new Prompt(settings, null);
         var options = new SessionOptions { Progress = prompt, BootCode = BootCode.Open(null, settings.BuildTrees) };
         var session = await DebugSession.StartAsync(guest.Target, guest.Modules, options, cancellationToken);
@@ -85,7 +85,7 @@ internal static class AttachVerb
         using var status = new RecordingStatus();
         using var transcript = settings.OpenTranscript();
         await using var guest = await AttachedGuest.AttachAsync(
-            endpoint, files, new RspClientOptions { Transcript = transcript?.Transcript }, status, status.Say, cancellationToken);
+            endpoint, files, new RspClientOptions { Transcript = transcript }, status, status.Say, cancellationToken);
         var image = guest.Target.Map.Image;
         var tracepoints = new TracepointResolver(image, guest.Modules).Resolve(asked);
         using var writer = new TraceWriter(output);

@@ -45,7 +45,7 @@ internal static class DebugVerb
         using var prompt = new Prompt(settings, boot.Qemu.Console);
         try
         {
-            await using var machine = await boot.ConnectAsync(transcript?.Transcript, cancellationToken);
+            await using var machine = await boot.ConnectAsync(transcript, cancellationToken);
             var options = new SessionOptions { Progress = prompt, EndReason = boot.EndInWordsAsync, BootCode = boot.OpenBootCode(settings.BuildTrees) };
             await using var session = fromReset
                 ? await DebugSession.StartAsync(machine, boot.Image, boot.Modules, options, cancellationToken)

@@ -17,8 +17,6 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
     private const ulong ProtectionEnabled = 1;
     private const ulong PagingEnabled = 1UL << 31;
     private const ulong LongModeActive = 1 << 10;
-    private const ulong ResetBase = 0xffff0000;
-    private const ulong ResetOffset = 0xfff0;
     private const ulong PageOffset32 = 0xc0000000;
 
     // __USER32_CS without its privilege level (arch/x86/include/asm/segment.h).
@@ -80,8 +78,7 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
     {
         var bases = await SegmentBases.TryReadAsync(machine.Client, cpu, cancellationToken);
 
-        // Only the reset vector's base is not sixteen times its selector, until the first far jump; that jump is the instruction there.
-        var start = bases?.CodeBase ?? (cs == 0xf000 && ip == ResetOffset ? ResetBase : cs << 4);
+        var start = bases?.CodeBase ?? RealMode.CodeBase(cs, ip);
         var linear = (start + ip) & uint.MaxValue;
         var place = string.Create(CultureInfo.InvariantCulture, $"{cs:x4}:{ip:x4}");
         var location = new PhaseLocation(BootPhase.RealMode, linear, null, "") { CodeBase = start, CodeBits = bases?.CodeBits ?? 16 };
@@ -92,7 +89,7 @@ public sealed class BootPhases(KernelImage? image, BootCode code)
 
         var where = linear switch
         {
-            ResetBase + ResetOffset => " (reset vector)",
+            RealMode.ResetBase + RealMode.ResetOffset => " (reset vector)",
             >= 0xe0000 and < 0x110000 or >= 0xff000000 => " (BIOS)",
             >= 0xc0000 and < 0xe0000 => " (option ROM)",
             >= 0x7c00 and < 0x7e00 => " (boot sector)",

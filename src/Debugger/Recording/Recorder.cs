@@ -172,14 +172,21 @@ public sealed class Recorder
     /// </summary>
     private async Task<RecordingEnd> LoopAsync(Stopwatch elapsed, CancellationToken cancellationToken)
     {
-        await _target.Client.ContinueAsync(cancellationToken);
-        while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
+        try
         {
-            await _hits.OnStopAsync(stop, elapsed, OnModuleAsync, cancellationToken);
-            if (_hits.IsFull)
+            await _target.Client.ContinueAsync(cancellationToken);
+            while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
             {
-                return RecordingEnd.HitLimit;
+                await _hits.OnStopAsync(stop, elapsed, OnModuleAsync, cancellationToken);
+                if (_hits.IsFull)
+                {
+                    return RecordingEnd.HitLimit;
+                }
             }
+        }
+        catch (RspException) when (_target.Client.State == RspState.Exited)
+        {
+            // The machine ended while a hit was being read: no broken peer, but the end.
         }
 
         return RecordingEnd.GuestEnded;

@@ -70,6 +70,11 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
             await using var cancelling = cancellationToken.Register(() => _ = TryInterruptAsync());
             return await command();
         }
+        catch (RspException) when (machine.Client.State == RspState.Exited)
+        {
+            // The machine ended while something was asked of it: no broken peer, but the end.
+            return new SessionStop.Ended(await judge.EndAsync(machine.Client.LastStop));
+        }
         finally
         {
             _isUnderWay = false;

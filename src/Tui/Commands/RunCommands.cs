@@ -1,4 +1,5 @@
 using KTrace.Debugger;
+using KTrace.Debugger.Phases;
 using KTrace.Debugger.Sessions;
 using KTrace.Tracing;
 using KTrace.Tui.Views;
@@ -52,7 +53,7 @@ internal sealed class RunCommands(CommandContext context)
         var prints = new List<TracePrint>();
         if (session.LastStop is SessionStop.Stopped stopped)
         {
-            if (session.Map is null)
+            if (session.Map?.Unwind.IsText(stopped.ProgramCounter) != true && (await session.LocateAsync(cancellationToken)).Phase is not (BootPhase.Kernel or BootPhase.User))
             {
                 location = await PhaseText.OfAsync(session, cancellationToken);
             }
