@@ -1,6 +1,7 @@
 using System.Globalization;
 using KTrace.Debugger;
 using KTrace.Debugger.Breakpoints;
+using KTrace.Debugger.Phases;
 using KTrace.Tui.Views;
 
 namespace KTrace.Tui.Commands;
@@ -14,7 +15,7 @@ internal sealed class BreakpointCommands(CommandContext context)
         switch (command)
         {
             case DebuggerCommand.Break { Place: var place, Options: var options }:
-                Show(await list.AddAsync(place ?? await HereAsync(cancellationToken), options, cancellationToken));
+                Show(await list.AddAsync(place is null ? await HereAsync(cancellationToken) : await EarlyAsync(place, cancellationToken), options, cancellationToken));
                 break;
             case DebuggerCommand.Watch { Expression: var expression, Kind: var kind }:
                 Show([await context.Session.WatchAsync(expression, kind, await context.FrameAsync(cancellationToken), cancellationToken: cancellationToken)]);
@@ -46,6 +47,23 @@ internal sealed class BreakpointCommands(CommandContext context)
 
     private async ValueTask<string> HereAsync(CancellationToken cancellationToken) =>
         $"*0x{(await context.Session.Machine.RegistersAsync(context.Session.Cpu, cancellationToken)).ProgramCounter:x}";
+
+    /// <summary>
+    /// A function of the code that runs now, before the kernel does (<c>extract_kernel</c>), at the address where it runs; everything else as it was written.
+    /// </summary>
+    private async ValueTask<string> EarlyAsync(string place, CancellationToken cancellationToken)
+    {
+        if (context.Session.Map is not null || place.StartsWith('*'))
+        {
+            return place;
+        }
+
+        var location = await context.Session.LocateAsync(cancellationToken);
+        var end = place.IndexOf(' ', StringComparison.Ordinal) is var space and >= 0 ? space : place.Length;
+        return location is { Phase: BootPhase.RealMode or BootPhase.Firmware or BootPhase.Decompressor, Map: { } map } && map.Image.TryFindSymbol(place[..end], out var symbol)
+            ? $"*0x{map.ToRunTime(symbol.Value):x}{place[end..]}"
+            : place;
+    }
 
     private void Show(IReadOnlyCollection<Breakpoint> made)
     {
