@@ -42,12 +42,15 @@ public sealed class CommandContext(DebugSession session, ICommandOutput output, 
         return _path;
     }
 
+    /// <param name="frame">Index in the call path.</param>
+    /// <param name="isMove">It was asked for as so many frames from the chosen one: then beyond the path's ends is said as such.</param>
     /// <exception cref="TargetException">There is no such frame.</exception>
-    public async ValueTask SelectFrameAsync(int frame, CancellationToken cancellationToken)
+    public async ValueTask SelectFrameAsync(int frame, bool isMove, CancellationToken cancellationToken)
     {
         var path = await CallPathAsync(cancellationToken);
-        Frame = (uint)frame < (uint)path.Path.Frames.Length
-            ? frame
+        var count = path.Path.Frames.Length;
+        Frame = (uint)frame < (uint)count ? frame
+            : !isMove ? throw new TargetException($"there is no frame {frame}: the call path has {count}, from 0 to {count - 1}", null)
             : throw new TargetException(frame < 0 ? "this is the innermost frame" : "this is the outermost frame: " + path.PathEnd.Describe(path.Task), null);
     }
 

@@ -19,7 +19,7 @@ internal sealed class FrameCommands(CommandContext context)
                 break;
             case DebuggerCommand.Frame { Index: var index, IsRelative: var isRelative }:
                 var chosen = await context.FrameAsync(cancellationToken);
-                await context.SelectFrameAsync(isRelative ? chosen + index!.Value : index ?? chosen, cancellationToken);
+                await context.SelectFrameAsync(isRelative ? chosen + index!.Value : index ?? chosen, isRelative, cancellationToken);
                 await ShowFrameAsync(cancellationToken);
                 break;
             case DebuggerCommand.SelectCpu { Cpu: var cpu }:

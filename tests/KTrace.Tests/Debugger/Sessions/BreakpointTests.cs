@@ -13,7 +13,7 @@ public sealed class BreakpointTests
     [Fact]
     public async Task Places_conditions_counts_and_switches_decide_where_a_session_stops()
     {
-        await using var guest = await SessionGuest.BootAsync("cat /proc/version; cat /proc/version; cat /proc/version; cat /proc/uptime");
+        await using var guest = await SessionGuest.BootAsync("for i in 1 2 3 4 5 6 7 8; do cat /proc/version; done; cat /proc/uptime");
         var session = guest.Session;
 
         var once = await guest.BreakAsync("start_kernel", new BreakpointOptions(IsTemporary: true));

@@ -18,6 +18,9 @@ internal static class BootSector
     /// <summary>What a kernel's panic notifier does where the machine has the pvpanic device: mov dx, 0x505; mov al, 1; out dx, al.</summary>
     public static byte[] Panic { get; } = Sector([0xba, 0x05, 0x05, 0xb0, 0x01, 0xee]);
 
+    /// <summary>Nothing but the jump to itself.</summary>
+    public static byte[] Idle { get; } = Sector([]);
+
     private static byte[] Sector(byte[] code)
     {
         // The code, then a jump to itself, and the firmware's mark at the end. A disk of less than a cylinder the firmware does not read.
