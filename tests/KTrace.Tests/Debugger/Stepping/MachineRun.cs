@@ -25,8 +25,7 @@ internal sealed class MachineRun(Machine machine) : IRunControl
     public async ValueTask<StepStop> StepInstructionAsync(int cpu, CancellationToken cancellationToken)
     {
         Steps++;
-        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
-        if (await machine.Client.WaitForStopAsync(cancellationToken) is not StopReply.Stopped)
+        if (await StepOffAsync(cpu, cancellationToken) is not StopReply.Stopped)
         {
             return new StepStop.Interrupted(new SessionStop.Ended("the machine ended"));
         }
@@ -50,8 +49,10 @@ internal sealed class MachineRun(Machine machine) : IRunControl
                 var here = await machine.RegistersAsync(null, cancellationToken);
                 if (machine.Sites.IsCodeSet(here.ProgramCounter))
                 {
-                    await machine.Client.StepAsync(await machine.ThreadAsync(machine.StoppedCpu, cancellationToken), cancellationToken: cancellationToken);
-                    await machine.Client.WaitForStopAsync(cancellationToken);
+                    if (await StepOffAsync(machine.StoppedCpu, cancellationToken) is not StopReply.Stopped)
+                    {
+                        return new StepStop.Interrupted(new SessionStop.Ended("the machine ended"));
+                    }
                 }
 
                 await machine.Client.ContinueAsync(cancellationToken);
@@ -94,6 +95,26 @@ internal sealed class MachineRun(Machine machine) : IRunControl
     {
         Breakpoints.Remove(address);
         await machine.Sites.RemoveAsync(BreakpointSite.Code(address), this, CancellationToken.None);
+    }
+
+    /// <summary>QEMU steps past a breakpoint that is set; gdbserver reports it again, and the pc stays.</summary>
+    private async ValueTask<StopReply> StepOffAsync(int cpu, CancellationToken cancellationToken)
+    {
+        var pc = (await machine.RegistersAsync(cpu, cancellationToken)).ProgramCounter;
+        var isInTheWay = machine.Sites.IsCodeSet(pc) && !machine.Client.Profile.StepsPastBreakpoints;
+        if (isInTheWay)
+        {
+            await machine.Client.SendAsync(new RemoveBreakpoint(BreakpointKind.Software, pc), cancellationToken);
+        }
+
+        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
+        var stop = await machine.Client.WaitForStopAsync(cancellationToken);
+        if (isInTheWay && stop is StopReply.Stopped)
+        {
+            await machine.Client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, pc), cancellationToken);
+        }
+
+        return stop;
     }
 
     private static StepStop.Interrupted Interrupted(int cpu, RegisterSet registers) =>
