@@ -56,6 +56,22 @@ public sealed class BreakpointSites(RspClient client, Architecture architecture)
         }
     }
 
+    /// <summary>
+    /// Takes the code breakpoints at an address out of the stub for a moment, or puts them back: for stubs that cannot step past one (<see cref="StubProfile.StepsPastBreakpoints"/>).
+    /// </summary>
+    internal async ValueTask SuspendAsync(ulong address, bool isSuspended, CancellationToken cancellationToken)
+    {
+        foreach (var kind in (BreakpointKind[])[BreakpointKind.Software, BreakpointKind.Hardware])
+        {
+            var site = Code(address, kind);
+            if (_owners.ContainsKey(site))
+            {
+                await client.SendAsync(
+                    isSuspended ? new RemoveBreakpoint(site.Kind, site.Address, site.Length) : new InsertBreakpoint(site.Kind, site.Address, site.Length), cancellationToken);
+            }
+        }
+    }
+
     /// <summary>Removes all from the stub, for detaching. What the stub refuses to remove is left.</summary>
     public async ValueTask RemoveAllAsync(CancellationToken cancellationToken)
     {

@@ -25,7 +25,9 @@ public sealed class DebugSession : IAsyncDisposable
 {
     private readonly RunLoop _loop;
     private readonly SessionKernel _kernel;
+    private readonly Stepper _stepper;
     private StepPosition? _position;
+    private PhaseLocation? _phase;
 
     private DebugSession(Machine machine, KernelImage image, ModuleFiles modules, SessionOptions options)
     {
@@ -33,6 +35,7 @@ public sealed class DebugSession : IAsyncDisposable
         Breakpoints = new BreakpointList(machine);
         _kernel = new SessionKernel(machine, image, modules, Breakpoints, options.BootCode, options.Progress);
         _loop = new RunLoop(machine, new StopJudge(Breakpoints, _kernel, options.Progress, options.EndReason));
+        _stepper = new Stepper(_loop, (_, registers) => PlaceOf(registers));
     }
 
     public Machine Machine { get; }
@@ -177,6 +180,7 @@ public sealed class DebugSession : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _stepper.Dispose();
         _kernel.Dispose();
         await Machine.DisposeAsync();
     }
@@ -195,10 +199,9 @@ public sealed class DebugSession : IAsyncDisposable
         Func<Stepper, StepPosition, ValueTask<StepResult>> walk, CancellationToken cancellationToken) => RunAsync(async () =>
     {
         await _kernel.WatchAsync(default);
-        var phase = await LocateAsync(default);
-        var stepper = new Stepper(_loop, (_, registers) => PlaceOf(phase, registers));
-        var from = _position is { } known && known.Cpu == Cpu ? known : await stepper.PositionAsync(Cpu, EnteredFunction(), default);
-        var result = await walk(stepper, from);
+        _phase = await LocateAsync(default);
+        var from = _position is { } known && known.Cpu == Cpu ? known : await _stepper.PositionAsync(Cpu, EnteredFunction(), default);
+        var result = await walk(_stepper, from);
         if (result.Stop is not SessionStop.Stopped stopped)
         {
             return (result.Stop, null);
@@ -210,9 +213,9 @@ public sealed class DebugSession : IAsyncDisposable
     }, cancellationToken);
 
     /// <summary>Names are the kernel's as soon as it is there; before, those of the phase in which the step began.</summary>
-    private StepPlace PlaceOf(PhaseLocation phase, RegisterSet registers)
+    private StepPlace PlaceOf(RegisterSet registers)
     {
-        var pc = registers.ProgramCounter;
+        var (pc, phase) = (registers.ProgramCounter, _phase!);
         return FrameMark.IsInUserMode(registers) ? new StepPlace(pc, null)
             : Map is { } map && map.Unwind.IsText(pc) ? new StepPlace(pc, map)
             : phase.Phase is BootPhase.Kernel or BootPhase.User ? new StepPlace(pc, null)

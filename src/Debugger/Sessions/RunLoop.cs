@@ -101,8 +101,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
             return await InterruptedAsync(cancellationToken);
         }
 
-        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
-        var reply = await WaitAsync(cancellationToken);
+        var reply = await StepAsync(cpu, cancellationToken);
         if (await SeeAsync(reply, cancellationToken) is { } seen)
         {
             return new StepStop.Interrupted(seen);
@@ -176,8 +175,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
                 continue;
             }
 
-            await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
-            var reply = await WaitAsync(cancellationToken);
+            var reply = await StepAsync(cpu, cancellationToken);
             _arrived.Remove(cpu);
             if (reply is not StopReply.Stopped { Reason: StopReason.Signal, Signal: not 2 }
                 || machine.Sites.IsCodeSet(await machine.LinearPcAsync(machine.StoppedCpu, cancellationToken)))
@@ -199,6 +197,26 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
     {
         var cpu = machine.StoppedCpu;
         return new StepStop.Interrupted(new SessionStop.Stopped(new StopCause.Interrupted(), cpu, await machine.LinearPcAsync(cpu, cancellationToken)));
+    }
+
+    /// <summary>One instruction of one CPU, past a breakpoint on it.</summary>
+    private async ValueTask<StopReply> StepAsync(int cpu, CancellationToken cancellationToken)
+    {
+        var address = machine.Client.Profile.StepsPastBreakpoints ? 0 : await machine.LinearPcAsync(cpu, cancellationToken);
+        var isInTheWay = !machine.Client.Profile.StepsPastBreakpoints && machine.Sites.IsCodeSet(address);
+        if (isInTheWay)
+        {
+            await machine.Sites.SuspendAsync(address, true, cancellationToken);
+        }
+
+        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
+        var reply = await WaitAsync(cancellationToken);
+        if (isInTheWay && reply is StopReply.Stopped)
+        {
+            await machine.Sites.SuspendAsync(address, false, cancellationToken);
+        }
+
+        return reply;
     }
 
     /// <summary>Waits for the stop, and looks at the machine now and then where nothing else tells that its kernel has come.</summary>
