@@ -63,7 +63,8 @@ def machine(kernel, folder):
     finally:
         qemu.kill()
         qemu.wait()
-        os.remove(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)  # QEMU does it where gdb ended it.
 
 
 def bare_hits(kernel, folder, hits):

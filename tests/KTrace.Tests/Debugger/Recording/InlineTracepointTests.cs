@@ -19,7 +19,7 @@ public sealed class InlineTracepointTests : IDisposable
             "-b", "request_threaded_irq if irq >= 24", "-o", "run.ktrace");
 
         Assert.True(run.ExitCode == 0, run.Errors);
-        var trace = Trace.Load(_program.PathOf("run.ktrace"));
+        var trace = Trace.Load(_program.PathOf("run.ktrace"), keepRegisters: true);
         var requests = trace.Hits.Where(h => h.Path.Frames[0].Function == "request_threaded_irq").ToList();
         var hit = Assert.Single(trace.Hits, h => h.Path.Frames[0].Function == "e1000_request_msix");
         Assert.True(hit.Path.Frames[0].IsInline);
