@@ -136,7 +136,8 @@ internal sealed class KTraceProgram : IDisposable
 
     private Process StartProgram(string program, IEnumerable<string> arguments)
     {
-        var start = new ProcessStartInfo(program, arguments)
+        // A shell that runs the tests in the background has them ignore Ctrl-C, and what they start inherits that: here it counts.
+        var start = new ProcessStartInfo("env", ["--default-signal=INT", program, .. arguments])
         {
             RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Folder,
             StandardOutputEncoding = Encoding.UTF8, StandardErrorEncoding = Encoding.UTF8,
