@@ -45,10 +45,15 @@ internal sealed class PromptOptions
         }
     }
 
-    /// <exception cref="BootException">The source tree is no folder.</exception>
+    /// <exception cref="BootException">The source tree or a build tree is no folder.</exception>
     public PromptSettings Read(ParseResult result)
     {
         var sources = result.GetValue(_sources);
+        if ((result.GetValue(_buildTrees) ?? []).FirstOrDefault(tree => !Directory.Exists(tree)) is { } missing)
+        {
+            throw new BootException($"{missing}: there is no such folder", "--build-tree takes the folder that the kernel was built in");
+        }
+
         return sources is not null && !Directory.Exists(sources)
             ? throw new BootException($"{sources}: there is no such folder", "--source takes the top of a kernel source tree")
             : new PromptSettings(result.GetValue(_commands) ?? [], result.GetValue(_batch), sources, !result.GetValue(_noConsole), result.GetValue(_transcript), result.GetValue(_buildTrees) ?? []);
