@@ -1,6 +1,6 @@
 // What follows the place in -b:
-//   PLACE [if COND] [print EXPR, …] [irqs] [return [if COND] [print EXPR, …] [irqs]]
-// A place has no spaces, and the words if, print, irqs and return stand where an expression cannot go on, so none of them needs quoting.
+//   PLACE [if COND] [sample N] [first N] [print EXPR, …] [irqs] [return [if COND] [print EXPR, …] [irqs]]
+// A place has no spaces, and the words if, sample, first, print, irqs and return stand where an expression cannot go on, so none of them needs quoting.
 using System.Collections.Immutable;
 using KTrace.Debugger.Values;
 using KTrace.Symbols.Values.Expressions;
@@ -16,6 +16,12 @@ public sealed record TracepointActions(Expression? Condition, ImmutableArray<Exp
     private const string Grammar = "after the place come: if CONDITION, print EXPRESSION, …, irqs, and return with the same words for the moment when the function returns";
 
     public static TracepointActions None { get; } = new(null, [], null);
+
+    /// <summary>Of the hits that count one in so many is recorded: the first, then every Nth.</summary>
+    public long Sample { get; init; } = 1;
+
+    /// <summary>Only so many hits are recorded; null: all.</summary>
+    public long? First { get; init; }
 
     /// <summary>Take the interrupt controllers and the kernel's irq descriptors.</summary>
     public bool Interrupts { get; init; }

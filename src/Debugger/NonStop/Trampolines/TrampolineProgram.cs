@@ -1,0 +1,41 @@
+using System.Collections.Immutable;
+
+namespace KTrace.Debugger.NonStop.Trampolines;
+
+/// <summary>What happens at the entry of the functions of one kind of tracepoint: who counts, what is copied. The functions share its code.</summary>
+/// <param name="Index">0 to <see cref="Ring.ControlBlock.MaximumPrograms"/> − 1: which counters are its own.</param>
+/// <param name="StackBytes">Bytes of stack that are copied at most, over all windows; a multiple of 8.</param>
+public sealed record TrampolineProgram(int Index, int StackBytes)
+{
+    /// <summary>A call counts when this is true; null: always.</summary>
+    public CompiledCondition? Condition { get; init; }
+
+    /// <summary>Of the calls that count one in so many is recorded: the first, then every Nth. 1: all.</summary>
+    public long Sample { get; init; } = 1;
+
+    /// <summary>Only so many are recorded; null: all.</summary>
+    public long? First { get; init; }
+
+    /// <summary>The return address is replaced, and the return recorded.</summary>
+    public bool Returns { get; init; }
+}
+
+/// <summary>
+/// A condition that a trampoline can ask: a small program over 64-bit numbers (32-bit on i386) without jumps backwards. It is made by the condition compiler, for one function's parameters: programs are shared only by functions with equal
+/// conditions.
+/// </summary>
+/// <param name="Text">As written, for people.</param>
+public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps);
+
+/// <summary>One step of a <see cref="CompiledCondition"/>. The trampolines' room decides which there are.</summary>
+public abstract record ConditionStep;
+
+/// <summary>Code for the guest, at the address for which it was made.</summary>
+/// <param name="Address">Virtual.</param>
+public sealed record CodeBlock(ulong Address, ImmutableArray<byte> Bytes)
+{
+    public ulong End => Address + (ulong)Bytes.Length;
+
+    /// <summary>From each offset on: how far above the stack pointer the frame address lies (behind the return address into the traced function), in bytes. Ascending by offset.</summary>
+    public ImmutableArray<(int Offset, int FrameDistance)> Frames { get; init; } = [];
+}
