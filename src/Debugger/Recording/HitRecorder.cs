@@ -26,6 +26,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
+    private readonly HitNumbers _numbers;
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
     private readonly RememberedTypes _types;
@@ -41,8 +42,11 @@ internal sealed class HitRecorder : IDisposable
     private double _firstHit;
     private double _lastHit;
 
-    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    /// <param name="numbers">Shared with whatever else writes hits into the same trace.</param>
+    public HitRecorder(
+        KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
     {
+        _numbers = numbers;
         _target = target;
         _breakpoints = breakpoints;
         _modules = modules;
@@ -60,10 +64,8 @@ internal sealed class HitRecorder : IDisposable
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
-    /// <summary>Hits written so far.</summary>
+    /// <summary>Hits that were written here; a trace may have others.</summary>
     public long Hits { get; private set; }
-
-    public bool IsFull => Hits == _limits.MaximumHits;
 
     /// <summary>The guest's time at the last stop.</summary>
     public TraceClock? Clock { get; private set; }
@@ -101,8 +103,8 @@ internal sealed class HitRecorder : IDisposable
         }
 
         var capture = await _capture.CompleteAsync(cancellationToken);
-        var counted = here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)).ToList();
-        var isLast = Hits + counted.Count == _limits.MaximumHits;
+        var counted = here.Take((int)Math.Min(here.Count, _numbers.Remaining)).ToList();
+        var isLast = counted.Count == _numbers.Remaining;
         var needsGuest = counted.Exists(NeedsGuest);
         if (!needsGuest && !isLast)
         {
@@ -112,7 +114,7 @@ internal sealed class HitRecorder : IDisposable
         var hits = new List<TraceRecord.Hit>(counted.Count);
         foreach (var tracepoint in counted)
         {
-            hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
+            hits.Add(await TakeAsync(tracepoint, capture, _numbers.Taken + hits.Count + 1, cancellationToken));
         }
 
         var interrupts = counted.Exists(WantsInterrupts) ? await _interrupts.ReadAsync(null, Clock, cancellationToken) : null;
@@ -126,6 +128,7 @@ internal sealed class HitRecorder : IDisposable
             _lastHit = elapsed.Elapsed.TotalSeconds;
             _firstHit = Hits == 0 ? _lastHit : _firstHit;
             Hits++;
+            _numbers.Take();
             _writer.Write(hit);
             _progress?.Hit(hit);
         }

@@ -49,6 +49,7 @@ public sealed class Recorder
     private readonly IReadOnlyList<Tracepoint> _tracepoints;
     private readonly ModuleFollower _modules;
     private readonly ArmedTracepoints _breakpoints;
+    private readonly HitNumbers _numbers;
     private readonly HitRecorder _hits;
     private readonly TraceWriter _writer;
     private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
@@ -69,7 +70,8 @@ public sealed class Recorder
         _console = console;
         _limits = limits;
         _progress = progress;
-        _hits = new HitRecorder(target, _breakpoints, _modules, writer, limits, progress);
+        _numbers = new HitNumbers(limits.MaximumHits);
+        _hits = new HitRecorder(target, _breakpoints, _modules, writer, limits, _numbers, progress);
     }
 
     /// <summary>
@@ -126,7 +128,7 @@ public sealed class Recorder
 
         var words = end == RecordingEnd.GuestEnded && guestEnd is not null ? await guestEnd() : null;
         WriteEnd(words ?? Reason(end), elapsed);
-        return new RecordingResult(end, _hits.Hits, elapsed.Elapsed.TotalSeconds);
+        return new RecordingResult(end, _numbers.Taken, elapsed.Elapsed.TotalSeconds);
     }
 
     private async Task WriteLastInterruptsAsync()
@@ -178,7 +180,7 @@ public sealed class Recorder
             while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
             {
                 await _hits.OnStopAsync(stop, elapsed, OnModuleAsync, cancellationToken);
-                if (_hits.IsFull)
+                if (_numbers.IsFull)
                 {
                     return RecordingEnd.HitLimit;
                 }
@@ -249,7 +251,7 @@ public sealed class Recorder
     }
 
     private void WriteEnd(string reason, Stopwatch elapsed) =>
-        _writer.Write(new TraceRecord.End(_hits.Hits, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits.ActiveSeconds });
+        _writer.Write(new TraceRecord.End(_numbers.Taken, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits.ActiveSeconds });
 
     private async Task TryEndAsync(ConsoleRecording console, string reason, Stopwatch elapsed)
     {
