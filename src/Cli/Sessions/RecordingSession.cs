@@ -7,6 +7,7 @@ using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
@@ -80,7 +81,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status);
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, (new WayPlanner(boot.Image, new CaptureOptions()), new CaptureOptions()));
         RecordingResult result;
         try
         {

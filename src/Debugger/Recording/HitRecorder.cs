@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using KTrace.Debugger.Interrupts;
-using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -22,7 +21,6 @@ internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
-    private readonly ModuleFollower _modules;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
@@ -44,12 +42,11 @@ internal sealed class HitRecorder : IDisposable
 
     /// <param name="numbers">Shared with whatever else writes hits into the same trace.</param>
     public HitRecorder(
-        KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
+        KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
     {
         _numbers = numbers;
         _target = target;
         _breakpoints = breakpoints;
-        _modules = modules;
         _writer = writer;
         _limits = limits;
         _progress = progress;
@@ -82,18 +79,14 @@ internal sealed class HitRecorder : IDisposable
 
     public void Dispose() => _recovery.Dispose();
 
-    /// <param name="onModule">Called, with the registers, where something may happen to a module.</param>
+    /// <param name="onStop">Called first, with the registers: a module may have come, or a moment of the boot.</param>
     public async ValueTask OnStopAsync(
-        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
+        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onStop, CancellationToken cancellationToken)
     {
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_modules.IsMine(pc))
-        {
-            await onModule(registers, cancellationToken);
-        }
-
+        await onStop(registers, cancellationToken);
         await WriteReturnsAsync(registers, cpu, cancellationToken);
         var here = await WithConditionsAsync(_breakpoints.At(pc), registers, cpu, cancellationToken);
         if (here.Count == 0)
