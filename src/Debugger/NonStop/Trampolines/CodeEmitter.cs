@@ -28,12 +28,20 @@ internal readonly record struct Mem(Reg? Base, long Displacement, bool IsPerCpu 
     public Mem Plus(int more) => this with { Displacement = Displacement + more };
 }
 
+/// <summary>A place in code that is jumped to, before or after it is written.</summary>
+internal sealed class CodeLabel
+{
+    /// <summary>Of the instruction that follows; −1 until the place is known.</summary>
+    public int Index { get; set; } = -1;
+}
+
 /// <summary>Writes instructions for one kernel. Pushes and pops are followed in the order of writing: where code is reached from elsewhere, the depth is the same.</summary>
 internal sealed class CodeEmitter
 {
     private static readonly ConcurrentDictionary<string, Code> Codes = new();
 
-    private readonly Assembler _assembler;
+    private readonly List<Instruction> _instructions = [];
+    private readonly List<(int Index, CodeLabel Target)> _jumps = [];
     private readonly KernelOffsets _kernel;
     private readonly List<int> _distances = [];
     private readonly string _bits;
@@ -41,7 +49,6 @@ internal sealed class CodeEmitter
     public CodeEmitter(KernelOffsets kernel)
     {
         _kernel = kernel;
-        _assembler = new Assembler(kernel.WordSize * 8);
         _bits = kernel.Is64Bit ? "64" : "32";
     }
 
@@ -50,13 +57,13 @@ internal sealed class CodeEmitter
     /// <summary>How far above the stack pointer the frame is, in bytes.</summary>
     public int Distance { get; private set; }
 
-    public Label NewLabel() => _assembler.CreateLabel();
+    public CodeLabel NewLabel() => new();
 
     /// <summary>What follows is jumped to from where the frame was so far away.</summary>
-    public void Place(ref Label label, int? distance = null)
+    public void Place(CodeLabel label, int? distance = null)
     {
         Distance = distance ?? Distance;
-        _assembler.Label(ref label);
+        label.Index = _instructions.Count;
     }
 
     /// <param name="distance">Of the first instruction.</param>
@@ -132,7 +139,7 @@ internal sealed class CodeEmitter
             var done = NewLabel();
             Jump(ConditionCode.ne, done);
             Locked(Instruction.Create(Code.Inc_rm32, Operand(memory.Plus(4))));
-            Place(ref done);
+            Place(done);
         }
     }
 
@@ -201,27 +208,9 @@ internal sealed class CodeEmitter
     public void Return() => Add(Instruction.Create(Word == 8 ? Code.Retnq : Code.Retnd));
 
     // Control and the rest.
-    public void Jump(Label target) => Add(assembler => assembler.jmp(target));
+    public void Jump(CodeLabel target) => JumpTo($"Jmp_rel32_{_bits}", target);
 
-    public void Jump(ConditionCode condition, Label target) => Add(assembler =>
-    {
-        switch (condition)
-        {
-            case ConditionCode.e: assembler.je(target); break;
-            case ConditionCode.ne: assembler.jne(target); break;
-            case ConditionCode.a: assembler.ja(target); break;
-            case ConditionCode.ae: assembler.jae(target); break;
-            case ConditionCode.b: assembler.jb(target); break;
-            case ConditionCode.be: assembler.jbe(target); break;
-            case ConditionCode.l: assembler.jl(target); break;
-            case ConditionCode.le: assembler.jle(target); break;
-            case ConditionCode.g: assembler.jg(target); break;
-            case ConditionCode.ge: assembler.jge(target); break;
-            case ConditionCode.s: assembler.js(target); break;
-            case ConditionCode.ns: assembler.jns(target); break;
-            default: throw new ArgumentOutOfRangeException(nameof(condition), condition, "not used by trampolines");
-        }
-    });
+    public void Jump(ConditionCode condition, CodeLabel target) => JumpTo($"J{condition}_rel32_{_bits}", target);
 
     /// <summary>ax as a byte from the flags, then the whole word.</summary>
     public void SetAx(ConditionCode condition)
@@ -241,17 +230,7 @@ internal sealed class CodeEmitter
     public void ReadClock() => Add(Instruction.Create(Code.Rdtsc));
 
     /// <summary>cx words from si to di.</summary>
-    public void CopyWords() => Add(assembler =>
-    {
-        if (Word == 8)
-        {
-            assembler.rep.movsq();
-        }
-        else
-        {
-            assembler.rep.movsd();
-        }
-    });
+    public void CopyWords() => Add(Word == 8 ? Instruction.CreateRepMovsq(64) : Instruction.CreateRepMovsd(32));
 
     /// <summary>A register of x86-64 that has no number in i386.</summary>
     public void StoreExtended(Mem to, int number) => Add(Instruction.Create(Code.Mov_rm64_r64, Operand(to), Register.RAX + number));
@@ -259,15 +238,31 @@ internal sealed class CodeEmitter
     /// <summary>Encodes all for an address.</summary>
     public CodeBlock Assemble(ulong address)
     {
+        // An instruction's number is its address until it is encoded; 0 would be none.
+        var instructions = _instructions.ToArray();
+        for (var index = 0; index < instructions.Length; index++)
+        {
+            instructions[index].IP = (ulong)index + 1;
+        }
+
+        foreach (var (index, target) in _jumps)
+        {
+            instructions[index].NearBranch64 = (ulong)target.Index + 1;
+        }
+
         using var stream = new MemoryStream();
-        var result = _assembler.Assemble(new StreamCodeWriter(stream), address, BlockEncoderOptions.ReturnNewInstructionOffsets);
-        var offsets = result.Result[0].NewInstructionOffsets;
+        if (!BlockEncoder.TryEncode(
+            Word * 8, new InstructionBlock(new StreamCodeWriter(stream), instructions, address), out var error, out var result, BlockEncoderOptions.ReturnNewInstructionOffsets))
+        {
+            throw new InvalidOperationException("a trampoline cannot be encoded: " + error);
+        }
+
         var frames = ImmutableArray.CreateBuilder<(int Offset, int FrameDistance)>();
-        for (var index = 0; index < offsets.Length; index++)
+        for (var index = 0; index < instructions.Length; index++)
         {
             if (frames.Count == 0 || frames[^1].FrameDistance != _distances[index])
             {
-                frames.Add(((int)offsets[index], _distances[index]));
+                frames.Add(((int)result.NewInstructionOffsets[index], _distances[index]));
             }
         }
 
@@ -288,16 +283,16 @@ internal sealed class CodeEmitter
         Add(instruction);
     }
 
-    private void Add(Instruction instruction) => Add(assembler => assembler.AddInstruction(instruction));
-
-    private void Add(Action<Assembler> write)
+    private void JumpTo(string code, CodeLabel target)
     {
-        var before = _assembler.Instructions.Count;
-        write(_assembler);
-        for (var index = before; index < _assembler.Instructions.Count; index++)
-        {
-            _distances.Add(Distance);
-        }
+        _jumps.Add((_instructions.Count, target));
+        Add(Instruction.CreateBranch(Of(code), 0));
+    }
+
+    private void Add(Instruction instruction)
+    {
+        _instructions.Add(instruction);
+        _distances.Add(Distance);
     }
 
     private Register Wide(Reg register) => (Word == 8 ? Register.RAX : Register.EAX) + (int)register;

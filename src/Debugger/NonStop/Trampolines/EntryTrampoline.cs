@@ -78,10 +78,10 @@ public static class EntryTrampoline
             }
 
             RecordWriter.WriteCommit(_code, RingRecordKind.Call);
-            _code.Place(ref leave);
+            _code.Place(leave);
             frame.Leave();
 
-            _code.Place(ref closed, 2 * _code.Word);
+            _code.Place(closed, 2 * _code.Word);
             _code.PopFlags();
             _code.Return();
             _code.Begin(frame.FullDistance);
@@ -89,7 +89,7 @@ public static class EntryTrampoline
             reservation.WriteRare(leave);
         }
 
-        private void WriteCounters(Label leave)
+        private void WriteCounters(CodeLabel leave)
         {
             var counters = frame.Layout.Control + ControlBlock.Programs + (ulong)(program.Index * ControlBlock.ProgramStride);
             if (program.Sample > 1)

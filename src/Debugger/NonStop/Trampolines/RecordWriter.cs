@@ -61,7 +61,7 @@ internal static class RecordWriter
         code.Do(Mnemonic.Xor, Reg.Dx, Reg.Dx);
         code.Move(Reg.Bx, Reg.Bp);
         code.Constant(Reg.Cx, high >> 32);
-        code.Place(ref again);
+        code.Place(again);
         code.LockedCompareExchange8(Mem.At(Reg.Si, RecordFormat.Commit));
         code.Jump(ConditionCode.ne, again);
     }
@@ -94,7 +94,7 @@ internal static class RecordWriter
             code.Store(Mem.At(Reg.Bx, RecordFormat.Comm + offset), Reg.Ax);
         }
 
-        code.Place(ref unknown);
+        code.Place(unknown);
     }
 
     private static void Copy32(CodeEmitter code, int? member, int field)

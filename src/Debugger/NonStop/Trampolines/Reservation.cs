@@ -12,26 +12,26 @@ internal sealed class Reservation(TrampolineFrame frame, bool lossy)
     private const uint NonMaskable = 0x00f0_0000;
 
     private readonly CodeEmitter _code = frame.Code;
-    private Label _full = frame.Code.NewLabel();
-    private Label _reserved = frame.Code.NewLabel();
+    private CodeLabel _full = frame.Code.NewLabel();
+    private CodeLabel _reserved = frame.Code.NewLabel();
 
     /// <summary>What happens nearly always.</summary>
     public void Write()
     {
         var again = _code.NewLabel();
         LoadHead();
-        _code.Place(ref again);
+        _code.Place(again);
         WriteTry(_full, again);
-        _code.Place(ref _reserved);
+        _code.Place(_reserved);
         _code.Do32(Mnemonic.And, Reg.Ax, frame.Layout.RingSize - 1);
         _code.Address(Reg.Bx, Mem.At(Reg.Ax, (long)frame.Layout.Ring));
     }
 
     /// <summary>What happens when the ring is full.</summary>
     /// <param name="leave">Where to go without a record.</param>
-    public void WriteRare(Label leave)
+    public void WriteRare(CodeLabel leave)
     {
-        _code.Place(ref _full);
+        _code.Place(_full);
         if (lossy)
         {
             _code.LockedIncrement(frame.Control(ControlBlock.Dropped));
@@ -47,11 +47,11 @@ internal sealed class Reservation(TrampolineFrame frame, bool lossy)
             _code.Jump(ConditionCode.e, mayWait);
             _code.LockedIncrement(frame.Control(ControlBlock.Dropped));
             _code.Jump(leave);
-            _code.Place(ref mayWait);
+            _code.Place(mayWait);
         }
 
         _code.LockedIncrement(frame.Control(ControlBlock.Waits));
-        _code.Place(ref wait);
+        _code.Place(wait);
         _code.Pause();
         _code.Do32(Mnemonic.Cmp, frame.Control(ControlBlock.Closed), 0);
         _code.Jump(ConditionCode.ne, leave);
@@ -69,7 +69,7 @@ internal sealed class Reservation(TrampolineFrame frame, bool lossy)
         }
     }
 
-    private void WriteTry(Label full, Label lost)
+    private void WriteTry(CodeLabel full, CodeLabel lost)
     {
         // Under 32 bits dx is the high half of what is expected, so the sum is made in bx.
         var sum = _code.Word == 8 ? Reg.Dx : Reg.Bx;

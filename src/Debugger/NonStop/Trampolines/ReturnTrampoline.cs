@@ -76,7 +76,7 @@ public sealed class ReturnTrampoline
         code.Constant(Reg.Dx, 1);
         code.LockedExchangeAdd(frame.Control(ControlBlock.NextReturn), Reg.Dx);
         code.Constant(Reg.Di, Attempts);
-        code.Place(ref again);
+        code.Place(again);
         code.Do32(Mnemonic.And, Reg.Dx, ReturnEntry.Count - 1);
         WriteEntryAddress(frame, Reg.Si, Reg.Dx);
         code.Do32(Mnemonic.Xor, Reg.Ax, Reg.Ax);
@@ -88,7 +88,7 @@ public sealed class ReturnTrampoline
         code.Jump(ConditionCode.ne, again);
         code.LockedIncrement(frame.Control(ControlBlock.ReturnsMissed));
         code.Jump(done);
-        code.Place(ref taken);
+        code.Place(taken);
         code.Load(Reg.Ax, frame.Top);
         code.Store(Mem.At(Reg.Si, ReturnEntry.ReturnAddress), Reg.Ax);
         code.Put32(Mem.At(Reg.Si, ReturnEntry.Program), (uint)program);
@@ -97,7 +97,7 @@ public sealed class ReturnTrampoline
         code.Shift32(Mnemonic.Shl, Reg.Dx, 4);
         code.Address(Reg.Dx, Mem.At(Reg.Dx, (long)_address));
         code.Store(frame.Top, Reg.Dx);
-        code.Place(ref done);
+        code.Place(done);
     }
 
     private static CodeBlock AssembleShared(KernelOffsets offsets, NonStopLayout layout, bool lossy, ulong address)
@@ -123,10 +123,10 @@ public sealed class ReturnTrampoline
         WriteHome(frame);
         code.Move32(Reg.Bp, Reg.Di);
         RecordWriter.WriteCommit(code, RingRecordKind.Return);
-        code.Place(ref leave);
+        code.Place(leave);
         frame.Leave();
 
-        code.Place(ref home, frame.FullDistance);
+        code.Place(home, frame.FullDistance);
         WriteHome(frame);
         code.Jump(leave);
         reservation.WriteRare(home);

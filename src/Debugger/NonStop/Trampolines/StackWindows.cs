@@ -18,10 +18,10 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
     private int IrqStackSize => frame.Kernel.ThreadSize;
 
     private readonly CodeEmitter _code = frame.Code;
-    private Label _elsewhere = frame.Code.NewLabel();
-    private Label _found = frame.Code.NewLabel();
-    private Label _more = frame.Code.NewLabel();
-    private Label _copied = frame.Code.NewLabel();
+    private CodeLabel _elsewhere = frame.Code.NewLabel();
+    private CodeLabel _found = frame.Code.NewLabel();
+    private CodeLabel _more = frame.Code.NewLabel();
+    private CodeLabel _copied = frame.Code.NewLabel();
 
     /// <summary>What a function on its task's stack passes through.</summary>
     public void Write()
@@ -38,7 +38,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
         _code.Jump(ConditionCode.ae, _elsewhere);
         _code.Put32(frame.WindowCount, 1);
         WriteOnlyWindow();
-        _code.Place(ref _found);
+        _code.Place(_found);
     }
 
     /// <summary>Copies them behind the record's header. bx is the record's address, di its size, which moves to bp. Uses ax, cx, si.</summary>
@@ -57,13 +57,13 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
         _code.Store32(Mem.At(Reg.Bx, RecordFormat.WindowCount), Reg.Ax);
         _code.Do32(Mnemonic.Cmp, Reg.Ax, 1);
         _code.Jump(ConditionCode.ne, _more);
-        _code.Place(ref _copied);
+        _code.Place(_copied);
     }
 
     /// <summary>What happens on other stacks.</summary>
     public void WriteRare()
     {
-        _code.Place(ref _elsewhere);
+        _code.Place(_elsewhere);
         _code.Address(Reg.Cx, frame.Top);
         if (frame.Kernel.Is64Bit)
         {
@@ -87,7 +87,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
         _code.Jump(ConditionCode.be, whole);
         _code.Constant(Reg.Bp, (uint)stackBytes | RecordFormat.WindowIsCut);
         _code.Constant(Reg.Di, (uint)stackBytes);
-        _code.Place(ref whole);
+        _code.Place(whole);
     }
 
     /// <summary>cx is the stack pointer throughout: first the function's, then that of the context that its stack interrupted.</summary>
@@ -109,7 +109,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
             _code.Jump(taskNext);
         }
 
-        _code.Place(ref exception);
+        _code.Place(exception);
         if (frame.Kernel.ExceptionStackBase is { } stacks)
         {
             _code.Load(Reg.Dx, Mem.PerCpu(stacks));
@@ -131,13 +131,13 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
                 _code.Jump(ConditionCode.ne, only);
                 _code.Load(Reg.Cx, Mem.At(Reg.Dx, -16));
                 _code.Jump(irqNext);
-                _code.Place(ref another);
+                _code.Place(another);
             }
         }
 
         WritePage(page, only);
 
-        _code.Place(ref irqNext);
+        _code.Place(irqNext);
         if (frame.Kernel.HardIrqStack is { } below)
         {
             WriteIrqStack64(below, taskNext);
@@ -145,12 +145,12 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
             _code.Load(Reg.Cx, Mem.At(Reg.Dx, 0));
         }
 
-        _code.Place(ref taskNext);
+        _code.Place(taskNext);
         WriteTaskNext();
     }
 
     /// <summary>Where cx is on the interrupt's stack, ax becomes the bytes to its end and dx the address of its highest word.</summary>
-    private void WriteIrqStack64(ulong variable, Label isNot)
+    private void WriteIrqStack64(ulong variable, CodeLabel isNot)
     {
         _code.Load(Reg.Dx, Mem.PerCpu(variable));
         _code.Test(Reg.Dx, Reg.Dx);
@@ -178,7 +178,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
             _code.Jump(softNext);
         }
 
-        _code.Place(ref soft);
+        _code.Place(soft);
         if (frame.Kernel.SoftIrqStack is { } first)
         {
             WriteIrqStack32(first, page);
@@ -190,7 +190,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
 
         WritePage(page, only);
 
-        _code.Place(ref softNext);
+        _code.Place(softNext);
         if (frame.Kernel.SoftIrqStack is { } below)
         {
             WriteIrqStack32(below, taskNext);
@@ -198,12 +198,12 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
             _code.Load(Reg.Cx, Mem.At(Reg.Dx, 0));
         }
 
-        _code.Place(ref taskNext);
+        _code.Place(taskNext);
         WriteTaskNext();
     }
 
     /// <summary>Where cx is on an interrupt's stack, ax becomes the bytes to its end and dx its lowest address.</summary>
-    private void WriteIrqStack32(ulong variable, Label isNot)
+    private void WriteIrqStack32(ulong variable, CodeLabel isNot)
     {
         _code.Load(Reg.Dx, Mem.PerCpu(variable));
         _code.Test(Reg.Dx, Reg.Dx);
@@ -217,16 +217,16 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
     }
 
     /// <summary>A stack that is not known: only its page is sure to be there. Ends what <paramref name="only"/> leads to as well.</summary>
-    private void WritePage(Label page, Label only)
+    private void WritePage(CodeLabel page, CodeLabel only)
     {
-        _code.Place(ref page);
+        _code.Place(page);
         _code.Move32(Reg.Bp, Reg.Cx);
         _code.DoOne32(Mnemonic.Neg, Reg.Bp);
         _code.Do32(Mnemonic.Sub, Reg.Bp, 1);
         _code.Do32(Mnemonic.And, Reg.Bp, Page - 1);
         _code.Do32(Mnemonic.Add, Reg.Bp, 1);
         _code.Put32(frame.WindowCount, 1);
-        _code.Place(ref only);
+        _code.Place(only);
         WriteOnlyWindow();
         _code.Jump(_found);
     }
@@ -243,11 +243,11 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
         _code.Store32(frame.WindowLength(1), length);
         _code.Put32(frame.WindowCount, 2);
         _code.Jump(done);
-        _code.Place(ref third);
+        _code.Place(third);
         _code.Store(frame.WindowStart(2), Reg.Cx);
         _code.Store32(frame.WindowLength(2), length);
         _code.Put32(frame.WindowCount, 3);
-        _code.Place(ref done);
+        _code.Place(done);
     }
 
     /// <summary>The last window is the task's, if cx lies there; then all are cut to what may be copied.</summary>
@@ -263,7 +263,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
         _code.Do(Mnemonic.Cmp, Reg.Dx, frame.Kernel.ThreadSize);
         _code.Jump(ConditionCode.ae, none);
         WriteNextWindow(Reg.Ax);
-        _code.Place(ref none);
+        _code.Place(none);
         WriteLimits();
         _code.Jump(_found);
     }
@@ -292,18 +292,18 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
             _code.Do32(Mnemonic.Or, Reg.Dx, int.MinValue);
             _code.Store32(frame.WindowLength(index), Reg.Dx);
             _code.Jump(done);
-            _code.Place(ref fits);
+            _code.Place(fits);
             _code.Store32(frame.WindowLength(index), Reg.Ax);
             _code.Do32(Mnemonic.Add, Reg.Di, Reg.Ax);
             _code.Do32(Mnemonic.Sub, Reg.Dx, Reg.Ax);
         }
 
         _code.Jump(done);
-        _code.Place(ref cutFirst);
+        _code.Place(cutFirst);
         _code.Constant(Reg.Bp, (uint)stackBytes | RecordFormat.WindowIsCut);
         _code.Constant(Reg.Di, (uint)stackBytes);
         _code.Put32(frame.WindowCount, 1);
-        _code.Place(ref done);
+        _code.Place(done);
     }
 
     /// <summary>cx is a length with its mark.</summary>
@@ -316,7 +316,7 @@ internal sealed class StackWindows(TrampolineFrame frame, int stackBytes)
 
     private void WriteMoreCopies()
     {
-        _code.Place(ref _more);
+        _code.Place(_more);
         for (var index = 1; index < RecordFormat.MaximumWindows; index++)
         {
             _code.Do32(Mnemonic.Cmp, Reg.Ax, index);

@@ -49,7 +49,7 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
 
     /// <summary>The beginning of every trampoline; afterwards si is the current task, or 0.</summary>
     /// <param name="closed">Where to go, with the flags on the stack alone, when nothing is to be recorded; null: that does not matter.</param>
-    public void Enter(Label? closed)
+    public void Enter(CodeLabel? closed)
     {
         code.PushFlags();
         code.DisableInterrupts();
@@ -71,7 +71,7 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
         code.Test(Reg.Si, Reg.Si);
         code.Jump(ConditionCode.s, known);
         code.Do32(Mnemonic.Xor, Reg.Si, Reg.Si);
-        code.Place(ref known);
+        code.Place(known);
     }
 
     /// <summary>How far above the stack pointer the frame is between <see cref="Enter"/> and <see cref="Leave"/>.</summary>
