@@ -57,7 +57,9 @@ public sealed class Machine : IAsyncDisposable
         MappedRam? ram = null;
         try
         {
-            ram = await MappedRam.TryOpenAsync(options.RamFile, client, cancellationToken: cancellationToken);
+            // For writing too: non-stop tracepoints share a piece of it with the guest.
+            ram = await MappedRam.TryOpenAsync(options.RamFile, client, FileAccess.ReadWrite, cancellationToken)
+                ?? await MappedRam.TryOpenAsync(options.RamFile, client, FileAccess.Read, cancellationToken);
             return new Machine(client, architecture ?? await KernelIdentity.ArchitectureOfAsync(client, cancellationToken), ram);
         }
         catch

@@ -91,7 +91,7 @@ internal static class HitParts
     public static TraceClock Clock(ref RecordJson json)
     {
         json.StartObject("clock");
-        ulong? jiffies = null, ns = null, instructions = null;
+        ulong? jiffies = null, ns = null, instructions = null, ticks = null;
         while (json.NextProperty())
         {
             if (json.Is("jiffies"u8))
@@ -106,13 +106,17 @@ internal static class HitParts
             {
                 instructions = json.UInt64("instructions");
             }
+            else if (json.Is("ticks"u8))
+            {
+                ticks = json.UInt64("ticks");
+            }
             else
             {
                 json.Skip();
             }
         }
 
-        return new TraceClock(jiffies, ns, instructions);
+        return new TraceClock(jiffies, ns, instructions, ticks);
     }
 
     /// <param name="last">The registers of the hit before, whose names are used again.</param>

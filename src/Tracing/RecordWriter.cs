@@ -247,6 +247,8 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("hit"u8, returned.HitSequence);
         _json.WriteNumber("cpu"u8, returned.Cpu);
         Fields(returned.Clock);
+        Optional("duration"u8, returned.Duration);
+        Optional("depth"u8, (ulong?)returned.Depth);
         Prints(returned.Prints);
         EndLine();
     }
@@ -330,6 +332,7 @@ internal sealed class RecordWriter : IDisposable
         Optional("jiffies"u8, clock.Jiffies);
         Optional("ns"u8, clock.Nanoseconds);
         Optional("instructions"u8, clock.Instructions);
+        Optional("ticks"u8, clock.Ticks);
         _json.WriteEndObject();
     }
 

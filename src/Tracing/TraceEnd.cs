@@ -17,9 +17,12 @@ public static class TraceEndReason
     public const string Corrupt = "corrupt";
     public const string TooDeep = "too-deep";
 
+    /// <summary>The stack goes on, and the bound on what is copied of it cut it off (hits without a stop).</summary>
+    public const string Cut = "cut";
+
     /// <summary>Every word above; the reader gives out these very strings instead of copies.</summary>
     public static ImmutableArray<string> All { get; } =
-        [User, KernelThread, BootCpu, Idle, EndOfStack, NoUnwindRow, BadMemory, Corrupt, TooDeep];
+        [User, KernelThread, BootCpu, Idle, EndOfStack, NoUnwindRow, BadMemory, Corrupt, TooDeep, Cut];
 }
 
 /// <summary>A system call as its entry saved it.</summary>
@@ -105,6 +108,7 @@ public sealed record TraceEnd(
             TraceEndReason.BadMemory => $"unwinding stopped: no memory at {Hex(Address)}",
             TraceEndReason.Corrupt => "unwinding stopped: corrupt stack",
             TraceEndReason.TooDeep => "unwinding stopped: too deep",
+            TraceEndReason.Cut => "the stack goes on: no more of it was copied",
             _ => Reason + At(Pc),
         };
         return Detail is null ? text : $"{text} ({Detail})";

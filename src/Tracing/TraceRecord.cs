@@ -136,6 +136,12 @@ public abstract record TraceRecord
 
         /// <summary>What was asked to be printed, <c>$ret</c> when nothing else was.</summary>
         public ImmutableArray<TracePrint> Prints { get; init; } = [];
+
+        /// <summary>The time inside, in the ticks of <see cref="TraceClock.Ticks"/>; null where it is not known.</summary>
+        public ulong? Duration { get; init; }
+
+        /// <summary>How many calls of the same task were open whose return was awaited; null where it is not known.</summary>
+        public int? Depth { get; init; }
     }
 
     /// <summary>The interrupt hardware and the kernel's irq descriptors at a hit that asked for them, or at the end of the recording.</summary>
@@ -228,7 +234,8 @@ public sealed record TraceTask(int Pid, string Comm)
 /// <param name="Jiffies">jiffies_64: starts 300 seconds before the 32-bit counter wraps.</param>
 /// <param name="Nanoseconds">printk's clock: nanoseconds since boot.</param>
 /// <param name="Instructions">Instructions executed, where QEMU counts them.</param>
-public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null, ulong? Instructions = null)
+/// <param name="Ticks">The CPU's time-stamp counter since tracepoints were armed that do not stop the machine.</param>
+public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null, ulong? Instructions = null, ulong? Ticks = null)
 {
     /// <summary>Seconds since the kernel started counting, or null when nothing tells.</summary>
     /// <param name="jiffiesPerSecond">CONFIG_HZ, or null.</param>

@@ -45,6 +45,8 @@ internal static class ValueParts
         long? hit = null;
         int cpu = 0;
         TraceClock? clock = null;
+        ulong? duration = null;
+        int? depth = null;
         ImmutableArray<TracePrint> prints = [];
         while (json.NextProperty())
         {
@@ -60,6 +62,14 @@ internal static class ValueParts
             {
                 clock = HitParts.Clock(ref json);
             }
+            else if (json.Is("duration"u8))
+            {
+                duration = json.UInt64("duration");
+            }
+            else if (json.Is("depth"u8))
+            {
+                depth = json.Int32("depth");
+            }
             else if (json.Is("prints"u8))
             {
                 prints = Prints(ref json);
@@ -70,7 +80,10 @@ internal static class ValueParts
             }
         }
 
-        return new TraceRecord.Return { HitSequence = hit ?? throw json.Fail("a return without hit"), Cpu = cpu, Clock = clock, Prints = prints };
+        return new TraceRecord.Return
+        {
+            HitSequence = hit ?? throw json.Fail("a return without hit"), Cpu = cpu, Clock = clock, Prints = prints, Duration = duration, Depth = depth,
+        };
     }
 
     public static ImmutableArray<TracePrint> Prints(ref RecordJson json)

@@ -156,6 +156,11 @@ public sealed class MappedRam : IPhysicalMemory, IDisposable
         return true;
     }
 
+    /// <summary>A piece of RAM to be read and written while the guest runs; null when it is not all RAM in one piece, or not opened for writing.</summary>
+    /// <param name="length">Bytes.</param>
+    public unsafe SharedPiece? TryShare(ulong address, int length) =>
+        _isWritable && Find(address, length, out var offset) == length ? new SharedPiece(_handle, Start + offset, length) : null;
+
     /// <summary>Whether the byte at the address is RAM.</summary>
     public bool Contains(ulong address) => Find(address, 1, out _) > 0;
 

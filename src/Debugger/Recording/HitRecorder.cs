@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using KTrace.Debugger.Interrupts;
-using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -23,10 +22,10 @@ internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
-    private readonly ModuleFollower _modules;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
+    private readonly HitNumbers _numbers;
     private readonly HitCapture _capture;
     private readonly HitRecords _records;
     private readonly RememberedTypes _types;
@@ -43,11 +42,13 @@ internal sealed class HitRecorder : IDisposable
     private double _firstHit;
     private double _lastHit;
 
-    public HitRecorder(KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, IRecordingProgress? progress)
+    /// <param name="numbers">Shared with whatever else writes hits into the same trace.</param>
+    public HitRecorder(
+        KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
     {
+        _numbers = numbers;
         _target = target;
         _breakpoints = breakpoints;
-        _modules = modules;
         _writer = writer;
         _limits = limits;
         _progress = progress;
@@ -62,10 +63,8 @@ internal sealed class HitRecorder : IDisposable
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
-    /// <summary>Hits written so far.</summary>
+    /// <summary>Hits that were written here; a trace may have others.</summary>
     public long Hits { get; private set; }
-
-    public bool IsFull => Hits == _limits.MaximumHits;
 
     /// <summary>The guest's time at the last stop.</summary>
     public TraceClock? Clock { get; private set; }
@@ -82,18 +81,14 @@ internal sealed class HitRecorder : IDisposable
 
     public void Dispose() => _recovery.Dispose();
 
-    /// <param name="onModule">Called, with the registers, where something may happen to a module.</param>
+    /// <param name="onStop">Called first, with the registers: a module may have come, or a moment of the boot.</param>
     public async ValueTask OnStopAsync(
-        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
+        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onStop, CancellationToken cancellationToken)
     {
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_modules.IsMine(pc))
-        {
-            await onModule(registers, cancellationToken);
-        }
-
+        await onStop(registers, cancellationToken);
         await WriteReturnsAsync(registers, cpu, cancellationToken);
         var here = await WithConditionsAsync(_breakpoints.At(pc), registers, cpu, cancellationToken);
         if (here.Count == 0)
@@ -103,8 +98,8 @@ internal sealed class HitRecorder : IDisposable
         }
 
         var capture = await _capture.CompleteAsync(cancellationToken);
-        var counted = here.Take((int)Math.Min(here.Count, (_limits.MaximumHits ?? long.MaxValue) - Hits)).ToList();
-        var isLast = Hits + counted.Count == _limits.MaximumHits;
+        var counted = here.Take((int)Math.Min(here.Count, _numbers.Remaining)).ToList();
+        var isLast = counted.Count == _numbers.Remaining;
         var needsGuest = counted.Exists(NeedsGuest);
         if (!needsGuest && !isLast)
         {
@@ -114,7 +109,7 @@ internal sealed class HitRecorder : IDisposable
         var hits = new List<TraceRecord.Hit>(counted.Count);
         foreach (var tracepoint in counted)
         {
-            hits.Add(await TakeAsync(tracepoint, capture, Hits + hits.Count + 1, cancellationToken));
+            hits.Add(await TakeAsync(tracepoint, capture, _numbers.Taken + hits.Count + 1, cancellationToken));
         }
 
         var interrupts = counted.Exists(WantsInterrupts) ? await _interrupts.ReadAsync(null, Clock, cancellationToken) : null;
@@ -128,6 +123,7 @@ internal sealed class HitRecorder : IDisposable
             _lastHit = elapsed.Elapsed.TotalSeconds;
             _firstHit = Hits == 0 ? _lastHit : _firstHit;
             Hits++;
+            _numbers.Take();
             _writer.Write(hit);
             _progress?.Hit(hit);
         }

@@ -133,7 +133,8 @@ internal sealed class HitRecords(KernelMap map)
         return known.ToImmutable();
     }
 
-    private static TraceSyscall? SyscallOf(UnwindStop stop)
+    /// <summary>The system call by which a stack came in; null for everything else.</summary>
+    internal static TraceSyscall? SyscallOf(UnwindStop stop)
     {
         if (stop is not UnwindStop.UserSpace { SystemCallNumber: { } number } user)
         {
