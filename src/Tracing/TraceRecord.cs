@@ -209,8 +209,11 @@ public static class TracepointState
 public sealed record TraceTracepoint(
     int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null)
 {
-    /// <summary>The user's words for the place, without conditions and prints.</summary>
-    public string Place => Requested.Split(' ', 2)[0];
+    /// <summary>The user's words for the place, without conditions and prints; the function's name where the words are a pattern or a set, which several tracepoints share.</summary>
+    public string Place => IsGroup && Symbol is not null ? Symbol : Requested.Split(' ', 2)[0];
+
+    /// <summary>The words mean many functions, and this is one of them: <c>irq_*</c>, <c>/^irq_/</c>, <c>@irq</c>.</summary>
+    public bool IsGroup => Requested.StartsWith('@') || (Requested.Split(' ', 2)[0] is var place && (place.AsSpan().ContainsAny('*', '?') || (place.Length > 2 && place.EndsWith('/'))));
 }
 
 /// <summary>Who ran.</summary>

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
@@ -34,6 +35,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
+    private readonly Dictionary<TracepointRequest, (long Calls, long Taken)> _counted = new(ReferenceEqualityComparer.Instance);
     private readonly RegisterDescription _pc;
     private readonly RspCommand[] _skip = new RspCommand[2];
     private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
@@ -141,7 +143,7 @@ internal sealed class HitRecorder : IDisposable
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
         IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
     {
-        if (here.All(t => t.Request.Actions.Condition is null))
+        if (here.All(t => t.Request.Actions is { Condition: null, Sample: 1, First: null }))
         {
             return here;
         }
@@ -158,10 +160,31 @@ internal sealed class HitRecorder : IDisposable
                 }
             }
 
-            holding.Add(tracepoint);
+            if (Counts(tracepoint.Request))
+            {
+                holding.Add(tracepoint);
+            }
         }
 
         return holding;
+    }
+
+    /// <summary>Whether a hit whose condition holds is one to record: one in so many, and the first so many of those, counted over all functions of a pattern or set.</summary>
+    private bool Counts(TracepointRequest request)
+    {
+        if (request.Actions is { Sample: 1, First: null })
+        {
+            return true;
+        }
+
+        ref var counted = ref CollectionsMarshal.GetValueRefOrAddDefault(_counted, request, out _);
+        if (counted.Calls++ % request.Actions.Sample != 0 || counted.Taken >= (request.Actions.First ?? long.MaxValue))
+        {
+            return false;
+        }
+
+        counted.Taken++;
+        return true;
     }
 
     private async ValueTask<bool> HoldsAsync(Tracepoint tracepoint, Expression condition, CancellationToken cancellationToken)

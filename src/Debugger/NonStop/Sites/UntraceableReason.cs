@@ -114,7 +114,7 @@ internal sealed class UntraceableReason
             _ when _blacklist.Contains(address) => "notrace, and on the kernel's list of places that take no probe",
             _ when UnitAt(address) is var unit and >= 0 && !TracedUnits.Value.Contains(unit) =>
                 $"{_symbolizer.CompiledFileOf(unit) ?? "its file"} is compiled without the function tracer",
-            _ => "notrace",
+            _ => "notrace: marked so, or declared inline",
         };
     }
 }
