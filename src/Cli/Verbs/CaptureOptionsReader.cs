@@ -14,7 +14,7 @@ internal sealed class CaptureOptionsReader
     private readonly Option<bool> _noStop = new("--no-stop") { Description = "Stop the machine for no hit; what needs a stop is an error" };
     private readonly Option<bool> _lossy = new("--lossy") { Description = "Drop hits (and count them) when they come faster than they are read; otherwise the guest waits" };
     private readonly Option<int?> _stack = new("--stack") { HelpName = "BYTES", Description = $"Stack that a hit without a stop copies at most, {CaptureOptions.MinimumStackBytes} to {CaptureOptions.MaximumStackBytes} ({CaptureOptions.DefaultStackBytes})" };
-    private readonly Option<int?> _ring = new("--ring") { HelpName = "MIB", Description = $"Guest memory for hits that were not read yet, {CaptureOptions.MinimumRing} to {CaptureOptions.MaximumRing}, a power of two ({CaptureOptions.DefaultRing})" };
+    private readonly Option<int?> _ring = new("--ring") { HelpName = "MIB", Description = $"Guest memory for hits that were not read yet, {CaptureOptions.MinimumRing} to {CaptureOptions.MaximumRing}, a power of two (as fits the guest's memory, at most {CaptureOptions.DefaultRing})" };
     private readonly Option<string?> _arguments = new("--arguments") { HelpName = "own|all|none", Description = "Record the arguments of the traced function alone, of every frame (all), or none: less costs less" };
     private readonly Option<bool> _noArguments = new("--no-arguments") { Description = "The same as --arguments none", Hidden = true };
     private readonly Option<string[]> _except = new("--except") { HelpName = "PLACE", Description = "Functions that patterns and sets leave out: a name, a pattern or a set as for -b; may be given several times" };
@@ -53,7 +53,7 @@ internal sealed class CaptureOptionsReader
             Choice = choice switch { "stop" => CaptureChoice.AlwaysStop, "no-stop" => CaptureChoice.NeverStop, _ => CaptureChoice.Auto },
             Lossy = result.GetValue(_lossy) || scenario.Lossy == true,
             StackBytes = Stack(result.GetValue(_stack) ?? scenario.Stack ?? CaptureOptions.DefaultStackBytes),
-            Ring = Ring(result.GetValue(_ring) ?? scenario.Ring ?? CaptureOptions.DefaultRing),
+            Ring = (result.GetValue(_ring) ?? scenario.Ring) is { } ring ? Ring(ring) : null,
             Arguments = (result.GetValue(_noArguments) ? "none" : arguments ?? scenario.Arguments) switch { "own" => ArgumentScope.Own, "none" => ArgumentScope.None, _ => ArgumentScope.All },
             Baseline = result.GetValue(_baseline),
             Except = result.GetValue(_except) is { Length: > 0 } places ? places : [.. scenario.Except],
