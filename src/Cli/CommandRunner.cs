@@ -29,7 +29,8 @@ internal static class CommandRunner
         using var signals = new Signals();
         try
         {
-            var parsed = root.Parse(args);
+            // A word with an @ is a set of functions here, and no file with more arguments.
+            var parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (Misspelling.Find(parsed, args) is { } misspelt)
             {
                 return Fail(misspelt.Message, misspelt.Remedy);

@@ -218,6 +218,41 @@ public sealed class Symbolizer
         }
     }
 
+    /// <summary>A number for the unit whose code is at an address; -1 when DWARF has none.</summary>
+    public int UnitIdAt(ulong address) => HasDwarf ? Units.Find(address) : -1;
+
+    /// <summary>The source file that was compiled into a unit (<see cref="UnitIdAt"/>), as DWARF names it, or null.</summary>
+    public string? CompiledFileOf(int unit)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return LoadUnit(unit).Unit.Name is { IsNone: false } name ? Sections.Text(name) : null;
+            }
+            catch (MalformedFileException)
+            {
+                return null;
+            }
+        }
+    }
+
+    /// <summary>The code at an address was written in assembly. Without DWARF that is not known: false.</summary>
+    public bool IsAssemblyAt(ulong address)
+    {
+        lock (_lock)
+        {
+            try
+            {
+                return HasDwarf && Units.Find(address) is var unit and >= 0 && LoadUnit(unit).Unit.Language == Languages.MipsAssembler;
+            }
+            catch (MalformedFileException)
+            {
+                return false;
+            }
+        }
+    }
+
     /// <summary>True when the address lies in a section of the object that holds code.</summary>
     public bool IsCode(ulong address) => Symbols.TryFindSection(address, out var section, out _) && section.IsExecutable;
 

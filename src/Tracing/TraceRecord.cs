@@ -268,8 +268,11 @@ public sealed record TraceTracepoint(
     /// <summary>How many functions the requested set has; null for a single place.</summary>
     public int? Functions { get; init; }
 
-    /// <summary>The user's words for the place, without conditions and prints.</summary>
-    public string Place => Requested.Split(' ', 2)[0];
+    /// <summary>The user's words for the place, without conditions and prints; the function's name where the words are a pattern or a set, which several tracepoints share.</summary>
+    public string Place => IsGroup && Symbol is not null ? Symbol : Requested.Split(' ', 2)[0];
+
+    /// <summary>The words mean many functions, and this is one of them: <c>irq_*</c>, <c>/^irq_/</c>, <c>@irq</c>.</summary>
+    public bool IsGroup => Requested.StartsWith('@') || (Requested.Split(' ', 2)[0] is var place && (place.AsSpan().ContainsAny('*', '?') || (place.Length > 2 && place.EndsWith('/'))));
 }
 
 /// <summary>Who ran.</summary>

@@ -28,8 +28,8 @@ public sealed class TracepointTable
 
     public TraceTracepoint? Find(int id) => _byId.GetValueOrDefault(id);
 
-    /// <summary>The user's words for a tracepoint, or its number where the trace has none.</summary>
-    public string Name(int id) => Find(id)?.Requested ?? $"tracepoint {id}";
+    /// <summary>The user's words for a tracepoint (of a pattern's or set's function its name), or its number where the trace has none.</summary>
+    public string Name(int id) => Find(id) is { } tracepoint ? tracepoint is { IsGroup: true, Symbol: { } symbol } ? symbol : tracepoint.Requested : $"tracepoint {id}";
 
     /// <summary>The same without conditions and prints: what a table has room for.</summary>
     public string Place(int id) => Find(id)?.Place ?? Name(id);

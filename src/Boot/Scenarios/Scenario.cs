@@ -64,6 +64,24 @@ public sealed record Scenario
     /// <summary>Tracepoints in the words of -b.</summary>
     public ImmutableArray<string> Tracepoints { get; init; } = [];
 
+    /// <summary>Places that patterns and sets among the tracepoints leave out.</summary>
+    public ImmutableArray<string> Except { get; init; } = [];
+
+    /// <summary>"stop" or "no-stop", as the options of ktrace record; null: without stops where that works.</summary>
+    public string? Capture { get; init; }
+
+    /// <summary>Bytes of stack that are copied at a hit at most; null for ktrace's own.</summary>
+    public int? Stack { get; init; }
+
+    /// <summary>MiB of the ring through which hits come; null for ktrace's own.</summary>
+    public int? Ring { get; init; }
+
+    /// <summary>Hits may be lost, and are counted, when they come faster than they are read.</summary>
+    public bool? Lossy { get; init; }
+
+    /// <summary>"own", "all" or "none": of which frames arguments are recorded; null for all.</summary>
+    public string? Arguments { get; init; }
+
     /// <summary>End when this text appears on the console.</summary>
     public string? Until { get; init; }
 

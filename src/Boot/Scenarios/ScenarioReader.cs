@@ -57,6 +57,12 @@ public static class ScenarioReader
             Bios = Absolute(keys.Text("bios"), folder),
             QemuArgs = keys.Texts("qemu-args"),
             Tracepoints = keys.Texts("tracepoints"),
+            Except = keys.Texts("except"),
+            Capture = Word(keys, "capture", "stop", "no-stop"),
+            Stack = keys.Number("stack", 256, 65536),
+            Ring = keys.Number("ring", 2, 1024),
+            Lossy = keys.Flag("lossy"),
+            Arguments = Word(keys, "arguments", "own", "all", "none"),
             Until = keys.Text("until"),
             Timeout = keys.Text("timeout") is { } timeout ? Seconds(keys, timeout) : null,
             MaxHits = keys.Number("max-hits", 1, int.MaxValue),
@@ -160,6 +166,13 @@ public static class ScenarioReader
             ?? "virtio", drive.Flag("read-only") ?? false,
             drive.Flag("snapshot") ?? true);
     }
+
+    private static string? Word(MappingReader keys, string key, params string[] words) => keys.Text(key) switch
+    {
+        null => null,
+        var text when words.Contains(text) => text,
+        var text => throw keys.Error(key, $"{key} is {string.Join(" or ", words)}, not \"{text}\""),
+    };
 
     private static string Architecture(MappingReader keys) => keys.Text("architecture") switch
     {

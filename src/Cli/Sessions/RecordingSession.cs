@@ -7,6 +7,8 @@ using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
@@ -27,8 +29,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 {
     private long? _recorded;
 
-    /// <summary>Record the arguments of every frame.</summary>
-    public bool Arguments { get; init; } = true;
+    /// <summary>How hits are taken.</summary>
+    public CaptureOptions Capture { get; init; } = CaptureOptions.Default;
 
     /// <summary>Record the interrupt controllers and the kernel's irq descriptors at every hit, and at the end.</summary>
     public bool Interrupts { get; init; }
@@ -48,10 +50,11 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note($"{boot.Image.File.Path}: {lack}", true);
         }
 
-        var tracepoints = new TracepointResolver(boot.Image, boot.Modules).Resolve(boot.Prepared.Scenario.Tracepoints);
-        foreach (var tracepoint in tracepoints.Where(t => t.Note is not null))
+        var resolver = new TracepointResolver(boot.Image, boot.Modules) { Capture = Capture.Choice, Except = Capture.Except };
+        var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
+        foreach (var note in tracepoints.Select(t => t.Note).OfType<string>().Concat(resolver.Notes))
         {
-            status.Note(tracepoint.Note!, false);
+            status.Note(note, false);
         }
 
         await boot.StartAsync(cancellationToken);
@@ -74,13 +77,13 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
         var scenario = boot.Prepared.Scenario;
-        var limits = new RecorderLimits(scenario.MaxHits, scenario.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, scenario.Until, Arguments);
+        var limits = new RecorderLimits(scenario.MaxHits, scenario.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, scenario.Until, Capture.Arguments != ArgumentScope.None);
         await using var machine = await boot.ConnectAsync(null, cancellationToken);
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status);
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, (new WayPlanner(Capture, Cannot(boot), TraceableFunctions.Of(boot.Image)), Capture));
         RecordingResult result;
         try
         {
@@ -93,6 +96,12 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
         return new RecordingOutcome(output, result, scenario.Until is null || result.End == RecordingEnd.ConsoleText);
     }
+
+    /// <summary>Why this boot cannot be traced without stops, in words for people; null: as far as is known now it can.</summary>
+    private static string? Cannot(LiveBoot boot) =>
+        boot.Qemu.RamFile is null ? "QEMU does not share the guest's memory (its own memory options were given)"
+        : boot.Prepared.CommandLine.Extra.Any(a => a.Contains("rr=", StringComparison.Ordinal)) ? "a deterministic recording or replay: what is read from outside would not be the same in every replay"
+        : null;
 
     /// <summary>jiffies_64 starts at INITIAL_JIFFIES, 300 seconds before its lower half wraps: early in boot its value tells HZ.</summary>
     private static async Task<int?> JiffiesPerSecondAsync(KernelTarget target, CancellationToken cancellationToken)

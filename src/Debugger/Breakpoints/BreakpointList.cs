@@ -63,6 +63,11 @@ public sealed class BreakpointList
         }
 
         var request = TracepointRequest.Parse(text);
+        if (request.Actions is not { Sample: 1, First: null })
+        {
+            throw new TargetException($"{text}: sample and first are for recordings, which do not stop for a person", "ignore N COUNT passes over so many hits, and tbreak stops once");
+        }
+
         if (_resolver is null)
         {
             return [Make(text, request.Actions, options)];
@@ -71,7 +76,7 @@ public sealed class BreakpointList
         var made = new List<Breakpoint>();
         foreach (var place in _resolver.Resolve([text]))
         {
-            var breakpoint = Make(place.Request.Text, request.Actions, options);
+            var breakpoint = Make(place.Title, request.Actions, options);
             made.Add(breakpoint);
             await PlaceAsync(breakpoint, place, cancellationToken);
         }
@@ -179,7 +184,7 @@ public sealed class BreakpointList
                 await PlaceAsync(waiting, places[0], cancellationToken);
                 foreach (var more in places.Skip(1))
                 {
-                    await PlaceAsync(Make(more.Request.Text, waiting.Actions, OptionsOf(waiting)), more, cancellationToken);
+                    await PlaceAsync(Make(more.Title, waiting.Actions, OptionsOf(waiting)), more, cancellationToken);
                 }
             }
             catch (TargetException e)

@@ -41,6 +41,12 @@ public sealed class ModuleFiles : IDisposable
 
     public bool IsEmpty => _byName.Count == 0;
 
+    /// <summary>Names of the modules that have files.</summary>
+    public IEnumerable<string> Names => _byName.Keys;
+
+    /// <summary>Where the files of a module are; empty when there are none.</summary>
+    public IReadOnlyList<string> PathsOf(string module) => _byName.GetValueOrDefault(Normalize(module)) ?? [];
+
     /// <summary>A module's name as the kernel has it.</summary>
     public static string Normalize(string name) => (name.EndsWith(".ko", StringComparison.Ordinal) ? name[..^3] : name).Replace('-', '_');
 

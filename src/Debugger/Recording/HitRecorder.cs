@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using KTrace.Debugger.Interrupts;
-using KTrace.Debugger.Modules;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -22,7 +22,6 @@ internal sealed class HitRecorder : IDisposable
 {
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
-    private readonly ModuleFollower _modules;
     private readonly TraceWriter _writer;
     private readonly IRecordingProgress? _progress;
     private readonly RecorderLimits _limits;
@@ -36,6 +35,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
+    private readonly Dictionary<TracepointRequest, (long Calls, long Taken)> _counted = new(ReferenceEqualityComparer.Instance);
     private readonly RegisterDescription _pc;
     private readonly RspCommand[] _skip = new RspCommand[2];
     private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
@@ -44,12 +44,11 @@ internal sealed class HitRecorder : IDisposable
 
     /// <param name="numbers">Shared with whatever else writes hits into the same trace.</param>
     public HitRecorder(
-        KernelTarget target, ArmedTracepoints breakpoints, ModuleFollower modules, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
+        KernelTarget target, ArmedTracepoints breakpoints, TraceWriter writer, RecorderLimits limits, HitNumbers numbers, IRecordingProgress? progress)
     {
         _numbers = numbers;
         _target = target;
         _breakpoints = breakpoints;
-        _modules = modules;
         _writer = writer;
         _limits = limits;
         _progress = progress;
@@ -82,18 +81,14 @@ internal sealed class HitRecorder : IDisposable
 
     public void Dispose() => _recovery.Dispose();
 
-    /// <param name="onModule">Called, with the registers, where something may happen to a module.</param>
+    /// <param name="onStop">Called first, with the registers: a module may have come, or a moment of the boot.</param>
     public async ValueTask OnStopAsync(
-        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onModule, CancellationToken cancellationToken)
+        StopReply.Stopped stop, Stopwatch elapsed, Func<RegisterSet, CancellationToken, ValueTask> onStop, CancellationToken cancellationToken)
     {
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        if (_modules.IsMine(pc))
-        {
-            await onModule(registers, cancellationToken);
-        }
-
+        await onStop(registers, cancellationToken);
         await WriteReturnsAsync(registers, cpu, cancellationToken);
         var here = await WithConditionsAsync(_breakpoints.At(pc), registers, cpu, cancellationToken);
         if (here.Count == 0)
@@ -148,7 +143,7 @@ internal sealed class HitRecorder : IDisposable
     private async ValueTask<IReadOnlyList<Tracepoint>> WithConditionsAsync(
         IReadOnlyList<Tracepoint> here, RegisterSet registers, int cpu, CancellationToken cancellationToken)
     {
-        if (here.All(t => t.Request.Actions.Condition is null))
+        if (here.All(t => t.Request.Actions is { Condition: null, Sample: 1, First: null }))
         {
             return here;
         }
@@ -165,10 +160,31 @@ internal sealed class HitRecorder : IDisposable
                 }
             }
 
-            holding.Add(tracepoint);
+            if (Counts(tracepoint.Request))
+            {
+                holding.Add(tracepoint);
+            }
         }
 
         return holding;
+    }
+
+    /// <summary>Whether a hit whose condition holds is one to record: one in so many, and the first so many of those, counted over all functions of a pattern or set.</summary>
+    private bool Counts(TracepointRequest request)
+    {
+        if (request.Actions is { Sample: 1, First: null })
+        {
+            return true;
+        }
+
+        ref var counted = ref CollectionsMarshal.GetValueRefOrAddDefault(_counted, request, out _);
+        if (counted.Calls++ % request.Actions.Sample != 0 || counted.Taken >= (request.Actions.First ?? long.MaxValue))
+        {
+            return false;
+        }
+
+        counted.Taken++;
+        return true;
     }
 
     private async ValueTask<bool> HoldsAsync(Tracepoint tracepoint, Expression condition, CancellationToken cancellationToken)

@@ -1,6 +1,8 @@
 using System.Diagnostics;
 using System.Threading.Channels;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
@@ -55,12 +57,13 @@ public sealed class Recorder
     private readonly ChannelReader<ReadOnlyMemory<byte>> _console;
     private readonly RecorderLimits _limits;
     private readonly IRecordingProgress? _progress;
+    private readonly NonStopRecording? _nonStop;
 
     /// <param name="console">Bytes of the guest's serial console, as they come; completes when there will be no more.</param>
     /// <param name="writer">Its header is already written.</param>
     public Recorder(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ModuleFiles modules, TraceWriter writer,
-        ChannelReader<ReadOnlyMemory<byte>> console, RecorderLimits limits, IRecordingProgress? progress)
+        ChannelReader<ReadOnlyMemory<byte>> console, RecorderLimits limits, IRecordingProgress? progress, (WayPlanner Planner, CaptureOptions Options)? nonStop = null)
     {
         _target = target;
         _tracepoints = tracepoints;
@@ -71,7 +74,8 @@ public sealed class Recorder
         _limits = limits;
         _progress = progress;
         _numbers = new HitNumbers(limits.MaximumHits);
-        _hits = new HitRecorder(target, _breakpoints, _modules, writer, limits, _numbers, progress);
+        _hits = new HitRecorder(target, _breakpoints, writer, limits, _numbers, progress);
+        _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, writer, _numbers, progress) : null;
     }
 
     /// <summary>
@@ -84,6 +88,7 @@ public sealed class Recorder
     {
         var elapsed = Stopwatch.StartNew();
         using var hits = _hits;
+        using var nonStop = _nonStop;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         if (_limits.Timeout is { } timeout)
         {
@@ -109,6 +114,7 @@ public sealed class Recorder
             throw;
         }
 
+        _nonStop?.GuestStopped();
         if (_limits.Interrupts && end != RecordingEnd.GuestEnded)
         {
             await WriteLastInterruptsAsync();
@@ -152,10 +158,19 @@ public sealed class Recorder
 
     private async Task ArmAsync(CancellationToken cancellationToken)
     {
+        if (_nonStop is not null)
+        {
+            await _nonStop.ArmAsync(cancellationToken);
+        }
+
         foreach (var tracepoint in _tracepoints)
         {
-            // In modules too: a guest that was running when it was attached to has some.
-            await _breakpoints.ArmAsync(tracepoint, cancellationToken);
+            if (_nonStop is null)
+            {
+                // In modules too: a guest that was running when it was attached to has some.
+                await _breakpoints.ArmAsync(tracepoint, cancellationToken);
+            }
+
             if (tracepoint.WasArmed)
             {
                 _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
@@ -179,11 +194,26 @@ public sealed class Recorder
             await _target.Client.ContinueAsync(cancellationToken);
             while (await _target.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
             {
-                await _hits.OnStopAsync(stop, elapsed, OnModuleAsync, cancellationToken);
+                _nonStop?.GuestStopped();
                 if (_numbers.IsFull)
                 {
                     return RecordingEnd.HitLimit;
                 }
+
+                if (_nonStop?.WasPause(stop) == true)
+                {
+                    await _target.Client.ContinueAsync(cancellationToken);
+                }
+                else
+                {
+                    await _hits.OnStopAsync(stop, elapsed, OnEventAsync, cancellationToken);
+                    if (_numbers.IsFull)
+                    {
+                        return RecordingEnd.HitLimit;
+                    }
+                }
+
+                _nonStop?.GuestRuns();
             }
         }
         catch (RspException) when (_target.Client.State == RspState.Exited)
@@ -194,12 +224,28 @@ public sealed class Recorder
         return RecordingEnd.GuestEnded;
     }
 
+    /// <summary>The guest stopped: does something happen here beside hits?</summary>
+    private async ValueTask OnEventAsync(RegisterSet registers, CancellationToken cancellationToken)
+    {
+        var pc = registers.ProgramCounter;
+        if (_nonStop?.IsMine(pc) == true)
+        {
+            await _nonStop.OnStopAsync(registers, cancellationToken);
+        }
+
+        if (_modules.IsMine(pc))
+        {
+            await OnModuleAsync(registers, cancellationToken);
+        }
+    }
+
     private async ValueTask OnModuleAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
         var happened = await _modules.OnStopAsync(registers, cancellationToken);
         if (happened is ModuleEvent.Loading or ModuleEvent.Live or ModuleEvent.Unloaded)
         {
             _hits.ForgetNames();
+            _nonStop?.ForgetNames();
         }
 
         switch (happened)
@@ -207,7 +253,15 @@ public sealed class Recorder
             case ModuleEvent.Loading loading:
                 await OnLoadingAsync(loading.Loaded, cancellationToken);
                 break;
+            case ModuleEvent.Live live when _nonStop is not null:
+                await _nonStop.OnFreedAsync(live.Name, isInitOnly: true, cancellationToken);
+                break;
             case ModuleEvent.Unloaded { Module: var gone }:
+                if (_nonStop is not null)
+                {
+                    await _nonStop.OnFreedAsync(gone.Name, isInitOnly: false, cancellationToken);
+                }
+
                 foreach (var tracepoint in await _breakpoints.DisarmInModuleAsync(gone.Name, _tracepoints, cancellationToken))
                 {
                     _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
@@ -229,6 +283,12 @@ public sealed class Recorder
         foreach (var warning in loaded.Warnings)
         {
             Warn(warning);
+        }
+
+        if (_nonStop is not null)
+        {
+            await _nonStop.OnLoadingAsync(module, cancellationToken);
+            return;
         }
 
         var (armed, missing) = await _breakpoints.ArmInModuleAsync(module, _tracepoints, cancellationToken);

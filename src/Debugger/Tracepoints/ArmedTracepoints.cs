@@ -128,7 +128,8 @@ internal sealed class ArmedTracepoints(BreakpointSites sites, KernelMap map)
         return waiting;
     }
 
-    private async ValueTask DisarmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
+    /// <summary>Takes a tracepoint away from one address; nothing happens where it is not armed.</summary>
+    public async ValueTask DisarmAsync(Tracepoint tracepoint, ulong address, CancellationToken cancellationToken)
     {
         if (!_armed.TryGetValue(address, out var here) || !here.Remove(tracepoint))
         {

@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
+using KTrace.Symbols;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 
@@ -7,6 +9,9 @@ namespace KTrace.Debugger.Tracepoints;
 /// <summary>Where a tracepoint is in a module that was loaded: known only then, as a module has no addresses before.</summary>
 internal static class ModulePlaces
 {
+    // A set has hundreds of functions in one module: their names are read once.
+    private static readonly ConditionalWeakTable<Symbolizer, FunctionTable> Tables = [];
+
     /// <returns>Run-time places; empty when the module has not what is traced.</returns>
     public static IReadOnlyList<CodePlace> Of(Tracepoint tracepoint, KernelModule module)
     {
@@ -16,6 +21,11 @@ internal static class ModulePlaces
         }
 
         var request = tracepoint.Request;
+        if (request.IsGroup)
+        {
+            return Member(tracepoint, symbolizer) is { } member && IsLoaded(member) ? [member] : [];
+        }
+
         var file = request.ScopeIsSourceFile ? request.Scope : null;
         var lookup = new FunctionLookup(symbolizer);
         if (file is not null && int.TryParse(request.Symbol, NumberStyles.None, CultureInfo.InvariantCulture, out var line))
@@ -38,5 +48,16 @@ internal static class ModulePlaces
         ];
 
         bool IsLoaded(CodePlace place) => module.Text.Any(r => r.Contains(place.Address));
+    }
+
+    private static CodePlace? Member(Tracepoint tracepoint, Symbolizer symbolizer)
+    {
+        var table = Tables.GetValue(symbolizer, s => new FunctionTable(s));
+        lock (table)
+        {
+            return table.FindSymbol(tracepoint.Symbol, tracepoint.Ordinal) is var index and >= 0
+                ? new CodePlace(table.AddressOf(index), table.IsClone(index) ? CodePlaceKind.Clone : CodePlaceKind.Entry, table.NameOf(index), tracepoint.Symbol, null)
+                : null;
+        }
     }
 }

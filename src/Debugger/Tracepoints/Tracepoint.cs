@@ -12,7 +12,8 @@ namespace KTrace.Debugger.Tracepoints;
 /// </summary>
 public sealed class Tracepoint(int id, TracepointRequest request, string symbol, string? module, ImmutableArray<CodePlace> places, string? note)
 {
-    private readonly Dictionary<ulong, Armed> _armed = [];
+    // Most of twenty thousand wait for their module, or have one place: each has its own dictionary only once it is armed.
+    private Dictionary<ulong, Armed>? _armed;
 
     private readonly record struct Armed(CodePlaceKind Kind, string? Module);
 
@@ -39,6 +40,12 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     /// <summary>The first place in the kernel; 0 when there is none.</summary>
     public ulong LinkAddress => Places.IsEmpty ? 0 : Places[0].Address;
 
+    /// <summary>Of several functions with this symbol which one, in the order of the symbol table (a set's function of a module).</summary>
+    public int Ordinal { get; init; }
+
+    /// <summary>The words for this one place: what was written, and of a pattern's or set's function its name.</summary>
+    public string Title => !Request.IsGroup ? Request.Text : Module is null ? Symbol : $"{Module}:{Symbol}";
+
     /// <summary>Where the function is written, or null when that is not known.</summary>
     public SourceLine? Declaration { get; init; }
 
@@ -52,7 +59,7 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     public string? Note { get; } = note;
 
     /// <summary>Run-time addresses of its breakpoints; empty while it waits.</summary>
-    public IReadOnlyCollection<ulong> Addresses => _armed.Keys;
+    public IReadOnlyCollection<ulong> Addresses => _armed is { } armed ? armed.Keys : [];
 
     /// <summary>The first run-time address of its breakpoints; null while it waits.</summary>
     public ulong? Address { get; private set; }
@@ -64,31 +71,34 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     public ulong Offset => Request.Symbol is null ? 0 : Request.Offset;
 
     /// <summary>The body of an inlined call begins at this run-time address, and that is why it is armed there: the function is being entered.</summary>
-    public bool IsInlineAt(ulong address) => _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Inline;
+    public bool IsInlineAt(ulong address) => _armed is not null && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Inline;
 
     /// <summary>A function's own first instruction is at this run-time address (not a copy's, which may take other parameters), and that is why it is armed there.</summary>
-    public bool IsEntryAt(ulong address) => Offset == 0 && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Entry;
+    public bool IsEntryAt(ulong address) => Offset == 0 && _armed is not null && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Entry;
 
     public TraceTracepoint ToRecord() => new(
         Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address);
 
     /// <summary>The same place, set in another way and nowhere yet.</summary>
-    public Tracepoint WithKind(BreakpointKind kind) => new(Id, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Kind = kind };
+    public Tracepoint WithKind(BreakpointKind kind) => new(Id, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Ordinal = Ordinal, Kind = kind };
+
+    /// <summary>The same with another number, and nowhere yet.</summary>
+    internal Tracepoint WithId(int number) => new(number, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Ordinal = Ordinal, Kind = Kind };
 
     /// <param name="inModule">The module that the address belongs to, or null for the kernel.</param>
     internal void SetArmed(ulong address, CodePlaceKind kind, string? inModule)
     {
-        _armed[address] = new Armed(kind, inModule);
+        (_armed ??= [])[address] = new Armed(kind, inModule);
         WasArmed = true;
         Address = _armed.Keys.Min();
     }
 
     internal void SetDisarmed(ulong address)
     {
-        _armed.Remove(address);
-        Address = _armed.Count == 0 ? null : _armed.Keys.Min();
+        _armed?.Remove(address);
+        Address = _armed is not { Count: > 0 } ? null : _armed.Keys.Min();
     }
 
     /// <summary>Where it is armed in an earlier load of a module.</summary>
-    internal IReadOnlyList<ulong> AddressesIn(string loaded) => [.. _armed.Where(a => a.Value.Module == loaded).Select(a => a.Key)];
+    internal IReadOnlyList<ulong> AddressesIn(string loaded) => _armed is null ? [] : [.. _armed.Where(a => a.Value.Module == loaded).Select(a => a.Key)];
 }

@@ -2,6 +2,7 @@
 //   PLACE [if COND] [sample N] [first N] [print EXPR, …] [irqs] [return [if COND] [print EXPR, …] [irqs]]
 // A place has no spaces, and the words if, sample, first, print, irqs and return stand where an expression cannot go on, so none of them needs quoting.
 using System.Collections.Immutable;
+using System.Globalization;
 using KTrace.Debugger.Values;
 using KTrace.Symbols.Values.Expressions;
 
@@ -13,7 +14,10 @@ namespace KTrace.Debugger.Tracepoints;
 /// <param name="Return">What to do when the function returns, or null: nothing.</param>
 public sealed record TracepointActions(Expression? Condition, ImmutableArray<Expression> Prints, TracepointActions? Return)
 {
-    private const string Grammar = "after the place come: if CONDITION, print EXPRESSION, …, irqs, and return with the same words for the moment when the function returns";
+    private const string Grammar =
+        "after the place come: if CONDITION, sample N (one in N), first N, print EXPRESSION, …, irqs, and return with if, print and irqs for the moment when the function returns";
+
+    private const long MaximumCount = int.MaxValue;
 
     public static TracepointActions None { get; } = new(null, [], null);
 
@@ -25,6 +29,9 @@ public sealed record TracepointActions(Expression? Condition, ImmutableArray<Exp
 
     /// <summary>Take the interrupt controllers and the kernel's irq descriptors.</summary>
     public bool Interrupts { get; init; }
+
+    /// <summary>At a return: nothing is printed but what the function returned.</summary>
+    public bool PrintsReturnValueOnly => Prints is [var only] && only.ToString() == ReturnValue.ToString();
 
     /// <summary>At a function's return without a word: what it returned.</summary>
     public static Expression ReturnValue { get; } = Expression.Parse("$ret");
@@ -55,6 +62,8 @@ public sealed record TracepointActions(Expression? Condition, ImmutableArray<Exp
             condition = Expression.ParsePrefix(text, ref position);
         }
 
+        var sample = !atReturn && TryWord(text, ref position, "sample") ? Number(text, ref position, "sample", "one hit in so many is recorded, as in sample 100") : 1;
+        long? first = !atReturn && TryWord(text, ref position, "first") ? Number(text, ref position, "first", "so many hits are recorded, as in first 1000") : null;
         if (TryWord(text, ref position, "print"))
         {
             prints = Expression.ParseListPrefix(text, ref position);
@@ -67,7 +76,30 @@ public sealed record TracepointActions(Expression? Condition, ImmutableArray<Exp
             returning = returning.Prints.IsEmpty ? returning with { Prints = [ReturnValue] } : returning;
         }
 
-        return new TracepointActions(condition, prints, returning) { Interrupts = interrupts };
+        return new TracepointActions(condition, prints, returning) { Interrupts = interrupts, Sample = sample, First = first };
+    }
+
+    private static long Number(string text, ref int position, string word, string meaning)
+    {
+        var end = position;
+        while (end < text.Length && text[end] != ' ')
+        {
+            end++;
+        }
+
+        if (!long.TryParse(text.AsSpan(position, end - position), NumberStyles.None, CultureInfo.InvariantCulture, out var number) || number is < 1 or > MaximumCount)
+        {
+            throw new TargetException(
+                $"{word} takes a number from 1 to {MaximumCount}{(end > position ? $", not '{text[position..end]}'" : "")}\n  {text}\n  {new string(' ', position)}^", $"{word} N: {meaning}");
+        }
+
+        while (end < text.Length && text[end] == ' ')
+        {
+            end++;
+        }
+
+        position = end;
+        return number;
     }
 
     private static bool TryWord(string text, ref int position, string word)

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
 using KTrace.Debugger.Modules;
+using KTrace.Debugger.NonStop.Sites;
 using KTrace.Symbols;
 using KTrace.Symbols.Elf;
 using KTrace.Symbols.Kernel;
@@ -13,7 +14,7 @@ namespace KTrace.Debugger.Tracepoints;
 public sealed class TracepointResolver
 {
     /// <summary>
-    /// Places of one tracepoint, and functions of one pattern. A stub stops the machine at each, and with 512 breakpoints QEMU took minutes for a boot of seconds.
+    /// Places of one tracepoint, and functions of one pattern, where hits are taken by stops. A stub stops the machine at each, and with 512 breakpoints QEMU took minutes for a boot of seconds.
     /// </summary>
     public const int MaximumPlaces = 256;
 
@@ -23,33 +24,68 @@ public sealed class TracepointResolver
     private readonly KernelImage _image;
     private readonly ModuleFiles _modules;
     private readonly FunctionLookup _lookup;
+    private readonly FunctionObjects _objects;
+    private readonly List<string> _notes = [];
+    private readonly List<LeftOutFunction> _leftOut = [];
 
     public TracepointResolver(KernelImage image, ModuleFiles modules)
     {
         _image = image;
         _modules = modules;
         _lookup = new FunctionLookup(image.Symbolizer, image.ShortPath);
+        _objects = new FunctionObjects(image, modules);
     }
 
-    /// <summary>Resolves all requests before anything boots, so that a misspelt name costs no time. A pattern becomes a tracepoint for each function.</summary>
+    /// <summary>How hits are to be taken. Where stops are not wanted for everything, patterns and sets have no limit, and take only what can be traced without them.</summary>
+    public CaptureChoice Capture { get; init; } = CaptureChoice.AlwaysStop;
+
+    /// <summary>Places that patterns and sets leave out, in the words of -b.</summary>
+    public IReadOnlyList<string> Except { get; init; } = [];
+
+    /// <summary>Whether the entry of a kernel function without the tracer's no-op (link-time address) can be traced without stops all the same; null: none can.</summary>
+    public Func<ulong, bool>? CanRelocate { get; init; }
+
+    /// <summary>What a person should know about the patterns and sets that were resolved, a line each.</summary>
+    public IReadOnlyList<string> Notes => _notes;
+
+    /// <summary>Functions of patterns and sets that were left out because only stops could trace them, with the reason.</summary>
+    public IReadOnlyList<LeftOutFunction> LeftOut => _leftOut;
+
+    /// <summary>The kernel's functions that the function tracer knows, at link-time addresses.</summary>
+    public TraceableFunctions Traceable => _objects.Kernel.Traceable;
+
+    /// <summary>How each tracepoint will be traced, as far as files tell before anything boots: with the functions that were left out behind each other's requests.</summary>
+    /// <exception cref="TargetException">--no-stop was given, and a place needs stops.</exception>
+    public IReadOnlyList<PlannedFunction> Plan(IReadOnlyList<Tracepoint> tracepoints, WayPlanner planner) =>
+    [
+        .. tracepoints.SelectMany(t => TracepointPlan.Of(t, planner, _objects)),
+        .. _leftOut.Select(f => new PlannedFunction(0, f.Request, f.Name, null, null, f.Reason, 0)),
+    ];
+
+    /// <summary>Resolves all requests before anything boots, so that a misspelt name costs no time. A pattern or a set becomes a tracepoint for each function.</summary>
     /// <exception cref="TargetException">A symbol does not exist (near names are offered), exists several times (all are listed), or is at too many places.</exception>
     public IReadOnlyList<Tracepoint> Resolve(IReadOnlyList<string> requests)
     {
+        List<TracepointRequest> parsed = [.. requests.Select(TracepointRequest.Parse)];
+        Tracepoint?[] single = [.. parsed.Select(r => r.IsGroup ? null : Resolve(0, r))];
+        var members = new SetMembers(_objects, Except, single.OfType<Tracepoint>()) { Capture = Capture, CanRelocate = CanRelocate };
         var tracepoints = new List<Tracepoint>();
-        foreach (var text in requests)
+        for (var i = 0; i < parsed.Count; i++)
         {
-            var request = TracepointRequest.Parse(text);
-            if (request.Symbol is { } symbol && NamePattern.IsPattern(symbol))
+            if (single[i] is { } place)
             {
-                tracepoints.AddRange(ResolvePattern(tracepoints.Count + 1, request, symbol));
+                tracepoints.Add(place.WithId(tracepoints.Count + 1));
             }
             else
             {
-                tracepoints.Add(Resolve(tracepoints.Count + 1, request));
+                tracepoints.AddRange(members.Take(parsed[i], tracepoints.Count + 1));
             }
         }
 
-        return tracepoints;
+        members.Finish();
+        _notes.AddRange(members.Notes);
+        _leftOut.AddRange(members.LeftOut);
+        return tracepoints.Count > 0 ? tracepoints : throw new TargetException("--except leaves no function to trace", "leave one of them out");
     }
 
     private Tracepoint Resolve(int id, TracepointRequest request)
@@ -196,53 +232,6 @@ public sealed class TracepointResolver
     private static TargetException Several(TracepointRequest request, IReadOnlyList<LineMatch> matches, int line) => new(
         $"'{request.Text}' is in {matches.Count} files:\n{string.Join("\n", matches.Take(MaximumListed).Select(m => $"  {m.File}:{line}"))}{More(matches.Count)}",
         $"name one, as in -b {matches[0].File}:{line}");
-
-    /// <summary>Functions with code of their own; what was inlined everywhere is found by its whole name only.</summary>
-    private List<Tracepoint> ResolvePattern(int id, TracepointRequest request, string text)
-    {
-        if (!NamePattern.TryParse(text, out var pattern, out var problem))
-        {
-            throw new TargetException(problem, null);
-        }
-
-        var found = new List<Tracepoint>();
-        if (request is { Scope: { } scope, ScopeIsSourceFile: false })
-        {
-            var module = ModuleFiles.Normalize(scope);
-            var names = _modules.Symbolizers(module).SelectMany(s => new FunctionLookup(s.Symbolizer).Names(pattern)).Distinct().ToList();
-            EnsureFew(request, names.Count, names);
-            found.AddRange(names.Select((name, i) => InModule(id + i, new TracepointRequest($"{scope}:{name}", scope, name, 0), module, name, null)));
-        }
-        else
-        {
-            var names = _lookup.Names(pattern);
-            if (!request.ScopeIsSourceFile)
-            {
-                EnsureFew(request, names.Count, names);
-            }
-
-            foreach (var name in names)
-            {
-                foreach (var match in _lookup.Find(name, request.Scope, withInlined: false))
-                {
-                    EnsureFew(request, found.Count + 1, names);
-                    var named = _lookup.Find(name, null, withInlined: false).Count > 1 && match.File is not null ? $"{match.File}:{name}" : name;
-                    found.Add(new Tracepoint(id + found.Count, TracepointRequest.Parse(named), name, null, match.Places, match.Describe()) { Declaration = match.Declaration });
-                }
-            }
-        }
-
-        return found.Count > 0 ? found : throw new TargetException($"no function matches {request.Text}", "a pattern is a glob such as 'irq_*' or a regular expression such as '/^irq_(en|dis)able$/'");
-    }
-
-    private static void EnsureFew(TracepointRequest request, int count, IReadOnlyList<string> names)
-    {
-        if (count > MaximumPlaces)
-        {
-            throw new TargetException(
-                $"{request.Text} matches {count} functions ({string.Join(", ", names.Take(3))}, …); at most {MaximumPlaces} can be traced at once", "make the pattern narrower");
-        }
-    }
 
     private Tracepoint InModule(int id, TracepointRequest request, string module, string name, string? note)
     {

@@ -5,7 +5,9 @@ internal static class Languages
 {
     private const int C89 = 0x01, C = 0x02, Cobol74 = 0x05, Cobol85 = 0x06, Fortran77 = 0x07, Pascal83 = 0x09, C99 = 0x0c, Pli = 0x0f, Upc = 0x12, C11 = 0x1d;
     private const int C17 = 0x2c;
-    private const int MipsAssembler = 0x8001;
+
+    /// <summary>What GAS writes, whatever it assembles for.</summary>
+    public const int MipsAssembler = 0x8001;
 
     /// <summary>DW_AT_name is what the symbol table says: C and assembly, where nothing is mangled.</summary>
     public static bool NamesAreLinkageNames(int language) =>

@@ -143,6 +143,25 @@ public sealed class KernelModule
     /// <summary>What is left of it after its init function has returned; itself when it has no init text.</summary>
     public KernelModule WithoutInit() => InitText.IsEmpty ? this : Without(InitText) ?? this;
 
+    /// <summary>A section of the file with its code, relocated to where it runs; empty when there is none.</summary>
+    public SectionData? ReadSection(string name) => Code?.GetSection(name);
+
+    /// <summary>
+    /// Its file's bytes at a run-time address, as they are stored: what relocations, alternatives and the function tracer write in them is not there. False outside its sections with
+    /// contents, and when no file with its code was found.
+    /// </summary>
+    public bool TryRead(ulong address, Span<byte> destination)
+    {
+        if (Code is not { } code || !code.Symbols.TryFindSection(address, out var section, out var start) || !section.HasContents
+            || address - start > (ulong)section.Data.Length || (ulong)section.Data.Length - (address - start) < (ulong)destination.Length)
+        {
+            return false;
+        }
+
+        section.Data.Span.Slice((int)(address - start), destination.Length).CopyTo(destination);
+        return true;
+    }
+
     private static bool HasCode(RelocatedSections? sections) => sections?.File.FindSection(".text") is { HasContents: true };
 
     /// <param name="release">The kernel's, for ORC before 6.4.</param>

@@ -1,0 +1,88 @@
+// When in a boot what can be done (init/main.c and arch/x86/kernel/setup.c, 5.10 to 6.12):
+//   setup_arch       entered before the kernel reads its memory map: memory is reserved, and mapped into tables that stay
+//   ftrace_init      returns when every call of __fentry__ has become a no-op (it checks what it replaces: nothing is armed before)
+//   free_initmem     entered when init text is about to be freed: what is armed there is restored and forgotten
+// Modules have their no-ops when do_init_module is entered (ModuleFollower stops there).
+using KTrace.Debugger.Breakpoints;
+using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Unwind;
+
+namespace KTrace.Debugger.NonStop;
+
+/// <summary>A moment of a boot that matters to tracepoints without stops.</summary>
+internal enum BootMoment
+{
+    /// <summary>The memory map can be changed.</summary>
+    MemoryMap,
+
+    /// <summary>The function tracer's no-ops are in place.</summary>
+    TracerReady,
+
+    /// <summary>Init text is about to go.</summary>
+    InitFreed,
+}
+
+/// <summary>Stops the boot at its moments, once each.</summary>
+internal sealed class NonStopMoments(Machine machine, KernelMap map)
+{
+    private const string TracerInit = "ftrace_init", FreeInit = "free_initmem";
+
+    private readonly Dictionary<ulong, BootMoment> _awaited = [];
+    private ulong? _tracerEntered;
+
+    /// <summary>Whether the kernel has a function tracer whose no-ops come at a known moment.</summary>
+    public static bool HasTracer(KernelImage image) => image.TryFindSymbol(TracerInit, out _);
+
+    /// <summary>Sets the stops.</summary>
+    public async ValueTask ArmAsync(CancellationToken cancellationToken)
+    {
+        if (Guest.ReservedMemory.MomentIn(map) is { } memoryMap)
+        {
+            await AwaitAsync(memoryMap, BootMoment.MemoryMap, cancellationToken);
+        }
+
+        if (map.Image.TryFindSymbol(TracerInit, out var tracer))
+        {
+            _tracerEntered = map.ToRunTime(tracer.Value);
+            await machine.Sites.AddAsync(BreakpointSite.Code(_tracerEntered.Value), this, cancellationToken);
+        }
+
+        if (map.Image.TryFindSymbol(FreeInit, out var free))
+        {
+            await AwaitAsync(map.ToRunTime(free.Value), BootMoment.InitFreed, cancellationToken);
+        }
+    }
+
+    public bool IsMine(ulong pc) => _tracerEntered == pc || _awaited.ContainsKey(pc);
+
+    /// <returns>The moment that this stop means; null: none, or not yet.</returns>
+    public async ValueTask<BootMoment?> OnStopAsync(RegisterSet registers, CancellationToken cancellationToken)
+    {
+        var pc = registers.ProgramCounter;
+        if (pc == _tracerEntered)
+        {
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
+            _tracerEntered = null;
+            if (await machine.Memory.TryReadWordAsync(registers.StackPointer, cancellationToken) is { } caller)
+            {
+                await AwaitAsync(caller, BootMoment.TracerReady, cancellationToken);
+            }
+
+            return null;
+        }
+
+        if (!_awaited.Remove(pc, out var moment))
+        {
+            return null;
+        }
+
+        await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
+        return moment;
+    }
+
+    private async ValueTask AwaitAsync(ulong address, BootMoment moment, CancellationToken cancellationToken)
+    {
+        _awaited[address] = moment;
+        await machine.Sites.AddAsync(BreakpointSite.Code(address), this, cancellationToken);
+    }
+}
