@@ -128,8 +128,9 @@ internal static class HeaderParts
     public static TraceTracepoint Tracepoint(ref RecordJson json)
     {
         int? id = null;
-        string? requested = null, symbol = null, state = null, note = null;
+        string? requested = null, symbol = null, state = null, note = null, way = null, why = null;
         ulong? address = null;
+        int? functions = null;
         while (json.NextProperty())
         {
             if (json.Is("id"u8))
@@ -156,6 +157,18 @@ internal static class HeaderParts
             {
                 address = json.Hex("address");
             }
+            else if (json.Is("way"u8))
+            {
+                way = json.OptionalString("way");
+            }
+            else if (json.Is("why"u8))
+            {
+                why = json.OptionalString("why");
+            }
+            else if (json.Is("functions"u8))
+            {
+                functions = json.Int32("functions");
+            }
             else
             {
                 json.Skip();
@@ -168,6 +181,11 @@ internal static class HeaderParts
             symbol,
             state ?? TracepointState.Armed,
             note,
-            address);
+            address)
+        {
+            Way = way,
+            WayReason = why,
+            Functions = functions,
+        };
     }
 }

@@ -15,9 +15,11 @@ namespace KTrace.Tracing;
 /// <param name="PathFrames">The frame ids of a path line.</param>
 /// <param name="ValuesId">The id that a line of arguments gives.</param>
 /// <param name="Values">The ids of arguments that a hit refers to.</param>
+/// <param name="IsCompact">A hit or return whose line refers to lines that a selection of hits does not keep: it is written anew there.</param>
+/// <param name="IsDefinition">A line that compact lines refer to.</param>
 internal readonly record struct DecodedLine(
     TraceRecord? Record, int? FrameId = null, int? PathId = null, ImmutableArray<int> PathFrames = default, int? ValuesId = null,
-    ImmutableArray<int> Values = default);
+    ImmutableArray<int> Values = default, bool IsCompact = false, bool IsDefinition = false);
 
 /// <summary>Decodes the lines of one file in order.</summary>
 internal sealed class RecordDecoder(string file, bool keepRegisters)
@@ -26,6 +28,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
     private readonly Dictionary<int, CallPath> _paths = [];
     private readonly Dictionary<int, ArgumentList> _values = new() { [0] = ArgumentList.Empty };
     private readonly HashSet<int> _tracepoints = [];
+    private readonly CompactDecoder _compact = new(keepRegisters);
     private TraceRecord.Header? _header;
     private TraceRecord.Hit? _lastHit;
     private bool _ended;
@@ -51,7 +54,13 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             : type.Is("frame"u8) ? Frame(ref json)
             : type.Is("path"u8) ? Path(ref json)
             : type.Is("values"u8) ? Values(ref json)
-            : type.Is("return"u8) ? new(Return(ref json))
+            : type.Is("stack"u8) ? _compact.Stack(ref json, _frames, _tracepoints, _header!.HasContexts)
+            : type.Is("task"u8) ? _compact.Task(ref json)
+            : type.Is("return"u8) ? Return(ref json)
+            : type.Is("parameters"u8) ? _compact.Parameters(ref json, _frames)
+            : type.Is("result"u8) ? _compact.Result(ref json)
+            : type.Is("clock_rate"u8) ? new(NonStopParts.ClockRate(ref json))
+            : type.Is("nonstop"u8) ? new(NonStopParts.NonStop(ref json))
             : type.Is("interrupts"u8) ? new(Interrupts(ref json))
             : type.Is("console"u8) ? new(Console(ref json))
             : type.Is("header"u8) ? new(_header = HeaderParts.Header(ref json, _tracepoints))
@@ -214,6 +223,8 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         ImmutableArray<int> values = [];
         ImmutableArray<TracePrint> prints = [];
         ImmutableArray<TraceRegister> registers = [];
+        int? stackId = null, taskId = null;
+        ImmutableArray<TraceArgument> arguments = default;
         while (json.NextProperty())
         {
             if (json.Is("seq"u8))
@@ -230,7 +241,20 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             }
             else if (json.Is("task"u8))
             {
-                task = HitParts.Task(ref json, _lastHit?.Task);
+                taskId = json.TryInt32("task");
+                task = taskId is null ? HitParts.Task(ref json, _lastHit?.Task) : null;
+            }
+            else if (json.Is("stack"u8))
+            {
+                stackId = json.Int32("stack");
+            }
+            else if (json.Is("ticks"u8))
+            {
+                clock = new TraceClock(Ticks: json.UInt64("ticks"));
+            }
+            else if (json.Is("args"u8) && keepRegisters)
+            {
+                arguments = CompactDecoder.Values(ref json);
             }
             else if (json.Is("context"u8))
             {
@@ -276,12 +300,36 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             }
         }
 
+        if (stackId is { } at)
+        {
+            CompactDecoder.StackNode stack = _compact.FindStack(ref json, at);
+            CompactDecoder.TaskNode runs = _compact.FindTask(ref json, taskId ?? throw json.Fail("a compact hit without task"));
+            var compact = new TraceRecord.Hit
+            {
+                Sequence = sequence ?? throw json.Fail("a hit without seq"),
+                Tracepoint = stack.Tracepoint!.Value,
+                Cpu = cpu,
+                Task = runs.Task,
+                Context = stack.Context,
+                Clock = clock,
+                Path = _compact.PathOf(stack),
+                Pcs = keepRegisters ? stack.Pcs : [],
+                TailPcs = keepRegisters ? stack.TailPcs : [],
+                Arguments = arguments.IsDefault ? [.. values.Select(id => _values[id])] : _compact.Arguments(ref json, stack, arguments),
+                Prints = prints,
+                PathEnd = runs.End,
+            };
+            Check(compact, ref json);
+            _lastHit = compact;
+            return new DecodedLine(compact, Values: values, IsCompact: true);
+        }
+
         var hit = new TraceRecord.Hit
         {
             Sequence = sequence ?? throw json.Fail("a hit without seq"),
             Tracepoint = tracepoint ?? throw json.Fail("a hit without tracepoint"),
             Cpu = cpu,
-            Task = task,
+            Task = taskId is null ? task : throw json.Fail("a task's id in a hit without stack"),
             Context = context,
             Clock = clock,
             Path = _paths.GetValueOrDefault(pathId ?? throw json.Fail("a hit without path"))
@@ -328,11 +376,11 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         return ids.DrainToImmutable();
     }
 
-    private TraceRecord.Return Return(ref RecordJson json)
+    private DecodedLine Return(ref RecordJson json)
     {
-        TraceRecord.Return returned = ValueParts.Return(ref json);
+        TraceRecord.Return returned = ValueParts.Return(ref json, _compact, out bool isCompact);
         return returned.HitSequence >= 1 && returned.HitSequence <= (_lastHit?.Sequence ?? 0)
-            ? returned
+            ? new DecodedLine(returned, IsCompact: isCompact)
             : throw json.Fail($"a return of hit {returned.HitSequence}, which is not there");
     }
 

@@ -169,6 +169,30 @@ internal ref struct RecordJson
         return ElementInt32(what);
     }
 
+    /// <summary>The number that is the value of the property under the cursor; null, and the cursor stays, when it is no number.</summary>
+    public int? TryInt32(string what)
+    {
+        RecordJson copy = this;
+        copy._json.Read();
+        if (copy._json.TokenType != JsonTokenType.Number)
+        {
+            return null;
+        }
+
+        this = copy;
+        return ElementInt32(what);
+    }
+
+    /// <summary>Moves to the value of the property under the cursor.</summary>
+    public void Read() => _json.Read();
+
+    /// <summary>What kind of value is under the cursor.</summary>
+    public readonly JsonTokenType Kind => _json.TokenType;
+
+    /// <summary>The whole number under the cursor as 64 bits; negative ones in two's complement.</summary>
+    public readonly ulong ElementBits(string what) =>
+        _json.TryGetInt64(out long value) ? (ulong)value : _json.TryGetUInt64(out ulong large) ? large : throw Fail(what + " is a whole number of 64 bits");
+
     public readonly int ElementInt32(string what) =>
         _json.TokenType == JsonTokenType.Number && _json.TryGetInt32(out int value) && value >= 0
             ? value

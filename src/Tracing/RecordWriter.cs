@@ -181,18 +181,7 @@ internal sealed class RecordWriter : IDisposable
         if (hit.Task is { } task)
         {
             _json.WriteStartObject("task"u8);
-            _json.WriteNumber("pid"u8, task.Pid);
-            _json.WriteString("comm"u8, task.Comm);
-            if (task.ThreadGroup != task.Pid)
-            {
-                _json.WriteNumber("tgid"u8, task.ThreadGroup);
-            }
-
-            if (task.IsKernelThread)
-            {
-                _json.WriteBoolean("kernel"u8, true);
-            }
-
+            Fields(task);
             _json.WriteEndObject();
         }
 
@@ -286,6 +275,112 @@ internal sealed class RecordWriter : IDisposable
         EndLine();
     }
 
+    /// <param name="frames">Ids of the stack's frames.</param>
+    public void Write(in TraceStack stack, ReadOnlySpan<int> frames)
+    {
+        Begin("stack"u8);
+        _json.WriteNumber("id"u8, stack.Id);
+        if (stack.Caller != 0)
+        {
+            _json.WriteNumber("caller"u8, stack.Caller);
+        }
+
+        Hex("pc"u8, stack.Pc);
+        _json.WriteStartArray("frames"u8);
+        foreach (int frame in frames)
+        {
+            _json.WriteNumberValue(frame);
+        }
+
+        _json.WriteEndArray();
+        if (!stack.TailPcs.IsDefaultOrEmpty)
+        {
+            _json.WriteStartArray("tail_pcs"u8);
+            HexValues(stack.TailPcs);
+            _json.WriteEndArray();
+        }
+
+        if (stack.Tracepoint is { } tracepoint)
+        {
+            _json.WriteNumber("tracepoint"u8, tracepoint);
+            Fields(stack.Context);
+        }
+
+        EndLine();
+    }
+
+    /// <summary>Who ran, and where its path ends.</summary>
+    public void Write(int taskId, TraceTask? task, TraceEnd end)
+    {
+        Begin("task"u8);
+        _json.WriteNumber("id"u8, taskId);
+        if (task is not null)
+        {
+            Fields(task);
+        }
+
+        Fields(end);
+        EndLine();
+    }
+
+    /// <param name="frameId">Of the function whose parameters they are.</param>
+    public void Write(int frameId, ImmutableArray<TraceParameter> parameters)
+    {
+        Begin("parameters"u8);
+        _json.WriteNumber("frame"u8, frameId);
+        _json.WriteStartArray("params"u8);
+        foreach (TraceParameter parameter in parameters)
+        {
+            _json.WriteStartObject();
+            _json.WriteString("name"u8, parameter.Name);
+            Optional("type"u8, parameter.Type);
+            _json.WriteString("form"u8, parameter.Form);
+            if (parameter.Provenance != ArgumentProvenance.Register)
+            {
+                _json.WriteString("from"u8, parameter.Provenance);
+            }
+
+            _json.WriteEndObject();
+        }
+
+        _json.WriteEndArray();
+        EndLine();
+    }
+
+    /// <summary>What returns refer to: the type of what a function returns.</summary>
+    public void WriteResult(int id, string? type, string form)
+    {
+        Begin("result"u8);
+        _json.WriteNumber("id"u8, id);
+        Optional("ctype"u8, type);
+        _json.WriteString("form"u8, form);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.ClockRate rate)
+    {
+        Begin("clock_rate"u8);
+        _json.WriteNumber("ticks_per_second"u8, rate.TicksPerSecond);
+        EndLine();
+    }
+
+    public void Write(TraceRecord.NonStop nonStop)
+    {
+        Begin("nonstop"u8);
+        _json.WriteNumber("hits"u8, nonStop.Hits);
+        _json.WriteNumber("dropped"u8, nonStop.Dropped);
+        _json.WriteNumber("waits"u8, nonStop.Waits);
+        _json.WriteNumber("returns_missed"u8, nonStop.ReturnsMissed);
+        _json.WriteNumber("broken"u8, nonStop.Broken);
+        _json.WriteNumber("cut"u8, nonStop.Cut);
+        _json.WriteNumber("pauses"u8, nonStop.Pauses);
+        _json.WriteNumber("paused_seconds"u8, Math.Round(nonStop.PausedSeconds, 6));
+        _json.WriteNumber("ring_size"u8, nonStop.RingSize);
+        Seconds("guest_seconds"u8, nonStop.GuestSeconds);
+        Seconds("baseline_guest_seconds"u8, nonStop.BaselineGuestSeconds);
+        EndLine();
+    }
+
     public void Write(TraceRecord.End end)
     {
         Begin("end"u8);
@@ -319,6 +414,24 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteString("state"u8, tracepoint.State);
         Hex("address"u8, tracepoint.Address);
         Optional("note"u8, tracepoint.Note);
+        Optional("way"u8, tracepoint.Way);
+        Optional("why"u8, tracepoint.WayReason);
+        Optional("functions"u8, (ulong?)tracepoint.Functions);
+    }
+
+    private void Fields(TraceTask task)
+    {
+        _json.WriteNumber("pid"u8, task.Pid);
+        _json.WriteString("comm"u8, task.Comm);
+        if (task.ThreadGroup != task.Pid)
+        {
+            _json.WriteNumber("tgid"u8, task.ThreadGroup);
+        }
+
+        if (task.IsKernelThread)
+        {
+            _json.WriteBoolean("kernel"u8, true);
+        }
     }
 
     private void Fields(TraceClock? clock)
@@ -465,6 +578,14 @@ internal sealed class RecordWriter : IDisposable
         if (value is { } number)
         {
             _json.WriteNumber(name, number);
+        }
+    }
+
+    private void Seconds(ReadOnlySpan<byte> name, double? value)
+    {
+        if (value is { } seconds)
+        {
+            _json.WriteNumber(name, Math.Round(seconds, 6));
         }
     }
 

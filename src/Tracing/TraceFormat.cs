@@ -5,7 +5,13 @@ namespace KTrace.Tracing;
 public static class TraceFormat
 {
     /// <summary>Grows only when an old reader would misunderstand a new file; new fields and record types do not need it.</summary>
-    public const int Version = 1;
+    public const int Version = 2;
+
+    /// <summary>The format of traces without compact hits, which every ktrace reads.</summary>
+    public const int First = 1;
+
+    /// <summary>The first format with compact hits: an older reader would look for the path of each.</summary>
+    public const int Compact = 2;
 
     /// <summary>Bytes in a line without its line feed. A header with 30,000 tracepoints fits; a file that is no text is given up early.</summary>
     public const int MaxLineBytes = 4 << 20;
@@ -18,6 +24,12 @@ public static class TraceFormat
 
     /// <summary>Ids of argument lists. A recording of a million hits has millions of different ones, so ids come again and mean the latest.</summary>
     public const int MaxValues = 8192;
+
+    /// <summary>Ids of frames of stacks that compact hits refer to; they come again and mean the latest.</summary>
+    public const int MaxStacks = 1 << 16;
+
+    /// <summary>Ids of tasks that compact hits refer to, and of results that compact returns refer to; they come again and mean the latest.</summary>
+    public const int MaxTasks = 1 << 14;
 
     /// <summary>Arguments of one function, and prints of one tracepoint. The kernel's widest functions have 13.</summary>
     public const int MaxArguments = 256;

@@ -16,8 +16,8 @@ public abstract record TraceRecord
     /// <summary>The first record: what was booted, and what was asked of it.</summary>
     public sealed record Header : TraceRecord
     {
-        /// <summary>See <see cref="TraceFormat.Version"/>.</summary>
-        public int Format { get; init; } = TraceFormat.Version;
+        /// <summary><see cref="TraceFormat.Compact"/> where hits without stops may follow, <see cref="TraceFormat.First"/> otherwise, so that an older ktrace reads it.</summary>
+        public int Format { get; init; } = TraceFormat.First;
 
         /// <summary>Program and version, such as <c>ktrace 0.1.0</c>.</summary>
         public required string Tool { get; init; }
@@ -42,6 +42,46 @@ public abstract record TraceRecord
 
         /// <summary>Hits say in which context they were: one that says nothing was in <see cref="TraceContext.Plain"/>.</summary>
         public bool HasContexts { get; init; }
+    }
+
+    /// <summary>How fast <see cref="TraceClock.Ticks"/> count; the latest holds for the whole trace.</summary>
+    public sealed record ClockRate(double TicksPerSecond) : TraceRecord;
+
+    /// <summary>A recording without stops in numbers: at its end, or as they stood so far; the latest holds.</summary>
+    public sealed record NonStop : TraceRecord
+    {
+        /// <summary>Hits that were taken without a stop.</summary>
+        public long Hits { get; init; }
+
+        /// <summary>Records that found no room and were given up (--lossy).</summary>
+        public long Dropped { get; init; }
+
+        /// <summary>How often a CPU of the guest waited for room.</summary>
+        public long Waits { get; init; }
+
+        /// <summary>Calls whose return is not recorded: too many were open.</summary>
+        public long ReturnsMissed { get; init; }
+
+        /// <summary>Records that could not be true.</summary>
+        public long Broken { get; init; }
+
+        /// <summary>Hits whose path the bound on stack copies cut.</summary>
+        public long Cut { get; init; }
+
+        /// <summary>How often the machine was stopped until the ring was read.</summary>
+        public long Pauses { get; init; }
+
+        /// <summary>Wall-clock seconds that it stood still for that.</summary>
+        public double PausedSeconds { get; init; }
+
+        /// <summary>Bytes.</summary>
+        public long RingSize { get; init; }
+
+        /// <summary>By the guest's clock, from boot to the end; null when it is not known.</summary>
+        public double? GuestSeconds { get; init; }
+
+        /// <summary>The same of a boot without tracepoints; null when it is not known.</summary>
+        public double? BaselineGuestSeconds { get; init; }
     }
 
     /// <summary>A module was loaded.</summary>
@@ -200,6 +240,16 @@ public static class TracepointState
     public const string Pending = "pending";
 }
 
+/// <summary>Words for <see cref="TraceTracepoint.Way"/>; an open set.</summary>
+public static class TracepointWay
+{
+    public const string Stop = "stop";
+    public const string NonStop = "non-stop";
+
+    /// <summary>It has places of both kinds.</summary>
+    public const string Both = "both";
+}
+
 /// <param name="Id">What hits refer to.</param>
 /// <param name="Requested">The user's words.</param>
 /// <param name="Symbol">The symbol that was really armed, or null while there is none.</param>
@@ -209,6 +259,15 @@ public static class TracepointState
 public sealed record TraceTracepoint(
     int Id, string Requested, string? Symbol, string State = TracepointState.Armed, string? Note = null, ulong? Address = null)
 {
+    /// <summary>How it is traced: one of <see cref="TracepointWay"/>, or null where the trace does not tell (it stops).</summary>
+    public string? Way { get; init; }
+
+    /// <summary>Why that way, in words for people.</summary>
+    public string? WayReason { get; init; }
+
+    /// <summary>How many functions the requested set has; null for a single place.</summary>
+    public int? Functions { get; init; }
+
     /// <summary>The user's words for the place, without conditions and prints; the function's name where the words are a pattern or a set, which several tracepoints share.</summary>
     public string Place => IsGroup && Symbol is not null ? Symbol : Requested.Split(' ', 2)[0];
 

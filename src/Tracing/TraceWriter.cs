@@ -1,7 +1,7 @@
 // Writes .ktrace files: docs/trace-format.md.
 // A recording may end at any moment (kill -9, power cut, full disk), so every record goes to the operating system in one write before
-// Write returns, together with the frame and path lines that it is the first to need. There is no fsync: a power cut may cost the last
-// seconds, as with any log. The file has its final name from the beginning, so that it can be read while it grows.
+// Write returns, together with the frame and path lines that it is the first to need; only compact hits go out in batches. There is no fsync: a power
+// cut may cost the last seconds, as with any log. The file has its final name from the beginning, so that it can be read while it grows.
 using System.Buffers;
 using System.Collections.Immutable;
 using System.Text;
@@ -11,8 +11,7 @@ namespace KTrace.Tracing;
 /// <summary>Appends records to a trace file. Safe to call from several threads; records are written in the order of the calls.</summary>
 public sealed class TraceWriter : IDisposable
 {
-    private readonly Lock _lock = new();
-    private readonly FileStream _stream;
+    private readonly TraceFile _file;
     private readonly RecordWriter _records = new();
     private readonly Dictionary<TraceFrame, int> _frames = [];
     private readonly Dictionary<CallPath, int> _paths = [];
@@ -21,25 +20,34 @@ public sealed class TraceWriter : IDisposable
     private readonly Decoder _consoleDecoder = Encoding.UTF8.GetDecoder();
     private readonly StringBuilder _consoleLine = new();
     private TraceClock? _consoleClock;
-    private long _safeLength;
     private long _lastSequence;
+    private int _format;
     private bool _hasHeader;
     private bool _ended;
-    private TraceWriteException? _broken;
 
     /// <summary>Creates the file, or empties the one that is there. Others may read it at any time.</summary>
     /// <exception cref="IOException">It cannot be created.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be created.</exception>
     public TraceWriter(string path)
+        : this(new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0), path)
     {
-        Path = path;
-        _stream = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0);
     }
 
-    public string Path { get; }
+    /// <param name="stream">Belongs to the writer from now on.</param>
+    /// <param name="path">What it is called in messages.</param>
+    internal TraceWriter(Stream stream, string path)
+    {
+        _file = new TraceFile(stream, path);
+        Compact = new CompactWriter(this, _file, _records);
+    }
+
+    public string Path => _file.Path;
 
     /// <summary>Hits written so far.</summary>
-    public long Hits { get; private set; }
+    public long Hits => _file.Hits;
+
+    /// <summary>For hits that come too fast to be written one by one.</summary>
+    public CompactWriter Compact { get; }
 
     /// <summary>Appends one record. The first must be a <see cref="TraceRecord.Header"/>; after <see cref="TraceRecord.End"/> nothing may follow.</summary>
     /// <exception cref="TraceWriteException">The medium refused it. The writer is of no use afterwards: every further call says the same.</exception>
@@ -47,13 +55,9 @@ public sealed class TraceWriter : IDisposable
     /// <exception cref="ArgumentException">A record that a reader would refuse (see <see cref="TraceFormat"/>): the file is as before.</exception>
     public void Write(TraceRecord record)
     {
-        lock (_lock)
+        lock (_file.Turn)
         {
-            if (_broken is not null)
-            {
-                throw _broken;
-            }
-
+            _file.Check();
             CheckOrder(record);
             if (record is TraceRecord.End)
             {
@@ -72,13 +76,9 @@ public sealed class TraceWriter : IDisposable
     /// <param name="clock">When they came. A line has the clock of its first piece.</param>
     public void WriteConsole(ReadOnlySpan<byte> utf8, TraceClock? clock = null)
     {
-        lock (_lock)
+        lock (_file.Turn)
         {
-            if (_broken is not null)
-            {
-                throw _broken;
-            }
-
+            _file.Check();
             if (!_hasHeader || _ended)
             {
                 throw new InvalidOperationException("console text belongs between the header and the end");
@@ -103,14 +103,17 @@ public sealed class TraceWriter : IDisposable
     /// <summary>Closes the file. Console text without its line feed is written; an end record is not: that is the recorder's to say.</summary>
     public void Dispose()
     {
-        lock (_lock)
+        lock (_file.Turn)
         {
             try
             {
-                if (_broken is null && _hasHeader && !_ended)
+                _file.Check();
+                if (_hasHeader && !_ended)
                 {
                     WriteConsoleLine();
                 }
+
+                _file.Flush();
             }
             catch (TraceWriteException)
             {
@@ -119,7 +122,7 @@ public sealed class TraceWriter : IDisposable
             finally
             {
                 _ended = true;
-                _stream.Dispose();
+                _file.Dispose();
                 _records.Dispose();
             }
         }
@@ -188,9 +191,7 @@ public sealed class TraceWriter : IDisposable
     private void WriteRecord(TraceRecord record)
     {
         _records.Clear();
-        int newFrames = _frames.Count;
-        int newPaths = _paths.Count;
-        int newValues = _values.Count;
+        Marks marks = Mark();
         try
         {
             switch (record)
@@ -198,9 +199,11 @@ public sealed class TraceWriter : IDisposable
                 case TraceRecord.Header header: _records.Write(header); break;
                 case TraceRecord.Module module: _records.Write(module); break;
                 case TraceRecord.TracepointResolved resolved: _records.Write(resolved); break;
-                case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path), ValueIds(hit.Arguments, ref newValues)); break;
+                case TraceRecord.Hit hit: _records.Write(hit, PathId(hit.Path), ValueIds(hit.Arguments, ref marks)); break;
                 case TraceRecord.Return returned: _records.Write(returned); break;
                 case TraceRecord.Interrupts interrupts: _records.Write(interrupts); break;
+                case TraceRecord.ClockRate rate: _records.Write(rate); break;
+                case TraceRecord.NonStop nonStop: _records.Write(nonStop); break;
                 case TraceRecord.Console console: _records.Write(console); break;
                 case TraceRecord.Note note: _records.Write("note"u8, note.Text); break;
                 case TraceRecord.Warning warning: _records.Write("warning"u8, warning.Text); break;
@@ -210,17 +213,16 @@ public sealed class TraceWriter : IDisposable
         catch (ArgumentException)
         {
             // A line that is too long: nothing was written, so ids given out for it must not stay.
-            Forget(_frames, newFrames);
-            Forget(_paths, newPaths);
-            Forget(_values, newValues + 1);
+            Undo(marks);
             throw;
         }
 
-        Append(record is TraceRecord.Hit);
+        _file.Append(_records.Written, record is TraceRecord.Hit);
         switch (record)
         {
             case TraceRecord.Header header:
                 _hasHeader = true;
+                _format = header.Format;
                 _tracepoints.UnionWith(header.Tracepoints.Select(t => t.Id));
                 break;
             case TraceRecord.TracepointResolved resolved: _tracepoints.Add(resolved.Tracepoint.Id); break;
@@ -228,6 +230,40 @@ public sealed class TraceWriter : IDisposable
             case TraceRecord.End: _ended = true; break;
         }
     }
+
+    /// <summary>How many ids were given out.</summary>
+    internal readonly record struct Marks(int Frames, int Paths, int Values);
+
+    internal Marks Mark() => new(_frames.Count, _paths.Count, _values.Count);
+
+    /// <summary>Takes ids back that were given out since.</summary>
+    internal void Undo(Marks marks)
+    {
+        Forget(_frames, marks.Frames);
+        Forget(_paths, marks.Paths);
+        Forget(_values, marks.Values + 1);
+    }
+
+    internal bool HasTracepoint(int id) => _tracepoints.Contains(id);
+
+    /// <summary>A compact line may follow; a hit with this number, unless it is null.</summary>
+    internal void CheckCompact(long? sequence)
+    {
+        _file.Check();
+        if (!_hasHeader || _ended || _format < TraceFormat.Compact)
+        {
+            throw new InvalidOperationException($"compact hits belong between the header and the end of a trace of format {TraceFormat.Compact}");
+        }
+
+        if (sequence <= _lastSequence)
+        {
+            throw new ArgumentException($"hit {sequence} after hit {_lastSequence}: sequence numbers grow, from 1", nameof(sequence));
+        }
+
+        _lastSequence = sequence ?? _lastSequence;
+    }
+
+    internal bool HasHit(long sequence) => sequence >= 1 && sequence <= _lastSequence;
 
     private int PathId(CallPath path)
     {
@@ -239,13 +275,7 @@ public sealed class TraceWriter : IDisposable
         int[] frames = new int[path.Frames.Length];
         for (int i = 0; i < frames.Length; i++)
         {
-            TraceFrame frame = path.Frames[i];
-            if (!_frames.TryGetValue(frame, out frames[i]))
-            {
-                frames[i] = _frames.Count;
-                _frames.Add(frame, frames[i]);
-                _records.Write(frame, frames[i]);
-            }
+            frames[i] = FrameId(path.Frames[i]);
         }
 
         id = _paths.Count;
@@ -254,8 +284,20 @@ public sealed class TraceWriter : IDisposable
         return id;
     }
 
+    internal int FrameId(TraceFrame frame)
+    {
+        if (!_frames.TryGetValue(frame, out int id))
+        {
+            id = _frames.Count;
+            _frames.Add(frame, id);
+            _records.Write(frame, id);
+        }
+
+        return id;
+    }
+
     /// <summary>Ids from 1; 0 is a frame without arguments. There are as many as fit into the table: then ids begin anew, and mean something else.</summary>
-    private int[] ValueIds(ImmutableArray<ArgumentList> arguments, ref int kept)
+    internal int[] ValueIds(ImmutableArray<ArgumentList> arguments, ref Marks marks)
     {
         if (arguments.IsDefaultOrEmpty)
         {
@@ -265,7 +307,7 @@ public sealed class TraceWriter : IDisposable
         if (_values.Count + arguments.Length > TraceFormat.MaxValues)
         {
             _values.Clear();
-            kept = 0;
+            marks = marks with { Values = 0 };
         }
 
         int[] ids = new int[arguments.Length];
@@ -280,36 +322,6 @@ public sealed class TraceWriter : IDisposable
         }
 
         return ids;
-    }
-
-    private void Append(bool isHit)
-    {
-        try
-        {
-            _stream.Write(_records.Written);
-        }
-        catch (IOException e)
-        {
-            _broken = new TraceWriteException(Path, Hits, !TryTruncate(), e);
-            throw _broken;
-        }
-
-        _safeLength += _records.Written.Length;
-        Hits += isHit ? 1 : 0;
-    }
-
-    /// <summary>Takes a line that was written in part away again.</summary>
-    private bool TryTruncate()
-    {
-        try
-        {
-            _stream.SetLength(_safeLength);
-            return true;
-        }
-        catch (Exception e) when (e is IOException or NotSupportedException or ArgumentException or UnauthorizedAccessException)
-        {
-            return false; // A pipe or a device: nothing can be taken back.
-        }
     }
 
     private void AppendConsole(char c, TraceClock? clock)

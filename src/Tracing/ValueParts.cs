@@ -40,8 +40,11 @@ internal static class ValueParts
         };
     }
 
-    public static TraceRecord.Return Return(ref RecordJson json)
+    public static TraceRecord.Return Return(ref RecordJson json, CompactDecoder compact, out bool isCompact)
     {
+        int? result = null;
+        TraceArgument? value = null;
+        isCompact = false;
         long? hit = null;
         int cpu = 0;
         TraceClock? clock = null;
@@ -62,6 +65,20 @@ internal static class ValueParts
             {
                 clock = HitParts.Clock(ref json);
             }
+            else if (json.Is("ticks"u8))
+            {
+                isCompact = true;
+                clock = new TraceClock(Ticks: json.UInt64("ticks"));
+            }
+            else if (json.Is("result"u8))
+            {
+                result = json.Int32("result");
+            }
+            else if (json.Is("ret"u8))
+            {
+                json.Read();
+                value = CompactDecoder.Value(ref json);
+            }
             else if (json.Is("duration"u8))
             {
                 duration = json.UInt64("duration");
@@ -78,6 +95,11 @@ internal static class ValueParts
             {
                 json.Skip();
             }
+        }
+
+        if (result is { } id)
+        {
+            prints = [compact.Returned(ref json, id, value ?? throw json.Fail("a result without ret"))];
         }
 
         return new TraceRecord.Return

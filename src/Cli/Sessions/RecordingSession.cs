@@ -8,7 +8,6 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
-using KTrace.Debugger.NonStop.Reading;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
@@ -58,11 +57,10 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        var planner = new WayPlanner(boot.Image, Capture) { Kernel = resolver.Traceable };
         if (Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
-            resolver.Plan(tracepoints, planner);
+            resolver.Plan(tracepoints, new WayPlanner(Capture, null, resolver.Traceable));
         }
 
         await boot.StartAsync(cancellationToken);
@@ -70,7 +68,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         status.Booting(boot.Qemu);
         try
         {
-            return await RecordAsync(boot, tracepoints, planner, header, output, cancellationToken);
+            return await RecordAsync(boot, tracepoints, resolver.Traceable, header, output, cancellationToken);
         }
         catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
         {
@@ -80,7 +78,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     }
 
     private async Task<RecordingOutcome> RecordAsync(
-        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, WayPlanner planner, TraceRecord.Header header, string output, CancellationToken cancellationToken)
+        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, TraceableFunctions traceable, TraceRecord.Header header, string output, CancellationToken cancellationToken)
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
@@ -91,7 +89,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, (planner, Capture));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, (new WayPlanner(Capture, Cannot(boot), traceable), Capture));
         RecordingResult result;
         try
         {
@@ -104,6 +102,12 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
         return new RecordingOutcome(output, result, scenario.Until is null || result.End == RecordingEnd.ConsoleText);
     }
+
+    /// <summary>Why this boot cannot be traced without stops, in words for people; null: as far as is known now it can.</summary>
+    private static string? Cannot(LiveBoot boot) =>
+        boot.Qemu.RamFile is null ? "QEMU does not share the guest's memory (its own memory options were given)"
+        : boot.Prepared.CommandLine.Extra.Any(a => a.Contains("rr=", StringComparison.Ordinal)) ? "a deterministic recording or replay: what is read from outside would not be the same in every replay"
+        : null;
 
     /// <summary>jiffies_64 starts at INITIAL_JIFFIES, 300 seconds before its lower half wraps: early in boot its value tells HZ.</summary>
     private static async Task<int?> JiffiesPerSecondAsync(KernelTarget target, CancellationToken cancellationToken)

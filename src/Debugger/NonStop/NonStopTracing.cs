@@ -42,6 +42,9 @@ internal sealed class NonStopTracing(
 
     private readonly NonStopMoments _moments = new(target.Machine, target.Map);
     private readonly ArmedSites _sites = new(target.Machine);
+
+    // Of the kernel's places, made once; those of a module are made when it comes.
+    private readonly List<(Tracepoint Tracepoint, CodePlace Place, PlannedPlace Plan)> _plans = [];
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
 
@@ -64,16 +67,16 @@ internal sealed class NonStopTracing(
     private ImmutableArray<byte> NopBytes => target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
 
     /// <summary>Whether any tracepoint is to be traced without stops.</summary>
-    private bool IsWanted => tracepoints.Any(t => t.Places.IsEmpty || t.Places.Any(p => planner.Plan(t, p, null).Way == CaptureWay.NonStop));
+    private bool IsWanted => options.Choice != CaptureChoice.AlwaysStop && (_plans.Any(p => p.Plan.Way == CaptureWay.NonStop) || tracepoints.Any(t => t.Module is not null));
 
     /// <summary>Sets stops at the moments of the boot, and arms what needs breakpoints, now or until there are no-ops. Places in modules come with them.</summary>
     public async ValueTask ArmAsync(CancellationToken cancellationToken)
     {
-        var places = tracepoints.SelectMany(t => t.Places.Select(p => (Tracepoint: t, Place: p, planner.Plan(t, p, null).Way))).ToList();
-        var nonStop = places.Count(p => p.Way == CaptureWay.NonStop);
-        foreach (var (tracepoint, place, way) in places)
+        _plans.AddRange(tracepoints.SelectMany(t => t.Places.Select(p => (t, p, planner.Plan(t, p, null)))));
+        var nonStop = _plans.Count(p => p.Plan.Way == CaptureWay.NonStop);
+        foreach (var (tracepoint, place, plan) in _plans)
         {
-            if (way == CaptureWay.Stop || nonStop <= MaximumStandIns)
+            if (plan.Way == CaptureWay.Stop || nonStop <= MaximumStandIns)
             {
                 await stops.ArmAsync(tracepoint, target.Map.ToRunTime(place.Address), place.Kind, null, cancellationToken);
             }
@@ -101,7 +104,7 @@ internal sealed class NonStopTracing(
                 await BeginAsync(cancellationToken);
                 break;
             case BootMoment.TracerReady when _memory is not null:
-                await ArmInAsync(null, tracepoints.SelectMany(t => t.Places.Select(p => (t, p, target.Map.ToRunTime(p.Address)))), cancellationToken);
+                await ArmInAsync(null, _plans.Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
                 break;
             case BootMoment.InitFreed:
                 await _sites.ForgetAsync(site => site is { IsInit: true, Module: null }, cancellationToken);
@@ -116,8 +119,12 @@ internal sealed class NonStopTracing(
         await _sites.ForgetAsync(site => module.Text.Any(r => r.Contains(site.Patch)), cancellationToken);
         if (_memory is not null)
         {
-            await ArmInAsync(
-                module, tracepoints.Where(t => t.Module == module.Name).SelectMany(t => ModulePlaces.Of(t, module).Select(p => (t, p, p.Address))), cancellationToken);
+            var places = tracepoints.Where(t => t.Module == module.Name || t.IsInlined).SelectMany(t => ModulePlaces.Of(t, module).Select(p => (Tracepoint: t, Place: p)));
+            await ArmInAsync(module, places.Select(p => (p.Tracepoint, p.Place, p.Place.Address, planner.Plan(p.Tracepoint, p.Place, module))), cancellationToken);
+        }
+        else
+        {
+            await stops.ArmInModuleAsync(module, tracepoints, cancellationToken);
         }
     }
 
@@ -143,13 +150,12 @@ internal sealed class NonStopTracing(
     {
         if (await TryBeginAsync(cancellationToken) is { } whyNot)
         {
-            planner.Refuse(whyNot);
-            progress.Warn($"{whyNot}: tracepoints stop the machine");
-            foreach (var tracepoint in tracepoints)
+            if (options.Choice == CaptureChoice.NeverStop || _plans.Count > MaximumStandIns)
             {
-                await stops.ArmInKernelAsync(tracepoint, cancellationToken);
-                progress.Changed(tracepoint);
+                throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
             }
+
+            progress.Warn($"{whyNot}: tracepoints stop the machine");
         }
     }
 
@@ -166,7 +172,7 @@ internal sealed class NonStopTracing(
             return "the kernel's symbols and types do not tell who runs and where its stack is";
         }
 
-        var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.RingBytes);
+        var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.Ring * (1 << 20));
         if (ring == 0)
         {
             return "the guest has too little memory for a ring";
@@ -184,25 +190,30 @@ internal sealed class NonStopTracing(
             return whyNot;
         }
 
-        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
+        _programs = new ProgramTable(offsets, _memory, options.Lossy);
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
         return null;
     }
 
     /// <summary>Arms what can be traced without stops; the rest keeps its breakpoints, or gets them.</summary>
-    private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address)> places, CancellationToken cancellationToken)
+    private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address, PlannedPlace Plan)> places, CancellationToken cancellationToken)
     {
+        var waited = new HashSet<Tracepoint>();
         var sites = new Dictionary<ulong, (NonStopSite Site, ulong Trampoline, List<(Tracepoint Tracepoint, CodePlace Place)> Wanted)>();
-        foreach (var (tracepoint, place, address) in places)
+        foreach (var (tracepoint, place, address, plan) in places)
         {
-            var plan = planner.Plan(tracepoint, place, module);
-            if (plan is not { Way: CaptureWay.NonStop, Nop: { } nop })
+            if (tracepoint.Address is null)
+            {
+                waited.Add(tracepoint);
+            }
+
+            if (plan is not { Needs: { } needs, Nop: { } nop })
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
                 continue;
             }
 
-            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Condition);
+            var (program, trampoline) = _programs!.For(needs);
             var patch = address + (nop.Patch - nop.Entry);
             if (!sites.TryGetValue(patch, out var site))
             {
@@ -237,6 +248,11 @@ internal sealed class NonStopTracing(
                     tracepoint.SetArmed(site.Entry, place.Kind, module?.Name);
                 }
             }
+        }
+
+        foreach (var tracepoint in waited.Where(t => t.Address is not null))
+        {
+            progress.Changed(tracepoint);
         }
     }
 }

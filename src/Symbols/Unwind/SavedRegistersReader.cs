@@ -115,9 +115,9 @@ internal static class SavedRegistersReader
     internal static bool AreFlags(ulong flags) => (flags & ~FlagsDefined) == 0 && ((flags & FlagsAlwaysSet) != 0 || flags == FlagsOfNewProgram);
 
     /// <summary>__KERNEL_CS, and what Xen gives to a paravirtual kernel (arch/x86/include/asm/segment.h, xen/interface/xen-x86_{32,64}.h).</summary>
-    private static bool IsKernelSegment(ulong selector, int word) => word == 8 ? selector is 0x10 or 0xe030 : selector is 0x60 or 0xe018;
+    internal static bool IsKernelSegment(ulong selector, int word) => word == 8 ? selector is 0x10 or 0xe030 : selector is 0x60 or 0xe018;
 
-    private static bool IsUserAddress(ulong pc, int word) =>
+    internal static bool IsUserAddress(ulong pc, int word) =>
         word == 4 || pc >> 56 == 0 || (pc & ~0xfffUL) == VsyscallPage;
 
     private static ulong Word(ReadOnlySpan<byte> bytes, int size) =>

@@ -19,6 +19,16 @@ public static class JsonExport
     /// <exception cref="MalformedFileException">While enumerating: the file says something that cannot be true.</exception>
     public static IEnumerable<ReadOnlyMemory<byte>> Lines(TraceReader reader, Func<TraceRecord.Hit, TracepointTable, bool> isWanted)
     {
+        if (reader.Header.Format >= TraceFormat.Compact)
+        {
+            foreach (ReadOnlyMemory<byte> line in Rewritten(reader, isWanted))
+            {
+                yield return line;
+            }
+
+            yield break;
+        }
+
         var tracepoints = new TracepointTable();
         // Lines that no hit asked for yet; null once written.
         var frames = new Dictionary<int, byte[]?>();
@@ -79,6 +89,40 @@ public static class JsonExport
                     tracepoints.Observe(record);
                     yield return line.Utf8;
                     break;
+            }
+        }
+    }
+
+    /// <summary>Compact hits refer to lines that hundreds of thousands of others share: what is selected of them is written anew, each hit with all that is known of it.</summary>
+    private static IEnumerable<ReadOnlyMemory<byte>> Rewritten(TraceReader reader, Func<TraceRecord.Hit, TracepointTable, bool> isWanted)
+    {
+        var tracepoints = new TracepointTable();
+        var written = new HashSet<long>();
+        using var lines = new MemoryStream();
+        using var writer = new TraceWriter(lines, reader.File);
+        foreach (TraceRecord record in reader.ReadAll())
+        {
+            tracepoints.Observe(record);
+            switch (record)
+            {
+                case TraceRecord.Console:
+                case TraceRecord.Hit hit when !isWanted(hit, tracepoints):
+                case TraceRecord.Return returned when !written.Contains(returned.HitSequence):
+                case TraceRecord.Interrupts { HitSequence: { } at } when !written.Contains(at):
+                    continue;
+                case TraceRecord.Hit hit:
+                    written.Add(hit.Sequence);
+                    break;
+            }
+
+            lines.SetLength(0);
+            writer.Write(record is TraceRecord.Header header ? header with { Format = TraceFormat.First } : record);
+            byte[] bytes = lines.ToArray();
+            for (int start = 0; start < bytes.Length;)
+            {
+                int length = bytes.AsSpan(start).IndexOf((byte)'\n');
+                yield return bytes.AsMemory(start, length);
+                start += length + 1;
             }
         }
     }

@@ -3,21 +3,6 @@ using KTrace.Debugger.NonStop.Trampolines;
 
 namespace KTrace.Debugger.NonStop.Reading;
 
-/// <summary>Whose arguments a hit without a stop has.</summary>
-public enum ArgumentScope
-{
-    /// <summary>Those of the function that was entered, and for the first hits of a recording those of every frame, as far as registers and stack tell.</summary>
-    Auto,
-
-    /// <summary>Those of the function that was entered.</summary>
-    Own,
-
-    /// <summary>Those of every frame, at every hit.</summary>
-    All,
-
-    None,
-}
-
 /// <summary>How records of the ring become hits.</summary>
 public sealed record NonStopReadingOptions
 {

@@ -51,7 +51,7 @@ internal sealed class OpenReturns(ReturnStubs? stubs, int wordSize, IReturnRecla
             return;
         }
 
-        var key = (StackWindows.BlockOf(slot, wordSize, level == 0), level);
+        var key = (KernelStacks.BlockOf(slot, wordSize, level == 0), level);
         if (!_stacks.TryGetValue(key, out var stack))
         {
             return;
@@ -79,7 +79,7 @@ internal sealed class OpenReturns(ReturnStubs? stubs, int wordSize, IReturnRecla
         _entries[index] = entry with { Depth = depth };
         depth++;
         _isOpen[index] = true;
-        _stackOf[index] = (StackWindows.BlockOf(entry.Slot, wordSize, level == 0), level);
+        _stackOf[index] = (KernelStacks.BlockOf(entry.Slot, wordSize, level == 0), level);
         ref var stack = ref CollectionsMarshal.GetValueRefOrAddDefault(_stacks, _stackOf[index], out _);
         (stack ??= []).Add(index);
     }

@@ -52,7 +52,7 @@ internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryR
         for (var i = 0; i < _count; i++)
         {
             ref readonly var window = ref _windows[i];
-            if (window.IsCut && address + (ulong)length - window.Address - (ulong)window.Length is > 0 and <= StackWindows.LargestStack && address >= window.Address)
+            if (window.IsCut && address + (ulong)length - window.Address - (ulong)window.Length is > 0 and <= KernelStacks.LargestStack && address >= window.Address)
             {
                 return true;
             }

@@ -1,5 +1,6 @@
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
+using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Tracepoints;
 
 namespace KTrace.Debugger.NonStop.Trampolines;
@@ -8,7 +9,7 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// The programs that are in the guest, each made when the first tracepoint needs it. Tracepoints that ask for nothing special share one; what is counted (sample, first) is counted for each request, so that
 /// "the first 100" of a set means the set.
 /// </summary>
-internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
+internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, bool lossy)
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
 
@@ -19,14 +20,10 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
     public ReturnTrampoline? Returns { get; private set; }
 
     /// <summary>The entry trampoline of a tracepoint.</summary>
-    /// <param name="condition">Its condition for this function, or null: it has none.</param>
     /// <exception cref="TargetException">There are too many different ones.</exception>
-    public (TrampolineProgram Program, ulong Address) For(TracepointRequest request, CompiledCondition? condition)
+    public (TrampolineProgram Program, ulong Address) For(ProgramNeeds needs)
     {
-        var actions = request.Actions;
-        var isCounted = actions.Sample != 1 || actions.First is not null;
-        var steps = condition is null ? null : string.Join('\n', condition.Steps);
-        var key = (actions.Return is not null, steps, isCounted ? request : null);
+        var key = (needs.Returns, needs.Condition is { } condition ? string.Join('\n', condition.Steps) : null, needs.Request);
         if (_programs.TryGetValue(key, out var known))
         {
             return known;
@@ -37,16 +34,13 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
-        if (actions.Return is not null && Returns is null)
+        if (needs.Returns && Returns is null)
         {
             Returns = ReturnTrampoline.Assemble(offsets, memory.Layout, lossy, memory.NextCode);
             Place(Returns.Code);
         }
 
-        var program = new TrampolineProgram(_programs.Count, stackBytes)
-        {
-            Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
-        };
+        var program = needs.ToProgram(_programs.Count);
         var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, Returns);
         Place(block);
         return _programs[key] = (program, block.Address);

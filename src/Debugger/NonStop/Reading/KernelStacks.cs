@@ -1,7 +1,7 @@
 namespace KTrace.Debugger.NonStop.Reading;
 
 /// <summary>What is known of the kernel's stacks.</summary>
-internal static class StackWindows
+internal static class KernelStacks
 {
     /// <summary>No stack of a kernel that is used has more: 16 KiB on x86-64, twice that with KASAN (arch/x86/include/asm/page_64_types.h).</summary>
     public const ulong LargestStack = 64 << 10;
