@@ -12,6 +12,7 @@ using KTrace.Debugger.NonStop.Trampolines;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Unwind;
 using KTrace.Tests.Boot;
 using KTrace.Tests.Support;
 
@@ -100,6 +101,30 @@ internal sealed class CoexistingGuest : IAsyncDisposable
         return at;
     }
 
+    /// <summary>Arms functions that have the tracer's no-op: the number of functions, whose counters are numbered from 0.</summary>
+    /// <param name="which">By name.</param>
+    public async Task<int> ArmNopsAsync(Predicate<string> which, CancellationToken cancellationToken)
+    {
+        byte[] nop = Map.Image.Architecture.WordSize == 8 ? [0x0f, 0x1f, 0x44, 0x00, 0x00] : [0x3e, 0x8d, 0x74, 0x26, 0x00];
+        var patches = new List<SitePatch>();
+        var (init, initEnd) = (AddressOf("_sinittext"), AddressOf("_einittext"));
+        var bytes = new byte[nop.Length];
+        foreach (var symbol in Map.Image.Symbols.All.Where(s => s is { IsFunction: true, Size: > 8 } && which(s.Name)).DistinctBy(s => s.Value))
+        {
+            var entry = Map.ToRunTime(symbol.Value);
+            var begins = await Target.Memory.TryReadAsync(entry, bytes, cancellationToken) && bytes.AsSpan().StartsWith(new byte[] { 0xf3, 0x0f, 0x1e, 0xfa }) ? 4ul : 0ul;
+            if (await Target.Memory.TryReadAsync(entry + begins, bytes, cancellationToken) && bytes.AsSpan().SequenceEqual(nop) && Memory!.CodeLeft > 64)
+            {
+                var patch = entry + begins;
+                var site = new NonStopSite(entry, patch, patch + (ulong)nop.Length, [.. nop], null) { IsInit = entry >= init && entry < initEnd };
+                patches.Add(SitePatch.OverNop(site, PlaceCounter(patches.Count)));
+            }
+        }
+
+        Assert.Empty(await Sites.ArmAsync(patches, cancellationToken));
+        return patches.Count;
+    }
+
     public ulong CountOf(int number) => Memory!.Counter(CounterOffset + (8 * number));
 
     public ulong AddressOf(string name) => Map.Image.TryFindSymbol(name, out var symbol) ? Map.ToRunTime(symbol.Value) : throw new InvalidOperationException($"no {name}");
@@ -114,12 +139,12 @@ internal sealed class CoexistingGuest : IAsyncDisposable
     }
 
     /// <summary>Lets the guest run; at each stop <paramref name="onStop"/> is asked, and the guest goes on, until it ends.</summary>
-    public async Task<string> RunToEndAsync(Func<ulong, Task> onStop, CancellationToken cancellationToken)
+    public async Task<string> RunToEndAsync(Func<RegisterSet, Task> onStop, CancellationToken cancellationToken)
     {
         await Machine.Client.ContinueAsync(cancellationToken);
         while (await Machine.Client.WaitForStopAsync(cancellationToken) is StopReply.Stopped stop)
         {
-            await onStop((await Machine.RegistersAsync(null, cancellationToken)).ProgramCounter);
+            await onStop(await Machine.RegistersAsync(null, cancellationToken));
             await Machine.Client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
             if (await Machine.Client.WaitForStopAsync(cancellationToken) is not StopReply.Stopped)
             {
