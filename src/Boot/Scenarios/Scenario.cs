@@ -79,7 +79,7 @@ public sealed record Scenario
     /// <summary>Hits may be lost, and are counted, when they come faster than they are read.</summary>
     public bool? Lossy { get; init; }
 
-    /// <summary>"own", "all" or "none": of which frames arguments are recorded; null for all.</summary>
+    /// <summary>"own", "all" or "none": of which frames arguments are recorded; null for as many as is quick.</summary>
     public string? Arguments { get; init; }
 
     /// <summary>End when this text appears on the console.</summary>

@@ -8,6 +8,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Reading;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
@@ -57,12 +58,24 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
+        var planner = new WayPlanner(boot.Image, Capture) { Kernel = resolver.Traceable };
+        if (Capture.Choice == CaptureChoice.NeverStop)
+        {
+            // What cannot be is said before anything boots.
+            resolver.Plan(tracepoints, planner);
+        }
+
         await boot.StartAsync(cancellationToken);
         var header = await HeaderAsync(boot.Prepared, boot.Image, boot.Qemu.Version, cancellationToken);
+        if (Cannot(boot) is { } whyNot)
+        {
+            planner.Refuse(whyNot);
+        }
+
         status.Booting(boot.Qemu);
         try
         {
-            return await RecordAsync(boot, tracepoints, header, output, cancellationToken);
+            return await RecordAsync(boot, tracepoints, planner, header, output, cancellationToken);
         }
         catch (RspException e) when (e.Kind is RspErrorKind.Disconnected)
         {
@@ -72,7 +85,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     }
 
     private async Task<RecordingOutcome> RecordAsync(
-        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, TraceRecord.Header header, string output, CancellationToken cancellationToken)
+        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, WayPlanner planner, TraceRecord.Header header, string output, CancellationToken cancellationToken)
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
@@ -83,7 +96,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, (new WayPlanner(Capture, Cannot(boot), TraceableFunctions.Of(boot.Image)), Capture));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, new NonStopRequest(planner, Capture));
         RecordingResult result;
         try
         {

@@ -14,6 +14,7 @@ using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Lookup;
 using KTrace.Symbols.Unwind;
+using KTrace.Tracing;
 
 namespace KTrace.Debugger.NonStop;
 
@@ -73,6 +74,11 @@ internal sealed class NonStopTracing(
     public async ValueTask ArmAsync(CancellationToken cancellationToken)
     {
         _plans.AddRange(tracepoints.SelectMany(t => t.Places.Select(p => (t, p, planner.Plan(t, p, null)))));
+        foreach (var (tracepoint, _, plan) in _plans)
+        {
+            AddWay(tracepoint, plan);
+        }
+
         var nonStop = _plans.Count(p => p.Plan.Way == CaptureWay.NonStop);
         foreach (var (tracepoint, place, plan) in _plans)
         {
@@ -155,6 +161,14 @@ internal sealed class NonStopTracing(
                 throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
             }
 
+            planner.Refuse(whyNot);
+            foreach (var tracepoint in tracepoints)
+            {
+                tracepoint.ForgetWay();
+                tracepoint.AddWay(TracepointWay.Stop, whyNot);
+                progress.Changed(tracepoint);
+            }
+
             progress.Warn($"{whyNot}: tracepoints stop the machine");
         }
     }
@@ -172,7 +186,7 @@ internal sealed class NonStopTracing(
             return "the kernel's symbols and types do not tell who runs and where its stack is";
         }
 
-        var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.Ring * (1 << 20));
+        var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.RingBytes);
         if (ring == 0)
         {
             return "the guest has too little memory for a ring";
@@ -190,7 +204,12 @@ internal sealed class NonStopTracing(
             return whyNot;
         }
 
-        _programs = new ProgramTable(offsets, _memory, options.Lossy);
+        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
+        if (tracepoints.Any(t => t.Request.Actions.Return is not null))
+        {
+            _programs.RecordReturns();
+        }
+
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
         return null;
     }
@@ -207,13 +226,18 @@ internal sealed class NonStopTracing(
                 waited.Add(tracepoint);
             }
 
-            if (plan is not { Needs: { } needs, Nop: { } nop })
+            if (module is not null)
+            {
+                AddWay(tracepoint, plan);
+            }
+
+            if (plan is not { Way: CaptureWay.NonStop, Nop: { } nop })
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
                 continue;
             }
 
-            var (program, trampoline) = _programs!.For(needs);
+            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Condition);
             var patch = address + (nop.Patch - nop.Entry);
             if (!sites.TryGetValue(patch, out var site))
             {
@@ -227,7 +251,9 @@ internal sealed class NonStopTracing(
             }
             else
             {
-                // A function has room for one trampoline; who asks for something else there has a breakpoint.
+                // A function has room for one trampoline.
+                tracepoint.ForgetWay();
+                tracepoint.AddWay(TracepointWay.Stop, "another tracepoint has a trampoline there");
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
             }
         }
@@ -240,6 +266,8 @@ internal sealed class NonStopTracing(
             {
                 if (refused.Contains(site.Patch))
                 {
+                    tracepoint.ForgetWay();
+                    tracepoint.AddWay(TracepointWay.Stop, "its no-op is in use: the kernel's own tracer, or a probe");
                     await stops.ArmAsync(tracepoint, site.Entry, place.Kind, module?.Name, cancellationToken);
                 }
                 else
@@ -255,4 +283,7 @@ internal sealed class NonStopTracing(
             progress.Changed(tracepoint);
         }
     }
+
+    private static void AddWay(Tracepoint tracepoint, PlannedPlace plan) =>
+        tracepoint.AddWay(plan.Way == CaptureWay.NonStop ? TracepointWay.NonStop : TracepointWay.Stop, plan.Reason);
 }

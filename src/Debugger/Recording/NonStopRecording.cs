@@ -1,3 +1,4 @@
+using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Reading;
@@ -21,16 +22,19 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private readonly TraceWriter _writer;
     private readonly HitNumbers _numbers;
     private readonly IRecordingProgress? _progress;
+    private readonly ArgumentScope _arguments;
     private readonly NonStopTracing _tracing;
     private NonStopMemory? _memory;
     private NonStopHits? _hits;
+    private GuestUptime? _uptime;
+    private SharedPiece? _tickRate;
     private bool _isPauseAsked;
 
     public NonStopRecording(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options,
         TraceWriter writer, HitNumbers numbers, IRecordingProgress? progress)
     {
-        (_target, _writer, _numbers, _progress) = (target, writer, numbers, progress);
+        (_target, _writer, _numbers, _progress, _arguments) = (target, writer, numbers, progress, options.Arguments);
         _tracing = new NonStopTracing(target, tracepoints, stops, planner, options, this) { PauseGuest = PauseGuest, IsEnough = () => numbers.IsFull };
     }
 
@@ -38,7 +42,15 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     public bool IsMine(ulong pc) => _tracing.IsMine(pc);
 
-    public ValueTask OnStopAsync(RegisterSet registers, CancellationToken cancellationToken) => _tracing.OnStopAsync(registers, cancellationToken);
+    public async ValueTask OnStopAsync(RegisterSet registers, CancellationToken cancellationToken)
+    {
+        await _tracing.OnStopAsync(registers, cancellationToken);
+        if (_memory is not null && _uptime is null)
+        {
+            _uptime = await GuestUptime.TryFindAsync(_target, cancellationToken);
+            _tickRate = await FindTickRateAsync(cancellationToken);
+        }
+    }
 
     public ValueTask OnLoadingAsync(Symbols.Kernel.KernelModule module, CancellationToken cancellationToken) => _tracing.ArmModuleAsync(module, cancellationToken);
 
@@ -62,12 +74,51 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     /// <summary>Whether the guest stopped only because the ring was to be read.</summary>
     public bool WasPause(StopReply.Stopped stop) => Volatile.Read(ref _isPauseAsked) && stop.Signal == InterruptSignal;
 
-    public void Dispose() => _tracing.Dispose();
+    /// <summary>Writes what became of it all. The guest stands still, or has ended.</summary>
+    /// <param name="baseline">Seconds that the guest takes without tracepoints, by its own clock; null: not known.</param>
+    public void WriteFigures(double? baseline)
+    {
+        if (_hits is null || _tracing is not { Reader: { } reader, Drain: { } drain })
+        {
+            return;
+        }
+
+        if (_tickRate?.LoadUInt32(0) is > 0 and var kilohertz)
+        {
+            _writer.Write(new TraceRecord.ClockRate(kilohertz * 1000.0));
+        }
+
+        var counts = _hits.Counts;
+        _writer.Write(new TraceRecord.NonStop
+        {
+            Hits = counts.Hits,
+            Dropped = (long)reader.Dropped,
+            Waits = (long)reader.Waits,
+            ReturnsMissed = (long)reader.ReturnsMissed,
+            Broken = counts.Broken,
+            Cut = counts.Cut,
+            Pauses = drain.Pauses,
+            PausedSeconds = drain.PausedSeconds,
+            RingSize = _memory!.Layout.RingSize,
+            GuestSeconds = _uptime?.Seconds,
+            BaselineGuestSeconds = baseline,
+        });
+    }
+
+    public void Dispose()
+    {
+        _tracing.Dispose();
+        _uptime?.Dispose();
+        _tickRate?.Dispose();
+    }
 
     RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites)
     {
         _memory = memory;
-        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, new NonStopReadingOptions(), _progress, this);
+        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, new NonStopReadingOptions
+        {
+            Arguments = _arguments, Code = programs.Blocks, Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
+        }, _progress, this);
         return record => _hits.Take(record);
     }
 
@@ -80,6 +131,13 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     }
 
     void IReturnReclaimer.Reclaim(int index) => _memory?.FreeReturn(index);
+
+    /// <summary>tsc_khz (arch/x86/kernel/tsc.c): how fast the time-stamp counter runs, once the kernel knows; 0 before.</summary>
+    private async ValueTask<SharedPiece?> FindTickRateAsync(CancellationToken cancellationToken) =>
+        _target.Map.Image.TryFindSymbol("tsc_khz", out var symbol)
+            && await GuestTables.TranslateAsync(_target.Machine, _target.Map.ToRunTime(symbol.Value), cancellationToken) is { } physical
+            ? _target.Memory.Ram?.TryShare(physical, sizeof(uint))
+            : null;
 
     /// <summary>From the drain's thread.</summary>
     private void PauseGuest()

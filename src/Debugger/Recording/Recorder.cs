@@ -19,6 +19,11 @@ namespace KTrace.Debugger.Recording;
 /// <param name="Interrupts">Record interrupt controllers and irq descriptors at every hit, and at the end if the guest is still there.</param>
 public sealed record RecorderLimits(long? MaximumHits, TimeSpan? Timeout, string? Until, bool Arguments = true, bool Interrupts = false);
 
+/// <summary>Asks for tracepoints without stops, where they can be.</summary>
+/// <param name="Planner">Decides for each place.</param>
+/// <param name="BaselineSeconds">What the guest takes without tracepoints by its own clock, if that was measured; goes into the trace.</param>
+public sealed record NonStopRequest(WayPlanner Planner, CaptureOptions Options, double? BaselineSeconds = null);
+
 /// <summary>Live news of a recording. Called from the recording's own task: return quickly.</summary>
 public interface IRecordingProgress
 {
@@ -63,12 +68,13 @@ public sealed class Recorder
     private readonly RecorderLimits _limits;
     private readonly IRecordingProgress? _progress;
     private readonly NonStopRecording? _nonStop;
+    private readonly double? _baseline;
 
     /// <param name="console">Bytes of the guest's serial console, as they come; completes when there will be no more.</param>
     /// <param name="writer">Its header is already written.</param>
     public Recorder(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ModuleFiles modules, TraceWriter writer,
-        ChannelReader<ReadOnlyMemory<byte>> console, RecorderLimits limits, IRecordingProgress? progress, (WayPlanner Planner, CaptureOptions Options)? nonStop = null)
+        ChannelReader<ReadOnlyMemory<byte>> console, RecorderLimits limits, IRecordingProgress? progress, NonStopRequest? nonStop = null)
     {
         _target = target;
         _tracepoints = tracepoints;
@@ -80,6 +86,7 @@ public sealed class Recorder
         _progress = progress;
         _numbers = new HitNumbers(limits.MaximumHits);
         _hits = new HitRecorder(target, _breakpoints, writer, limits, _numbers, progress);
+        _baseline = nonStop?.BaselineSeconds;
         _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, writer, _numbers, progress) : null;
     }
 
@@ -115,12 +122,14 @@ public sealed class Recorder
         catch (Exception e) when (e is not TraceWriteException)
         {
             // Whatever went wrong, the hits before it are worth an end that says so.
+            TryReadRing();
             await TryEndAsync(console, "error: " + e.Message, elapsed);
             throw;
         }
 
+        var isHeld = end != RecordingEnd.GuestEnded && (_nonStop is not null || _limits.Interrupts) && await HoldGuestAsync();
         _nonStop?.GuestStopped();
-        if (_limits.Interrupts && end != RecordingEnd.GuestEnded)
+        if (_limits.Interrupts && isHeld)
         {
             await WriteLastInterruptsAsync();
         }
@@ -142,17 +151,28 @@ public sealed class Recorder
         return new RecordingResult(end, _numbers.Taken, elapsed.Elapsed.TotalSeconds);
     }
 
+    /// <summary>The recording ends before its guest: lets it stand still, so that what it wrote last can be read.</summary>
+    /// <returns>False when it does not stop.</returns>
+    private async Task<bool> HoldGuestAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            return _target.Client.State == RspState.Stopped
+                || (_target.Client.State == RspState.Running && await _target.Client.InterruptAsync(patience.Token)
+                    && await _target.Client.WaitForStopAsync(patience.Token) is StopReply.Stopped);
+        }
+        catch (Exception e) when (e is RspException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
     private async Task WriteLastInterruptsAsync()
     {
         using var patience = new CancellationTokenSource(LastWords);
         try
         {
-            if (_target.Client.State == RspState.Running
-                && (!await _target.Client.InterruptAsync(patience.Token) || await _target.Client.WaitForStopAsync(patience.Token) is not StopReply.Stopped))
-            {
-                return;
-            }
-
             await _hits.WriteInterruptsAsync(patience.Token);
         }
         catch (Exception e) when (e is RspException or OperationCanceledException)
@@ -315,8 +335,11 @@ public sealed class Recorder
         _progress?.Note(text, true);
     }
 
-    private void WriteEnd(string reason, Stopwatch elapsed) =>
+    private void WriteEnd(string reason, Stopwatch elapsed)
+    {
+        _nonStop?.WriteFigures(_baseline);
         _writer.Write(new TraceRecord.End(_numbers.Taken, reason, elapsed.Elapsed.TotalSeconds) { ActiveSeconds = _hits.ActiveSeconds });
+    }
 
     private async Task TryEndAsync(ConsoleRecording console, string reason, Stopwatch elapsed)
     {
@@ -326,6 +349,18 @@ public sealed class Recorder
             WriteEnd(reason, elapsed);
         }
         catch (TraceWriteException)
+        {
+            // The first error is the one to report.
+        }
+    }
+
+    private void TryReadRing()
+    {
+        try
+        {
+            _nonStop?.GuestStopped();
+        }
+        catch (Exception e) when (e is TargetException or TraceWriteException)
         {
             // The first error is the one to report.
         }

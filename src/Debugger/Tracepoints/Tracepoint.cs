@@ -58,6 +58,12 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     /// <summary>What a person should know about it, or null.</summary>
     public string? Note { get; } = note;
 
+    /// <summary>One of <see cref="TracepointWay"/>; null while nobody has said.</summary>
+    public string? Way { get; private set; }
+
+    /// <summary>Why that way, in words for people.</summary>
+    public string? WayReason { get; private set; }
+
     /// <summary>Run-time addresses of its breakpoints; empty while it waits.</summary>
     public IReadOnlyCollection<ulong> Addresses => _armed is { } armed ? armed.Keys : [];
 
@@ -77,13 +83,31 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
     public bool IsEntryAt(ulong address) => Offset == 0 && _armed is not null && _armed.TryGetValue(address, out var armed) && armed.Kind == CodePlaceKind.Entry;
 
     public TraceTracepoint ToRecord() => new(
-        Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address);
+        Id, Request.Text, Symbol, Address is null ? TracepointState.Pending : TracepointState.Armed, Note, Address) { Way = Way, WayReason = WayReason };
 
     /// <summary>The same place, set in another way and nowhere yet.</summary>
     public Tracepoint WithKind(BreakpointKind kind) => new(Id, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Ordinal = Ordinal, Kind = kind };
 
     /// <summary>The same with another number, and nowhere yet.</summary>
     internal Tracepoint WithId(int number) => new(number, Request, Symbol, Module, Places, Note) { Declaration = Declaration, Ordinal = Ordinal, Kind = Kind };
+
+    /// <summary>How one of its places is traced; places may differ.</summary>
+    /// <param name="way">One of <see cref="TracepointWay"/>.</param>
+    /// <param name="reason">In words for people.</param>
+    internal void AddWay(string way, string reason)
+    {
+        if (Way is null || Way == way)
+        {
+            (Way, WayReason) = (way, WayReason ?? reason);
+        }
+        else if (Way != TracepointWay.Both)
+        {
+            (Way, WayReason) = (TracepointWay.Both, $"{Way}: {WayReason}; {way}: {reason}");
+        }
+    }
+
+    /// <summary>What was said by <see cref="AddWay"/> was not to be.</summary>
+    internal void ForgetWay() => (Way, WayReason) = (null, null);
 
     /// <param name="inModule">The module that the address belongs to, or null for the kernel.</param>
     internal void SetArmed(ulong address, CodePlaceKind kind, string? inModule)

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using KTrace.Debugger.NonStop.Trampolines;
 
 namespace KTrace.Debugger.NonStop.Reading;
@@ -11,8 +10,8 @@ public sealed record NonStopReadingOptions
     /// <summary>With <see cref="ArgumentScope.Auto"/>: so many hits have the arguments of every frame.</summary>
     public int DescribedHits { get; init; } = 2000;
 
-    /// <summary>KTrace's own code in the guest: what an NMI or an exception may have interrupted.</summary>
-    public ImmutableArray<CodeBlock> Code { get; init; } = [];
+    /// <summary>KTrace's own code in the guest: what an NMI or an exception may have interrupted. It may grow.</summary>
+    public IReadOnlyList<CodeBlock> Code { get; init; } = [];
 
     /// <summary>Where replaced return addresses lead; null when no return is awaited.</summary>
     public ReturnStubs? Stubs { get; init; }

@@ -59,7 +59,8 @@ internal sealed class RingDrain : IDisposable
         _running.Reset();
         lock (_turn)
         {
-            while (Failure is null && !IsEnough() && ReadBatch() == Batch)
+            // Bounded by what lies in the ring now: a guest that does not stand still after all adds more.
+            for (var left = _reader.Fill; left > 0 && Failure is null && !IsEnough() && ReadBatch() is > 0 and var read; left -= read * (long)RecordFormat.ReturnSize)
             {
             }
 

@@ -97,6 +97,9 @@ public sealed class TraceableFunctions
     /// <summary>The text is freed after boot, or after its module's init.</summary>
     public bool IsInit(ulong address) => _init.Any(r => r.Contains(address));
 
+    /// <summary>A function is entered at an address, be it without a no-op.</summary>
+    public bool IsEntry(ulong address) => _reason.IsEntry(address);
+
     /// <summary>Why the code at an address has no tracer's no-op, in few words: <c>assembly</c>, <c>notrace</c>, <c>noinstr: …</c>.</summary>
     public string WhyNot(ulong entry) => _reason.Of(entry);
 

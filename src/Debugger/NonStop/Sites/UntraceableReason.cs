@@ -69,6 +69,9 @@ internal sealed class UntraceableReason
 
     public int UnitAt(ulong address) => _symbolizer?.UnitIdAt(address) ?? -1;
 
+    public bool IsEntry(ulong address) => _symbolizer is not null && _symbolizer.IsCode(address)
+        && _symbolizer.Symbols.TryFindNearest(address, out Symbols.Elf.ElfSymbol symbol) && symbol.Value == address && CloneName.Parse(symbol.Name).IsEntry;
+
     public string Of(ulong address)
     {
         if (_symbolizer is null)

@@ -1,6 +1,5 @@
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
-using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Tracepoints;
 
 namespace KTrace.Debugger.NonStop.Trampolines;
@@ -9,21 +8,24 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// The programs that are in the guest, each made when the first tracepoint needs it. Tracepoints that ask for nothing special share one; what is counted (sample, first) is counted for each request, so that
 /// "the first 100" of a set means the set.
 /// </summary>
-internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, bool lossy)
+internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
 
-    /// <summary>Code that an interrupt may come upon, in the order in which it came to be.</summary>
+    /// <summary>Code that an interrupt may come upon; grows.</summary>
     public List<CodeBlock> Blocks { get; } = [];
 
     /// <summary>Where functions return to whose return is recorded; null: none is.</summary>
     public ReturnTrampoline? Returns { get; private set; }
 
     /// <summary>The entry trampoline of a tracepoint.</summary>
+    /// <param name="condition">Of the request, for the function; null: it has none.</param>
     /// <exception cref="TargetException">There are too many different ones.</exception>
-    public (TrampolineProgram Program, ulong Address) For(ProgramNeeds needs)
+    public (TrampolineProgram Program, ulong Address) For(TracepointRequest request, CompiledCondition? condition)
     {
-        var key = (needs.Returns, needs.Condition is { } condition ? string.Join('\n', condition.Steps) : null, needs.Request);
+        var actions = request.Actions;
+        var isCounted = actions.Sample > 1 || actions.First is not null;
+        var key = (actions.Return is not null, condition is null ? null : string.Join('\n', condition.Steps), isCounted ? request : null);
         if (_programs.TryGetValue(key, out var known))
         {
             return known;
@@ -34,16 +36,25 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
-        if (needs.Returns && Returns is null)
+        var program = new TrampolineProgram(_programs.Count, stackBytes)
+        {
+            Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
+        };
+        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null);
+        Place(block);
+        return _programs[key] = (program, block.Address);
+    }
+
+    /// <summary>Makes the code that returns pass through, unless it is there.</summary>
+    public ReturnTrampoline RecordReturns()
+    {
+        if (Returns is null)
         {
             Returns = ReturnTrampoline.Assemble(offsets, memory.Layout, lossy, memory.NextCode);
             Place(Returns.Code);
         }
 
-        var program = needs.ToProgram(_programs.Count);
-        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, Returns);
-        Place(block);
-        return _programs[key] = (program, block.Address);
+        return Returns;
     }
 
     private void Place(CodeBlock block)
