@@ -13,8 +13,14 @@ internal sealed class CompactDecoder(bool keepRegisters)
     private readonly Dictionary<int, StackNode> _stacks = [];
     private readonly Dictionary<int, TaskNode> _tasks = [];
     private readonly Dictionary<int, (string? Type, string Form)> _results = [];
-    private readonly Dictionary<int, ImmutableArray<TraceParameter>> _parameters = [];
+    private readonly Dictionary<int, KnownParameters> _parameters = [];
     private readonly HashSet<CallPath> _paths = [];
+
+    /// <summary>A function's parameters, and the values of them whose texts were written.</summary>
+    private sealed record KnownParameters(ImmutableArray<TraceParameter> All)
+    {
+        public Dictionary<(int Parameter, ulong Value), string> Meanings { get; } = [];
+    }
 
     /// <summary>Who ran, and where its paths end.</summary>
     public sealed record TaskNode(TraceTask? Task, TraceEnd End);
@@ -103,8 +109,7 @@ internal sealed class CompactDecoder(bool keepRegisters)
     /// <summary>The arguments of all frames: those of the function itself are known.</summary>
     public ImmutableArray<ArgumentList> Arguments(ref RecordJson json, StackNode stack, ImmutableArray<TraceArgument> values)
     {
-        ImmutableArray<TraceParameter> parameters = _parameters.GetValueOrDefault(stack.FunctionFrame);
-        if (parameters.IsDefault || parameters.Length != values.Length)
+        if (_parameters.GetValueOrDefault(stack.FunctionFrame) is not { } known || known.All.Length != values.Length)
         {
             throw json.Fail("args of a function whose parameters are not there, or are others");
         }
@@ -112,10 +117,10 @@ internal sealed class CompactDecoder(bool keepRegisters)
         var named = new TraceArgument[values.Length];
         for (int i = 0; i < named.Length; i++)
         {
-            (TraceParameter parameter, TraceArgument value) = (parameters[i], values[i]);
+            (TraceParameter parameter, TraceArgument value) = (known.All[i], values[i]);
             named[i] = !value.IsKnown
                 ? new TraceArgument(parameter.Name, parameter.Type, null, null, ArgumentProvenance.OptimizedOut)
-                : new TraceArgument(parameter.Name, parameter.Type, value.Value, value.Text ?? ValueForm.TextOf(parameter.Form, value.Value!.Value), parameter.Provenance);
+                : new TraceArgument(parameter.Name, parameter.Type, value.Value, value.Text ?? known.Meanings.GetValueOrDefault((i, value.Value!.Value)) ?? ValueForm.TextOf(parameter.Form, value.Value.Value), parameter.Provenance);
         }
 
         var lists = new ArgumentList[stack.FrameCount];
@@ -351,7 +356,50 @@ internal sealed class CompactDecoder(bool keepRegisters)
             throw json.Fail("parameters of a frame that is not there");
         }
 
-        _parameters[id] = parameters.DrainToImmutable();
+        _parameters[id] = new KnownParameters(parameters.DrainToImmutable());
+        return new DecodedLine(null, IsDefinition: true);
+    }
+
+    public DecodedLine Meaning(ref RecordJson json)
+    {
+        int? frame = null, parameter = null;
+        ulong? value = null;
+        string? text = null;
+        while (json.NextProperty())
+        {
+            if (json.Is("frame"u8))
+            {
+                frame = json.Int32("frame");
+            }
+            else if (json.Is("param"u8))
+            {
+                parameter = json.Int32("param");
+            }
+            else if (json.Is("value"u8))
+            {
+                value = json.Hex("value");
+            }
+            else if (json.Is("text"u8))
+            {
+                text = json.String("text");
+            }
+            else
+            {
+                json.Skip();
+            }
+        }
+
+        if (frame is not { } id || parameter is not { } index || !_parameters.TryGetValue(id, out KnownParameters? known) || index >= known.All.Length)
+        {
+            throw json.Fail("the meaning of a parameter that is not there");
+        }
+
+        if (known.Meanings.Count >= TraceFormat.MaxMeanings)
+        {
+            throw json.Fail($"more than {TraceFormat.MaxMeanings} meanings for one function");
+        }
+
+        known.Meanings[(index, value ?? throw json.Fail("a meaning without value"))] = text ?? throw json.Fail("a meaning without text");
         return new DecodedLine(null, IsDefinition: true);
     }
 

@@ -106,6 +106,19 @@ public sealed class CompactWriter
         }
     }
 
+    /// <summary>What a value of a parameter means, where its form does not say it; holds until <see cref="Parameters"/> is called for the function again.</summary>
+    /// <param name="parameter">From 0 on.</param>
+    public void Meaning(TraceFrame function, int parameter, ulong value, string text)
+    {
+        lock (_file.Turn)
+        {
+            _writer.CheckCompact(null);
+            _records.Clear();
+            _records.WriteMeaning(_writer.FrameId(function), parameter, value, text);
+            Add();
+        }
+    }
+
     /// <summary>The type of what some functions return.</summary>
     /// <param name="id">1 to <see cref="TraceFormat.MaxTasks"/>; one that was there before means this from now on.</param>
     /// <param name="type">In C's words.</param>

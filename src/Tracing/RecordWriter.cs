@@ -347,6 +347,16 @@ internal sealed class RecordWriter : IDisposable
         EndLine();
     }
 
+    public void WriteMeaning(int frameId, int parameter, ulong value, string text)
+    {
+        Begin("meaning"u8);
+        _json.WriteNumber("frame"u8, frameId);
+        _json.WriteNumber("param"u8, parameter);
+        Hex("value"u8, value);
+        _json.WriteString("text"u8, text);
+        EndLine();
+    }
+
     /// <summary>What returns refer to: the type of what a function returns.</summary>
     public void WriteResult(int id, string? type, string form)
     {

@@ -31,6 +31,9 @@ public static class TraceFormat
     /// <summary>Ids of tasks that compact hits refer to, and of results that compact returns refer to; they come again and mean the latest.</summary>
     public const int MaxTasks = 1 << 14;
 
+    /// <summary>Values of one function's parameters whose meaning is written, until the parameters are written anew.</summary>
+    public const int MaxMeanings = 1 << 16;
+
     /// <summary>Arguments of one function, and prints of one tracepoint. The kernel's widest functions have 13.</summary>
     public const int MaxArguments = 256;
 

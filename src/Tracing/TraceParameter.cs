@@ -10,14 +10,16 @@ public static class ValueForm
 
     public const string Signed = "signed";
     public const string Unsigned = "unsigned";
+    public const string Hexadecimal = "hex";
 
     /// <summary>Every word above.</summary>
-    public static ImmutableArray<string> All { get; } = [Pointer, Signed, Unsigned];
+    public static ImmutableArray<string> All { get; } = [Pointer, Signed, Unsigned, Hexadecimal];
 
     /// <summary>What a person reads.</summary>
     public static string TextOf(string form, ulong value) => form switch
     {
         Pointer => value == 0 ? "NULL" : TraceHex.Format(value),
+        Hexadecimal => TraceHex.Format(value),
         Signed => ((long)value).ToString(System.Globalization.CultureInfo.InvariantCulture),
         _ => value.ToString(System.Globalization.CultureInfo.InvariantCulture),
     };

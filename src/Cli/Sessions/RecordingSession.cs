@@ -95,7 +95,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
-        writer.Write(header with { Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+        writer.Write(header with { Format = Capture.Choice == CaptureChoice.AlwaysStop ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
         var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, new NonStopRequest(planner, Capture));
         RecordingResult result;
         try

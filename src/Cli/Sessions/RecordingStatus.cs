@@ -40,6 +40,8 @@ internal sealed class RecordingStatus : IBootProgress, ITargetProgress, IRecordi
 
     public void Hit(TraceRecord.Hit hit) => Interlocked.Exchange(ref _hits, hit.Sequence);
 
+    public void Reached(long sequence) => Interlocked.Exchange(ref _hits, sequence);
+
     public void Note(string text, bool isWarning) => _line.Say(TerminalText.Sanitize(isWarning ? "warning: " + text : text));
 
     public void Say(string text) => _line.Say(text);

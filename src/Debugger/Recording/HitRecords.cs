@@ -55,6 +55,10 @@ internal sealed class HitRecords(KernelMap map)
         };
     }
 
+    /// <summary>The names of a stack at whose innermost frame a tracepoint was hit.</summary>
+    public CallPath PathOf(UnwindResult stack, Tracepoint tracepoint) =>
+        PathOf([.. stack.Frames.Select(f => f.ProgramCounter)], stack, tracepoint.IsInlineAt(stack.Frames[0].ProgramCounter) ? tracepoint.Symbol : null).Path;
+
     private (CallPath Path, ImmutableArray<ulong> TailPcs) PathOf(ImmutableArray<ulong> addresses, UnwindResult stack, string? entered)
     {
         var key = new PathKey(addresses, entered);
@@ -68,13 +72,12 @@ internal sealed class HitRecords(KernelMap map)
         UnwoundFrame? callee = null;
         foreach (var frame in stack.Frames)
         {
-            foreach (var tailCall in callee is null ? [] : map.TailCallsBetween(callee, frame))
+            if (callee is not null && frame.IsCall)
             {
-                frames.AddRange(tailCall.Frames.Select(f => TraceFrame.From(f, null)));
-                tailPcs.Add(tailCall.ProgramCounter);
+                AddTailCalls(callee.LookupAddress, frame.ProgramCounter, frames, tailPcs);
             }
 
-            frames.AddRange(FramesOf(frame, entered));
+            frames.AddRange(FramesOf(frame.LookupAddress, frame.Rule, entered));
             callee = frame;
         }
 
@@ -88,25 +91,39 @@ internal sealed class HitRecords(KernelMap map)
         return path;
     }
 
-    /// <param name="entered">The inlined function whose first instruction is the hit, or null.</param>
-    private ImmutableArray<TraceFrame> FramesOf(UnwoundFrame frame, string? entered)
+    /// <summary>The functions that left by tail calls between two neighbours on a stack.</summary>
+    /// <param name="callee">The inner one's <see cref="UnwoundFrame.LookupAddress"/>.</param>
+    /// <param name="returnAddress">Into the outer one.</param>
+    public void AddTailCalls(ulong callee, ulong returnAddress, ImmutableArray<TraceFrame>.Builder frames, ImmutableArray<ulong>.Builder tailPcs)
     {
-        entered = frame.Rule == UnwindRule.Registers ? entered : null;
-        var key = (frame.LookupAddress, frame.Rule, entered);
+        foreach (var tailCall in map.TailCallsBetween(callee, returnAddress))
+        {
+            frames.AddRange(tailCall.Frames.Select(f => TraceFrame.From(f, null)));
+            tailPcs.Add(tailCall.ProgramCounter);
+        }
+    }
+
+    /// <param name="address">See <see cref="UnwoundFrame.LookupAddress"/>.</param>
+    /// <param name="rule">What found the frame.</param>
+    /// <param name="entered">The inlined function whose first instruction is the hit, or null.</param>
+    public ImmutableArray<TraceFrame> FramesOf(ulong address, UnwindRule rule, string? entered)
+    {
+        entered = rule == UnwindRule.Registers ? entered : null;
+        var key = (address, rule, entered);
         if (_frames.TryGetValue(key, out var frames))
         {
             return frames;
         }
 
-        IEnumerable<Frame> named = map.Symbolize(frame.LookupAddress);
-        if (frame.Rule == UnwindRule.Registers)
+        IEnumerable<Frame> named = map.Symbolize(address);
+        if (rule == UnwindRule.Registers)
         {
             // At the very first instruction of an inlined block its function is about to be entered, and has not been: gdb does not show it either.
             // The one that is traced is shown, as its entry is what was hit.
             named = named.SkipWhile(f => IsNotEntered(f, entered));
         }
 
-        frames = [.. named.Select(f => TraceFrame.From(f, f.IsInline ? null : frame.Rule))];
+        frames = [.. named.Select(f => TraceFrame.From(f, f.IsInline ? null : rule))];
         if (_frames.Count >= MaximumKept)
         {
             _frames.Clear();

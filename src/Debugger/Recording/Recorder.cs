@@ -29,6 +29,11 @@ public interface IRecordingProgress
 {
     void Hit(TraceRecord.Hit hit);
 
+    /// <summary>Hits without stops have come this far: told now and then, as there may be a hundred thousand a second.</summary>
+    void Reached(long sequence)
+    {
+    }
+
     /// <summary>A module came, a tracepoint was armed, something is missing.</summary>
     void Note(string text, bool isWarning);
 }

@@ -203,7 +203,7 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         return wanted;
     }
 
-    private static string Word(Provenance provenance) => provenance switch
+    internal static string Word(Provenance provenance) => provenance switch
     {
         Provenance.Register => ArgumentProvenance.Register,
         Provenance.Memory => ArgumentProvenance.Memory,

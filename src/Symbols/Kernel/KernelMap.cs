@@ -200,20 +200,21 @@ public sealed class KernelMap
     /// </summary>
     /// <param name="callee">The inner of the two.</param>
     /// <param name="caller">The frame that it returns to.</param>
-    public ImmutableArray<TailCallFrame> TailCallsBetween(UnwoundFrame callee, UnwoundFrame caller)
-    {
-        if (!caller.IsCall)
-        {
-            return [];
-        }
+    public ImmutableArray<TailCallFrame> TailCallsBetween(UnwoundFrame callee, UnwoundFrame caller) =>
+        caller.IsCall ? TailCallsBetween(callee.LookupAddress, caller.ProgramCounter) : [];
 
-        var key = (callee.LookupAddress, caller.ProgramCounter);
+    /// <inheritdoc cref="TailCallsBetween(UnwoundFrame, UnwoundFrame)"/>
+    /// <param name="callee">The inner one's <see cref="UnwoundFrame.LookupAddress"/>.</param>
+    /// <param name="returnAddress">Into the outer one.</param>
+    public ImmutableArray<TailCallFrame> TailCallsBetween(ulong callee, ulong returnAddress)
+    {
+        var key = (callee, returnAddress);
         if (_tailCalls.TryGetValue(key, out var frames))
         {
             return frames;
         }
 
-        frames = [.. _calls.Between(caller.ProgramCounter, callee.LookupAddress).Reverse().Select(ToFrame)];
+        frames = [.. _calls.Between(returnAddress, callee).Reverse().Select(ToFrame)];
         if (_tailCalls.Count >= MaximumCached)
         {
             _tailCalls.Clear();

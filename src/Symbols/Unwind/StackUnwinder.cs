@@ -278,7 +278,14 @@ public static class StackUnwinder
         var entry = table.FunctionAt(frames[^1].LookupAddress);
         var callee = frames.Count > 1 ? table.FunctionAt(frames[^2].LookupAddress) : null;
         var caughtBy = frames.Count > 2 ? table.FunctionAt(frames[^3].LookupAddress) : null;
+        return UserSpace(user, entry, callee, caughtBy);
+    }
 
+    /// <param name="entry">The outermost frame's function.</param>
+    /// <param name="callee">What it called.</param>
+    /// <param name="caughtBy">What that called.</param>
+    internal static UnwindStop.UserSpace UserSpace(SavedRegistersReader.Result user, string? entry, string? callee, string? caughtBy)
+    {
         // FRED (6.9) enters for everything at one place; only the C functions tell, the dispatcher's callee among them.
         if (callee is not null && callee.StartsWith("fred_", StringComparison.Ordinal) && caughtBy is not null)
         {

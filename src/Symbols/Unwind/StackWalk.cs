@@ -31,6 +31,9 @@ public sealed class StackWalk
     private readonly ulong[] _saved;
     private readonly ulong[] _stackPointers = new ulong[StackUnwinder.DefaultLimit];
     private readonly ulong[] _counters = new ulong[StackUnwinder.DefaultLimit];
+    private readonly UnwindRule[] _found = new UnwindRule[StackUnwinder.DefaultLimit];
+    private readonly ulong[] _lookups = new ulong[StackUnwinder.DefaultLimit];
+    private readonly IUnwindTable _table;
     private readonly uint _calleeSaved;
     private uint _known;
 
@@ -38,6 +41,7 @@ public sealed class StackWalk
     public StackWalk(Architecture architecture, IUnwindTable table)
     {
         _architecture = architecture;
+        _table = table;
         _rows = new WalkRows(architecture, table);
         _registers = new ulong[architecture.DwarfRegisterCount];
         _saved = new ulong[architecture.DwarfRegisterCount];
@@ -47,8 +51,23 @@ public sealed class StackWalk
         }
     }
 
+    /// <summary>A walk over a table that has other modules.</summary>
+    /// <param name="isSame">Whether nothing has changed at an address: its rows are taken over.</param>
+    public StackWalk With(IUnwindTable table, Func<ulong, bool> isSame)
+    {
+        var walk = new StackWalk(_architecture, table);
+        walk._rows.Take(_rows, isSame);
+        return walk;
+    }
+
     /// <summary>The frames' program counters, as <see cref="UnwoundFrame.ProgramCounter"/>, innermost first.</summary>
     public ReadOnlySpan<ulong> Counters => _counters.AsSpan(0, Count);
+
+    /// <summary>What found each frame.</summary>
+    public ReadOnlySpan<UnwindRule> Rules => _found.AsSpan(0, Count);
+
+    /// <summary>See <see cref="UnwoundFrame.LookupAddress"/>.</summary>
+    public ReadOnlySpan<ulong> Lookups => _lookups.AsSpan(0, Count);
 
     public int Count { get; private set; }
 
@@ -75,11 +94,14 @@ public sealed class StackWalk
         }
 
         var precedes = false;
+        var found = UnwindRule.Registers;
         while (true)
         {
             var stackPointer = _registers[_architecture.StackPointer];
             var counter = _registers[_architecture.ProgramCounter];
             _counters[Count] = counter;
+            _found[Count] = found;
+            _lookups[Count] = row.Address;
             _stackPointers[Count++] = stackPointer;
             if (Count == StackUnwinder.DefaultLimit || counter == 0)
             {
@@ -89,6 +111,7 @@ public sealed class StackWalk
             WalkEnd? end;
             var wasPreceding = precedes;
             precedes = row.MayPrecedeUser;
+            found = row.Kind == WalkKind.Call ? row.Rule : UnwindRule.SavedRegisters;
             switch (row.Kind)
             {
                 case WalkKind.Call:
@@ -116,6 +139,19 @@ public sealed class StackWalk
                 return WalkEnd.Unknown;
             }
         }
+    }
+
+    /// <summary>What <see cref="WalkEnd.Bottom"/> is. It depends on the last of <see cref="Lookups"/> alone.</summary>
+    public UnwindStop Bottom() => KernelEntries.StopIn(_table.FunctionAt(_lookups[Count - 1])) ?? new UnwindStop.EndOfStack();
+
+    /// <summary>What <see cref="WalkEnd.User"/> is. It depends on the last three of <see cref="Lookups"/>, and on what is at <see cref="UserRegisters"/>.</summary>
+    /// <param name="memory">The same as was walked through.</param>
+    public UnwindStop User(IMemoryReader memory)
+    {
+        var user = SavedRegistersReader.Read(UserRegisters, new RegisterSet(_architecture), 0, !IsInterruptFrame, memory, _table);
+        return user.Failure ?? StackUnwinder.UserSpace(user, FunctionAt(1), FunctionAt(2), FunctionAt(3));
+
+        string? FunctionAt(int fromEnd) => Count >= fromEnd ? _table.FunctionAt(_lookups[Count - fromEnd]) : null;
     }
 
     private WalkEnd? Call(in WalkRow row, scoped ref readonly WalkMemory memory)

@@ -58,7 +58,7 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
     /// <param name="address">See <see cref="UnwoundFrame.LookupAddress"/>.</param>
     public ref readonly WalkRow At(ulong address)
     {
-        var place = (int)((address * 0x9e3779b97f4a7c15) >> 47);
+        var place = Place(address);
         while (_places[place] is not 0 and var index)
         {
             if (_rows[index - 1].Address == address)
@@ -72,6 +72,27 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
         return ref Add(address, place);
     }
 
+    /// <summary>Takes over what another table's rows were, where they still are.</summary>
+    /// <param name="isSame">Whether nothing has changed at an address.</param>
+    public void Take(WalkRows others, Func<ulong, bool> isSame)
+    {
+        for (var i = 0; i < others._count; i++)
+        {
+            var row = others._rows[i];
+            if (isSame(row.Address))
+            {
+                var rules = others.RulesOf(row);
+                row.FirstRule = _rules.Count;
+                foreach (var rule in rules)
+                {
+                    _rules.Add(rule);
+                }
+
+                Put(row, Free(row.Address));
+            }
+        }
+    }
+
     public ReadOnlySpan<WalkRule> RulesOf(in WalkRow row) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_rules).Slice(row.FirstRule, row.RuleCount);
 
     private ref readonly WalkRow Add(ulong address, int place)
@@ -81,18 +102,36 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
             Array.Clear(_places);
             _rules.Clear();
             _count = 0;
-            place = (int)((address * 0x9e3779b97f4a7c15) >> 47);
+            place = Place(address);
         }
 
+        return ref Put(Read(address), place);
+    }
+
+    private ref readonly WalkRow Put(WalkRow row, int place)
+    {
         if (_count == _rows.Length)
         {
             Array.Resize(ref _rows, _rows.Length * 2);
         }
 
-        _rows[_count] = Read(address);
+        _rows[_count] = row;
         _places[place] = ++_count;
         return ref _rows[_count - 1];
     }
+
+    private int Free(ulong address)
+    {
+        var place = Place(address);
+        while (_places[place] != 0)
+        {
+            place = (place + 1) & (Capacity - 1);
+        }
+
+        return place;
+    }
+
+    private static int Place(ulong address) => (int)((address * 0x9e3779b97f4a7c15) >> 47);
 
     private WalkRow Read(ulong address)
     {

@@ -20,9 +20,12 @@ public sealed record NonStopReadingOptions
 /// <summary>The stubs of the return entries, one behind the other: entry i's begins at <paramref name="Address"/> + i × <paramref name="Stride"/>.</summary>
 public sealed record ReturnStubs(ulong Address, int Stride)
 {
+    /// <summary>Bytes of all stubs.</summary>
+    public ulong Length => (ulong)Ring.ReturnEntry.Count * (ulong)Stride;
+
     /// <summary>The entry whose stub begins at an address, or null.</summary>
     public int? IndexAt(ulong address) =>
-        address - Address is var distance && distance < (ulong)Ring.ReturnEntry.Count * (ulong)Stride && distance % (ulong)Stride == 0 ? (int)(distance / (ulong)Stride) : null;
+        address - Address is var distance && distance < Length && distance % (ulong)Stride == 0 ? (int)(distance / (ulong)Stride) : null;
 }
 
 /// <summary>Takes return entries back whose functions never return.</summary>

@@ -8,7 +8,7 @@ namespace KTrace.Debugger.NonStop.Reading;
 internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryReader
 {
     private readonly byte[] _bytes = new byte[RingRecord.MaximumSize];
-    private readonly (ulong Address, int Start, int Length, bool IsCut)[] _windows = new (ulong, int, int, bool)[RecordFormat.MaximumWindows];
+    private readonly (ulong Address, int Start, int Length)[] _windows = new (ulong, int, int)[RecordFormat.MaximumWindows];
     private int _count;
 
     public void Enter(RingRecord record)
@@ -17,9 +17,9 @@ internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryR
         var start = 0;
         for (var i = 0; i < _count; i++)
         {
-            var window = record.Window(i, out var address, out var isCut);
+            var window = record.Window(i, out var address, out _);
             window.CopyTo(_bytes.AsSpan(start));
-            _windows[i] = (address, start, window.Length, isCut);
+            _windows[i] = (address, start, window.Length);
             start += window.Length;
         }
     }
@@ -47,12 +47,12 @@ internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryR
     }
 
     /// <summary>The bound on stack copies is why these bytes are not there: they lie behind a window that was cut, on the same stack.</summary>
-    public bool IsCutAt(ulong address, int length)
+    public static bool IsCutAt(RingRecord record, ulong address, int length)
     {
-        for (var i = 0; i < _count; i++)
+        for (var i = 0; i < record.WindowCount; i++)
         {
-            ref readonly var window = ref _windows[i];
-            if (window.IsCut && address + (ulong)length - window.Address - (ulong)window.Length is > 0 and <= KernelStacks.LargestStack && address >= window.Address)
+            var window = record.Window(i, out var start, out var isCut);
+            if (isCut && address >= start && address + (ulong)length - start - (ulong)window.Length is > 0 and <= KernelStacks.LargestStack)
             {
                 return true;
             }
