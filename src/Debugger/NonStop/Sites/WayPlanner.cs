@@ -18,6 +18,7 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
 
     private readonly Dictionary<string, (KernelModule Module, TraceableFunctions Functions)> _modules = new(StringComparer.Ordinal);
     private readonly Dictionary<TracepointRequest, HashSet<int>> _stops = new(ReferenceEqualityComparer.Instance);
+    private string? _cannot = cannot;
 
     /// <summary>Compiles a condition for the parameters of a tracepoint's function, or says why it cannot; null: no condition can be compiled.</summary>
     public Func<Tracepoint, Expression, (CompiledCondition? Compiled, string? WhyNot)>? CompileCondition { get; init; }
@@ -38,6 +39,9 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
         _ => null,
     };
 
+    /// <summary>This machine cannot be traced without stops after all: from now on every place gets them, for this reason.</summary>
+    public void Refuse(string whyNot) => _cannot = whyNot;
+
     /// <summary>Forgets a module that was unloaded.</summary>
     public void Forget(string module) => _modules.Remove(module);
 
@@ -54,7 +58,7 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
             return Stop(tracepoint, "--stop");
         }
 
-        if ((cannot ?? WhyStop(tracepoint, place)) is { } reason)
+        if ((_cannot ?? WhyStop(tracepoint, place)) is { } reason)
         {
             return Stop(tracepoint, reason);
         }
