@@ -75,14 +75,13 @@ public sealed class WayPlannerTests
     public void A_condition_that_compiles_needs_no_stop_and_one_that_does_not_says_why()
     {
         var compiled = new CompiledCondition("irq == 24", []);
-        var planner = new WayPlanner(Image.Value, CaptureOptions.Default)
+        var planner = new WayPlanner(CaptureOptions.Default, null, Traceable.Value)
         {
-            Kernel = Traceable.Value,
             CompileCondition = (_, condition) => condition.Text == "irq == 24" ? (compiled, null) : (null, "it calls a function"),
         };
         var yes = Resolve("request_threaded_irq if irq == 24");
         var plan = planner.Plan(yes, yes.Places[0], null);
-        Assert.Equal((CaptureWay.NonStop, compiled), (plan.Way, plan.Condition));
+        Assert.Equal((CaptureWay.NonStop, compiled), (plan.Way, plan.Needs!.Condition));
         Assert.Equal((CaptureWay.Stop, "its condition: it calls a function"), WayOf(planner, Resolve("request_threaded_irq if irq == 25")));
     }
 
@@ -96,7 +95,7 @@ public sealed class WayPlannerTests
         Assert.StartsWith("@pci if 1: more than 256 of its functions need stops: its condition", e.Message, StringComparison.Ordinal);
     }
 
-    private static WayPlanner Planner(CaptureOptions options) => new(Image.Value, options) { Kernel = Traceable.Value };
+    private static WayPlanner Planner(CaptureOptions options) => new(options, null, Traceable.Value);
 
     private static (CaptureWay Way, string Reason) WayOf(WayPlanner planner, Tracepoint tracepoint)
     {
