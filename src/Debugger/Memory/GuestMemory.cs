@@ -106,9 +106,11 @@ public sealed class GuestMemory(RspClient client, int wordSize, MappedRam? ram =
             return;
         }
 
-        await client.SetPhysicalMemoryModeAsync(true, cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
         try
         {
+            // Not given up half way: a switch that was sent and not awaited would have been made all the same.
+            await client.SetPhysicalMemoryModeAsync(true, CancellationToken.None);
             await client.ReadMemoryAsync(address, destination, cancellationToken);
         }
         finally
