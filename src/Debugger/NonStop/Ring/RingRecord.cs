@@ -19,6 +19,9 @@ public readonly ref struct RingRecord
 
     public int Size => _bytes.Length;
 
+    /// <summary>All of it, from its commit word on.</summary>
+    public ReadOnlySpan<byte> Bytes => _bytes;
+
     public ulong Site => U64(RecordFormat.Site);
 
     public ulong Clock => U64(RecordFormat.Clock);
