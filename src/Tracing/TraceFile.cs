@@ -29,7 +29,7 @@ internal sealed class TraceFile : IDisposable
     /// <summary>Lines that wait for <see cref="Flush"/>; add whole ones.</summary>
     public LineBuffer Pending { get; } = new();
 
-    /// <summary>Hits written so far, those that wait included.</summary>
+    /// <summary>Hits written so far, those that wait included; after a failure those that are safe.</summary>
     public long Hits { get; private set; }
 
     /// <exception cref="TraceWriteException">An earlier write failed.</exception>
@@ -126,7 +126,8 @@ internal sealed class TraceFile : IDisposable
         catch (IOException e)
         {
             var isTorn = !TryKeepWholeLines(lines, out var kept);
-            _broken = new TraceWriteException(Path, Hits - hits + kept, isTorn, e);
+            Hits -= hits - kept;
+            _broken = new TraceWriteException(Path, Hits, isTorn, e);
             throw _broken;
         }
 

@@ -58,8 +58,11 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        var planner = new WayPlanner(boot.Image, Capture) { Kernel = resolver.Traceable };
-        if (Capture.Choice == CaptureChoice.NeverStop)
+        // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
+        var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
+            || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
+        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable);
+        if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
             resolver.Plan(tracepoints, planner);
@@ -69,7 +72,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var header = await HeaderAsync(boot.Prepared, boot.Image, boot.Qemu.Version, cancellationToken);
         if (Cannot(boot) is { } whyNot)
         {
-            planner.Refuse(whyNot);
+            planner?.Refuse(whyNot);
         }
 
         status.Booting(boot.Qemu);
@@ -85,7 +88,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     }
 
     private async Task<RecordingOutcome> RecordAsync(
-        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, WayPlanner planner, TraceRecord.Header header, string output, CancellationToken cancellationToken)
+        LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, WayPlanner? planner, TraceRecord.Header header, string output, CancellationToken cancellationToken)
     {
         var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
         _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
@@ -95,8 +98,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
-        writer.Write(header with { Format = Capture.Choice == CaptureChoice.AlwaysStop ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, new NonStopRequest(planner, Capture));
+        writer.Write(header with { Format = planner is null ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture));
         RecordingResult result;
         try
         {

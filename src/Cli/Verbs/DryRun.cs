@@ -29,7 +29,7 @@ internal static class DryRun
         try
         {
             var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
-            var plan = resolver.Plan(tracepoints, new WayPlanner(boot.Image, options) { Kernel = resolver.Traceable });
+            var plan = resolver.Plan(tracepoints, new WayPlanner(options, null, resolver.Traceable));
             status.Dispose();
             ViewOutput.For(configuration.Output).Write(new PlanView(plan, [.. tracepoints.Select(t => t.Note).OfType<string>(), .. resolver.Notes]));
             return CommandRunner.Success;

@@ -27,6 +27,7 @@ internal static class ShowVerb
         };
         format.AcceptOnlyFromAmong("text", "gdb", "json");
         var stats = new Option<bool>("--stats") { Description = "Count hits, paths and hits per second instead" };
+        var graph = new Option<bool>("--graph") { Description = "Calls nested in calls, with their durations, from returns that were recorded (-b 'PLACE return'); of FILE#HIT that call alone" };
         var filter = new Option<string[]>("--filter")
         {
             HelpName = "KEY=VALUE",
@@ -49,13 +50,20 @@ internal static class ShowVerb
             Examples:
               ktrace show e1000e-msix.ktrace
               ktrace show 'e1000e-msix.ktrace#12' --arguments provenance
+              ktrace show e1000e-msix.ktrace --graph --filter task=ifconfig
               ktrace show e1000e-msix.ktrace --filter task=ifconfig,function=e1000_*
               ktrace show e1000e-msix.ktrace --format json | jq -r 'select(.type=="hit").task.comm'
             """)
         {
-            trace, format, stats, filter, rules, addresses, arguments,
+            trace, format, stats, graph, filter, rules, addresses, arguments,
         };
-        command.SetAction(result => Guard(result.InvocationConfiguration, () => Show(
+        command.SetAction(result => Guard(result.InvocationConfiguration, () => result.GetValue(graph) ? ShowGraph(
+            HitReference.Parse(result.GetRequiredValue(trace)),
+            result.GetValue(format)!,
+            result.GetValue(stats),
+            result.GetValue(filter) is { Length: > 0 } chosen ? HitFilter.Parse(chosen) : HitFilter.All,
+            new FunctionGraphOptions(result.GetResult(arguments) is { Implicit: false } && result.GetValue(arguments) != "none"),
+            result.InvocationConfiguration) : Show(
             HitReference.Parse(result.GetRequiredValue(trace)),
             result.GetValue(format)!,
             result.GetValue(stats),
@@ -137,6 +145,33 @@ internal static class ShowVerb
         {
             string example = $"{trace.File}#{trace.Hits[^1].Sequence}";
             configuration.Error.WriteLine(TerminalText.Sanitize($"ktrace show '{example}' shows one hit's call path"));
+        }
+
+        return Found;
+    }
+
+    private static int ShowGraph(
+        HitReference what, string format, bool stats, HitFilter filter, FunctionGraphOptions options, InvocationConfiguration configuration)
+    {
+        if (stats || format != "text")
+        {
+            throw new TraceQueryException("--graph draws calls: give it without --stats and --format");
+        }
+
+        using TraceReader reader = TraceReader.Open(what.File, keepRegisters: false);
+        FunctionGraph graph = FunctionGraph.Read(reader, filter, what.Hit);
+        if (graph.Calls == 0)
+        {
+            Remark(configuration, what.File, graph.Incomplete);
+            configuration.Error.WriteLine(TerminalText.Sanitize($"ktrace: {(filter.IsAll ? "the trace has no hits" : $"none of {graph.HitCount} hits has {filter}")}"));
+            return NotFound;
+        }
+
+        ViewOutput.For(configuration.Output).Write(new FunctionGraphView(graph, options));
+        Remark(configuration, what.File, graph.Incomplete);
+        if (graph.Returns == 0)
+        {
+            configuration.Error.WriteLine("ktrace: no returns were recorded, so that nothing is nested: -b 'PLACE return' records them");
         }
 
         return Found;

@@ -237,7 +237,7 @@ internal sealed class NonStopTracing(
                 continue;
             }
 
-            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Condition);
+            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Needs?.Condition);
             var patch = address + (nop.Patch - nop.Entry);
             if (!sites.TryGetValue(patch, out var site))
             {

@@ -39,6 +39,36 @@ public class TracepointActionsTests
     }
 
     [Theory]
+    [InlineData("f", 1, null)]
+    [InlineData("f sample 100", 100, null)]
+    [InlineData("f first 1000", 1, 1000L)]
+    [InlineData("f if sample == first sample 2  first 3 print sample", 2, 3L)]
+    [InlineData("irq_* sample 2 return", 2, null)]
+    public void Hits_are_counted_by_words(string text, long sample, long? first)
+    {
+        var actions = TracepointRequest.Parse(text).Actions;
+
+        Assert.Equal((sample, first), (actions.Sample, actions.First));
+    }
+
+    [Theory]
+    [InlineData("f sample 0", 9, "sample takes a number from 1 to 2147483647, not '0'")]
+    [InlineData("f sample", 8, "sample takes a number from 1 to 2147483647")]
+    [InlineData("f first -1", 8, "first takes a number from 1 to 2147483647, not '-1'")]
+    [InlineData("f first many", 8, "first takes a number from 1 to 2147483647, not 'many'")]
+    [InlineData("f sample 99999999999", 9, "first takes", "not '99999999999'")]
+    [InlineData("f first 3 sample 2", 10, "'sample' is not expected here")]
+    [InlineData("f return sample 2", 9, "'sample' is not expected here")]
+    public void A_count_that_is_none_is_pointed_at(string text, int column, string message, string? other = null)
+    {
+        var e = Assert.Throws<TargetException>(() => TracepointRequest.Parse(text));
+
+        Assert.Contains(other ?? message, e.Message, StringComparison.Ordinal);
+        Assert.Equal(column + 2, e.Message.Split('\n')[^1].IndexOf('^', StringComparison.Ordinal));
+        Assert.NotNull(e.Remedy);
+    }
+
+    [Theory]
     [InlineData("f irqs print a", 7)]
     [InlineData("f if", 4)]
     [InlineData("f if a ==", 9)]

@@ -110,9 +110,9 @@ public class TraceReaderTests
     [Fact]
     public void A_newer_format_is_refused_with_a_remedy_before_anything_else_is_looked_at()
     {
-        MalformedFileException e = Assert.Throws<MalformedFileException>(() => TraceSamples.Reader("""{"type":"header","format":2,"tool":7}"""));
+        MalformedFileException e = Assert.Throws<MalformedFileException>(() => TraceSamples.Reader("""{"type":"header","format":3,"tool":7}"""));
 
-        Assert.Contains("format 2 is newer than this ktrace reads (1)", e.Message);
+        Assert.Contains("format 3 is newer than this ktrace reads (2)", e.Message);
     }
 
     [Theory]

@@ -19,7 +19,7 @@ public readonly ref struct RingRecord
 
     public int Size => _bytes.Length;
 
-    /// <summary>All of it, from its commit word on.</summary>
+    /// <summary>All of it, for who keeps it longer.</summary>
     public ReadOnlySpan<byte> Bytes => _bytes;
 
     public ulong Site => U64(RecordFormat.Site);

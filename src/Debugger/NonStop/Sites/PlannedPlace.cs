@@ -1,11 +1,26 @@
 using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Trampolines;
+using KTrace.Debugger.Tracepoints;
 
 namespace KTrace.Debugger.NonStop.Sites;
 
+/// <summary>What a trampoline is to do: places with equal needs share a program.</summary>
+/// <param name="StackBytes">Of <see cref="TrampolineProgram.StackBytes"/>.</param>
+/// <param name="Request">Whose hits are counted together for sampling and "first N"; null when nothing is counted.</param>
+public sealed record ProgramNeeds(int StackBytes, long Sample, long? First, bool Returns, CompiledCondition? Condition, TracepointRequest? Request)
+{
+    public TrampolineProgram ToProgram(int index) => new(index, StackBytes) { Sample = Sample, First = First, Returns = Returns, Condition = Condition };
+}
+
 /// <summary>How one place is traced, and what that takes.</summary>
-/// <param name="Reason">Why that way, in words for people.</param>
-/// <param name="Nop">The tracer's no-op that is to be replaced, at the addresses of the question; null where the machine stops, and where <paramref name="Relocation"/> is given.</param>
-/// <param name="Condition">The tracepoint's condition for this function, or null: it has none.</param>
-/// <param name="Relocation">The first instructions are to be moved, as there is no no-op.</param>
-public sealed record PlannedPlace(CaptureWay Way, string Reason, TracerNop? Nop = null, CompiledCondition? Condition = null, RelocationPlan? Relocation = null);
+/// <param name="Needs">Of the program; null for a place that stops the machine.</param>
+/// <param name="Nop">The tracer's no-op that is to be replaced; null where the machine stops, or the entry's first instructions are moved.</param>
+public sealed record PlannedPlace(PlannedWay Planned, ProgramNeeds? Needs, TracerNop? Nop)
+{
+    /// <summary>How the first instructions are moved, where there is no no-op.</summary>
+    public RelocationPlan? Relocation { get; init; }
+
+    public CaptureWay Way => Planned.Way;
+
+    public string Reason => Planned.Reason;
+}

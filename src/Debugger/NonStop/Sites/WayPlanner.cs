@@ -9,31 +9,24 @@ using KTrace.Symbols.Values.Expressions;
 namespace KTrace.Debugger.NonStop.Sites;
 
 /// <summary>Decides how each place of a tracepoint is traced, and says why. May be asked again and again, before a boot and during it.</summary>
-/// <param name="image">The kernel.</param>
 /// <param name="options">What was asked for.</param>
-public sealed class WayPlanner(KernelImage image, CaptureOptions options)
+/// <param name="cannot">Why this machine cannot be traced without stops (<c>QEMU was started by somebody else</c>), or null: it can.</param>
+/// <param name="kernel">Of the kernel, at link-time addresses.</param>
+public sealed class WayPlanner(CaptureOptions options, string? cannot, TraceableFunctions kernel)
 {
     private const string HasNop = "its entry has the tracer's no-op";
 
     private readonly Dictionary<string, (KernelModule Module, TraceableFunctions Functions)> _modules = new(StringComparer.Ordinal);
     private readonly Dictionary<TracepointRequest, HashSet<int>> _stops = new(ReferenceEqualityComparer.Instance);
-    private TraceableFunctions? _kernel;
-    private string? _refused;
+    private string? _cannot = cannot;
 
     /// <summary>Compiles a condition for the parameters of a tracepoint's function, or says why it cannot; null: no condition can be compiled.</summary>
     public Func<Tracepoint, Expression, (CompiledCondition? Compiled, string? WhyNot)>? CompileCondition { get; init; }
 
     /// <summary>
-    /// Plans to move the first instructions at an entry without a no-op (link-time in the kernel, run-time in a module), or says why they cannot be; null: none can.
+    /// Plans to move the first instructions at an entry without a no-op (link-time in the kernel, run-time in a module), or says why they cannot be moved; null: none can.
     /// </summary>
     public Func<ulong, KernelModule?, (RelocationPlan? Plan, string? WhyNot)>? RelocateEntry { get; init; }
-
-    /// <summary>The kernel's functions, at link-time addresses. Read when first asked for, unless given.</summary>
-    public TraceableFunctions Kernel
-    {
-        get => _kernel ??= TraceableFunctions.Of(image);
-        init => _kernel = value;
-    }
 
     /// <summary>Why every hit of such a tracepoint has to stop the machine, whatever its place is; null when it need not. Conditions are left to their compiler.</summary>
     public static string? StopReasonOf(TracepointActions actions) => actions switch
@@ -46,13 +39,16 @@ public sealed class WayPlanner(KernelImage image, CaptureOptions options)
         _ => null,
     };
 
-    /// <summary>This machine cannot be traced without stops: from now on every place gets them, for this reason.</summary>
-    public void Refuse(string whyNot) => _refused = whyNot;
+    /// <summary>This machine cannot be traced without stops after all: from now on every place gets them, for this reason.</summary>
+    public void Refuse(string whyNot) => _cannot = whyNot;
+
+    /// <summary>Forgets a module that was unloaded.</summary>
+    public void Forget(string module) => _modules.Remove(module);
 
     /// <param name="place">At its link-time address in the kernel, where it runs in a module.</param>
     /// <param name="module">The module that it lies in, or null.</param>
-    /// <exception cref="TargetException">--no-stop was given, and the place needs stops; or so many functions of one pattern need stops that the guest would crawl.</exception>
-    public PlannedPlace Plan(Tracepoint tracepoint, CodePlace place, KernelModule? module) => Plan(tracepoint, place, module is null ? Kernel : Of(module), module);
+    /// <exception cref="TargetException">--no-stop was given, and the place needs stops; or so many places of one pattern need stops that the guest would crawl.</exception>
+    public PlannedPlace Plan(Tracepoint tracepoint, CodePlace place, KernelModule? module) => Plan(tracepoint, place, module is null ? kernel : Of(module), module);
 
     /// <param name="traceable">Of the object that the place lies in.</param>
     internal PlannedPlace Plan(Tracepoint tracepoint, CodePlace place, TraceableFunctions traceable, KernelModule? module)
@@ -62,7 +58,7 @@ public sealed class WayPlanner(KernelImage image, CaptureOptions options)
             return Stop(tracepoint, "--stop");
         }
 
-        if ((_refused ?? WhyStop(tracepoint, place)) is { } reason)
+        if ((_cannot ?? WhyStop(tracepoint, place)) is { } reason)
         {
             return Stop(tracepoint, reason);
         }
@@ -86,8 +82,9 @@ public sealed class WayPlanner(KernelImage image, CaptureOptions options)
             why = $"its first instructions are moved ({why})";
         }
 
+        var actions = tracepoint.Request.Actions;
         CompiledCondition? condition = null;
-        if (tracepoint.Request.Actions.Condition is { } expression)
+        if (actions.Condition is { } expression)
         {
             (condition, var whyNot) = CompileCondition?.Invoke(tracepoint, expression) ?? (null, "it is asked of the guest's memory");
             if (condition is null)
@@ -96,7 +93,9 @@ public sealed class WayPlanner(KernelImage image, CaptureOptions options)
             }
         }
 
-        return new PlannedPlace(CaptureWay.NonStop, why, nop, condition, relocation);
+        var counts = actions.Sample > 1 || actions.First is not null;
+        var needs = new ProgramNeeds(options.StackBytes, actions.Sample, actions.First, actions.Return is not null, condition, counts ? tracepoint.Request : null);
+        return new PlannedPlace(new PlannedWay(CaptureWay.NonStop, why), needs, nop) { Relocation = relocation };
     }
 
     private static string? WhyStop(Tracepoint tracepoint, CodePlace place) => place.Kind switch
@@ -142,6 +141,6 @@ public sealed class WayPlanner(KernelImage image, CaptureOptions options)
             }
         }
 
-        return new PlannedPlace(CaptureWay.Stop, reason);
+        return new PlannedPlace(new PlannedWay(CaptureWay.Stop, reason), null, null);
     }
 }

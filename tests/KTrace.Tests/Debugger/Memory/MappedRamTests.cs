@@ -96,7 +96,11 @@ public sealed class MappedRamTests
     public async Task What_is_written_into_mapped_RAM_is_what_the_guest_has()
     {
         await using var machine = await MappedMachine.StartAsync(X86_64.Instance, new Scenario { Memory = 32 });
-        Assert.Throws<InvalidOperationException>(() => machine.Machine.Memory.Ram!.TryWrite(0, "x"u8));
+        using (var readOnly = (await MappedRam.TryOpenAsync(machine.Qemu.RamFile, machine.Client))!)
+        {
+            Assert.Throws<InvalidOperationException>(() => readOnly.TryWrite(0, "x"u8));
+        }
+
         using var ram = (await MappedRam.TryOpenAsync(machine.Qemu.RamFile, machine.Client, FileAccess.ReadWrite))!;
         Assert.True(ram.TryWrite(0x5000, "by the map"u8));
         Assert.False(ram.TryWrite(0x9fffc, "over the edge"u8));

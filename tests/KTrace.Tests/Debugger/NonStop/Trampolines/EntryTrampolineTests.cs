@@ -1,4 +1,3 @@
-using System.Text;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Trampolines;
 using KTrace.Tests.Cli;
@@ -24,10 +23,58 @@ public sealed class EntryTrampolineTests(ITestOutputHelper output)
         output.WriteLine($"{armed} armed, {count.Records} records, {seconds:0.00} s, waits {guest.Memory.Reader.Waits}, dropped {guest.Memory.Reader.Dropped}");
         output.WriteLine($"windows {string.Join(' ', count.Windows)} cut {count.Cut} unknown sites {count.Unknown} cpus {string.Join(' ', count.Cpus.Order())} no task {count.NoTask}");
         output.WriteLine(string.Join(" ", count.Names.OrderByDescending(n => n.Value).Take(12)));
-        output.WriteLine(guest.Console[^Math.Min(guest.Console.Length, 3000)..]);
         Assert.InRange(armed, 2000, 3000);
         Assert.Equal(0, count.Unknown);
         Assert.Contains("Power down", guest.Console, StringComparison.Ordinal);
+    }
+
+    /// <summary>Task, hard and soft interrupt, NMI: what a stop at the same entry tells is the truth.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    public async Task Records_tell_what_a_stop_at_the_same_entry_tells_and_nothing_is_changed(int cpus)
+    {
+        string[] functions = ["vfs_read", "hrtimer_interrupt", "__hrtimer_run_queues", "run_timer_softirq", "rcu_core", "scheduler_tick", "unknown_nmi_error"];
+        await using var guest = await TracedGuest.BootAsync(TracedGuest.Stock, "while true; do read line < /proc/uptime; done", cpus);
+        await guest.ArmAsync(functions.Contains, guest.Place(new TrampolineProgram(0, 40 << 10)));
+        await guest.RunToAsync(guest.AddressOf("kernel_init_freeable"));
+        var comparison = new StopComparison(guest);
+        var seen = new Dictionary<string, int>();
+        var windows = new HashSet<int>();
+        var all = functions.ToDictionary(guest.AddressOf, name => guest.AddressOf(name) + 5);
+        for (var stops = 0; stops < 40; stops++)
+        {
+            Note(await comparison.NextAsync(all));
+        }
+
+        // Everything by itself, so that what is frequent does not hide what is rare.
+        foreach (var name in functions[..^1])
+        {
+            var only = all.Where(s => s.Key == guest.AddressOf(name)).ToDictionary();
+            for (var stops = 0; stops < 8; stops++)
+            {
+                Note(await comparison.NextAsync(only));
+            }
+        }
+
+        for (var stops = 0; stops < 5; stops++)
+        {
+            Note(await comparison.NextAsync(all.Where(s => s.Key == guest.AddressOf("unknown_nmi_error")).ToDictionary(), async () =>
+            {
+                await guest.Client.MonitorAsync("nmi");
+                await guest.Client.ContinueAsync();
+            }));
+        }
+
+        output.WriteLine(string.Join(" ", seen) + " windows " + string.Join(" ", windows));
+        Assert.All(functions, name => Assert.True(seen.GetValueOrDefault(name) >= 5, name));
+        Assert.Superset(new HashSet<int> { 1, 2 }, windows);
+
+        void Note((string Function, int Windows)? hit)
+        {
+            seen[hit!.Value.Function] = seen.GetValueOrDefault(hit.Value.Function) + 1;
+            windows.Add(hit.Value.Windows);
+        }
     }
 
     private sealed class Counts
@@ -58,7 +105,6 @@ public sealed class EntryTrampolineTests(ITestOutputHelper output)
                 Unknown++;
             }
 
-            _ = Encoding.ASCII;
         }
     }
 }
