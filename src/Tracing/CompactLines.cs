@@ -12,9 +12,9 @@ internal static class CompactLines
         Cpu(line, hit.Cpu);
         line.Add(",\"task\":"u8);
         line.Add((ulong)hit.Task);
-        line.Add(",\"ticks\":"u8);
+        line.Add(",\"t\":"u8);
         line.Add(hit.Ticks);
-        line.Add(",\"stack\":"u8);
+        line.Add(",\"at\":"u8);
         line.Add((ulong)hit.Stack);
         if (values.Length > 0)
         {
@@ -46,7 +46,7 @@ internal static class CompactLines
         line.Add("{\"type\":\"return\",\"hit\":"u8);
         line.Add((ulong)returned.Hit);
         Cpu(line, returned.Cpu);
-        line.Add(",\"ticks\":"u8);
+        line.Add(",\"t\":"u8);
         line.Add(returned.Ticks);
         if (returned.Duration is { } duration)
         {

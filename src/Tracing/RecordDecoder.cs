@@ -245,13 +245,13 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
                 taskId = json.TryInt32("task");
                 task = taskId is null ? HitParts.Task(ref json, _lastHit?.Task) : null;
             }
-            else if (json.Is("stack"u8))
+            else if (json.Is("at"u8))
             {
-                stackId = json.Int32("stack");
+                stackId = json.Int32("at");
             }
-            else if (json.Is("ticks"u8))
+            else if (json.Is("t"u8))
             {
-                clock = new TraceClock(Ticks: json.UInt64("ticks"));
+                clock = new TraceClock(Ticks: json.UInt64("t"));
             }
             else if (json.Is("args"u8) && keepRegisters)
             {

@@ -29,6 +29,11 @@ public sealed record Trace(
     /// <summary>Returns of hits that were asked for, by the hit's number.</summary>
     public IReadOnlyDictionary<long, TraceRecord.Return> Returns { get; init; } = ImmutableDictionary<long, TraceRecord.Return>.Empty;
 
+    /// <summary>How recording without stops went; null when nothing was recorded so, or the recording was cut off.</summary>
+    public TraceRecord.NonStop? NonStop { get; init; }
+
+    /// <summary>How fast <see cref="TraceClock.Ticks"/> count, or null.</summary>
+    public double? TicksPerSecond { get; init; }
 
     /// <param name="file">Path of a trace.</param>
     /// <param name="filter">Which hits to keep; null keeps all.</param>
@@ -49,6 +54,8 @@ public sealed record Trace(
         var hits = new List<TraceRecord.Hit>();
         var returns = new Dictionary<long, TraceRecord.Return>();
         long hitCount = 0;
+        TraceRecord.NonStop? nonStop = null;
+        double? ticksPerSecond = null;
         ImmutableArray<TraceRecord.Module>.Builder modules = ImmutableArray.CreateBuilder<TraceRecord.Module>();
         ImmutableArray<TraceRecord>.Builder remarks = ImmutableArray.CreateBuilder<TraceRecord>();
         foreach (TraceRecord record in reader.ReadAll())
@@ -65,6 +72,8 @@ public sealed record Trace(
 
                     break;
                 case TraceRecord.Return returned: returns[returned.HitSequence] = returned; break;
+                case TraceRecord.NonStop figures: nonStop = figures; break;
+                case TraceRecord.ClockRate rate: ticksPerSecond = rate.TicksPerSecond; break;
                 case TraceRecord.Module module: modules.Add(module); break;
                 case TraceRecord.Note or TraceRecord.Warning: remarks.Add(record); break;
             }
@@ -75,6 +84,8 @@ public sealed record Trace(
             reader.End, reader.Incomplete, reader.Truncated)
         {
             Returns = returns,
+            NonStop = nonStop,
+            TicksPerSecond = ticksPerSecond,
         };
     }
 }

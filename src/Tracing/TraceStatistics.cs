@@ -13,6 +13,12 @@ public sealed record TraceStatistics(
     /// <summary>Wall-clock seconds from the first hit to the last, or null when the recording did not say.</summary>
     public double? ActiveSeconds { get; init; }
 
+    /// <summary>Hits without stops per second of the guest's, from the first to the last; null where the trace does not tell.</summary>
+    public double? MeanRate { get; init; }
+
+    /// <summary>The same in the tenth of a second that had most.</summary>
+    public double? PeakRate { get; init; }
+
     /// <summary>
     /// From the first hit to the last, so that the boot before them does not count; over the whole recording where that is not known. Null when neither is, or
     /// is nothing.
@@ -25,6 +31,7 @@ public sealed record TraceStatistics(
         var counts = trace.Hits.CountBy(hit => hit.Tracepoint).ToDictionary();
         List<CallPath> paths = [.. trace.Hits.Select(hit => hit.Path).Distinct()];
         var frames = new FrameKeys(paths.SelectMany(path => path.Frames));
+        (double? mean, double? peak) = Rates(trace);
         return new TraceStatistics(
             trace.Hits.Count,
             trace.End?.Seconds,
@@ -32,6 +39,28 @@ public sealed record TraceStatistics(
             paths.Select(frames.TextOf).Distinct().Count())
         {
             ActiveSeconds = trace.End?.ActiveSeconds,
+            MeanRate = mean,
+            PeakRate = peak,
         };
+    }
+
+    private static (double? Mean, double? Peak) Rates(Trace trace)
+    {
+        const int piecesPerSecond = 10;
+        if (trace.TicksPerSecond is not (> 0 and var rate))
+        {
+            return (null, null);
+        }
+
+        long count = 0, most = 0;
+        ulong first = ulong.MaxValue, last = 0;
+        var pieces = new Dictionary<ulong, long>();
+        foreach (ulong ticks in trace.Hits.Select(hit => hit.Clock?.Ticks).OfType<ulong>())
+        {
+            (count, first, last) = (count + 1, Math.Min(first, ticks), Math.Max(last, ticks));
+            most = Math.Max(most, System.Runtime.InteropServices.CollectionsMarshal.GetValueRefOrAddDefault(pieces, (ulong)(ticks / rate * piecesPerSecond), out _) += 1);
+        }
+
+        return last > first ? ((count - 1) / ((last - first) / rate), most * piecesPerSecond) : (null, null);
     }
 }

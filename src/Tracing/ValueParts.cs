@@ -65,10 +65,10 @@ internal static class ValueParts
             {
                 clock = HitParts.Clock(ref json);
             }
-            else if (json.Is("ticks"u8))
+            else if (json.Is("t"u8))
             {
                 isCompact = true;
-                clock = new TraceClock(Ticks: json.UInt64("ticks"));
+                clock = new TraceClock(Ticks: json.UInt64("t"));
             }
             else if (json.Is("result"u8))
             {

@@ -40,6 +40,31 @@ public sealed class CallFrameExpression
         _addressSize = addressSize;
     }
 
+    /// <summary>Whether it is no more than a register plus a number, or the word there: what compilers write for stacks that they realign.</summary>
+    public bool IsRegisterPlus(out int register, out long offset, out bool isDereferenced)
+    {
+        const byte firstRegister = 0x70, lastRegister = 0x8f, dereference = 0x06;
+        (register, offset, isDereferenced) = (0, 0, false);
+        try
+        {
+            var reader = _section.ReaderAt(_start);
+            var operation = reader.ReadU8();
+            if (operation is < firstRegister or > lastRegister)
+            {
+                return false;
+            }
+
+            register = operation - firstRegister;
+            offset = reader.ReadSleb128();
+            isDereferenced = reader.Position < _start + _length;
+            return reader.Position + (isDereferenced ? 1 : 0) == _start + _length && (!isDereferenced || reader.ReadU8() == dereference);
+        }
+        catch (MalformedFileException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Evaluates it for one frame. <paramref name="initial"/> (the CFA, for register rules) is pushed first when present.</summary>
     /// <param name="value">The result, or the address of the failed read.</param>
     public ExpressionOutcome Evaluate(RegisterSet registers, IMemoryReader memory, ulong? initial, out ulong value)

@@ -176,14 +176,14 @@ public sealed class StackWalk
             var isKnown = true;
             switch (rule.Kind)
             {
-                case RegisterRuleKind.AtCfa or RegisterRuleKind.AtSelf:
-                    if (rule.Kind == RegisterRuleKind.AtSelf && (_known & (1u << rule.Register)) == 0)
+                case RegisterRuleKind.AtCfa or RegisterRuleKind.AtSelf or RegisterRuleKind.AtExpression:
+                    if (rule.Kind != RegisterRuleKind.AtCfa && (_known & (1u << rule.Base)) == 0)
                     {
                         isKnown = false;
                         break;
                     }
 
-                    var place = Truncate((rule.Kind == RegisterRuleKind.AtCfa ? cfa : _registers[rule.Register]) + (ulong)rule.Offset);
+                    var place = Truncate((rule.Kind == RegisterRuleKind.AtCfa ? cfa : _registers[rule.Base]) + (ulong)rule.Offset);
                     if (!memory.TryReadWord(place, word, out value))
                     {
                         Missing = place;

@@ -17,7 +17,8 @@ internal enum WalkKind : byte
 }
 
 /// <summary>One rule of a row.</summary>
-internal readonly record struct WalkRule(byte Register, RegisterRuleKind Kind, int Offset);
+/// <param name="Base">The register whose value <see cref="RegisterRuleKind.AtExpression"/> begins with.</param>
+internal readonly record struct WalkRule(byte Register, RegisterRuleKind Kind, int Offset, byte Base);
 
 /// <summary>A row of the unwind table, and what names say.</summary>
 internal struct WalkRow
@@ -156,6 +157,11 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
         }
 
         var cfa = best.Cfa;
+        if (cfa.Kind == CfaKind.Expression && cfa.Expression!.IsRegisterPlus(out var register, out var offset, out var isDereferenced) && isDereferenced)
+        {
+            cfa = new CfaRule(CfaKind.Dereferenced, register, offset);
+        }
+
         if (cfa.Kind == CfaKind.Expression || (uint)cfa.Register >= (uint)architecture.DwarfRegisterCount || !IsInt(cfa.Offset) || !IsInt(cfa.OffsetAfter)
             || best.Rule == UnwindRule.FramePointer || (best.Shape != FrameShape.Call && architecture is not X86_64))
         {
@@ -164,13 +170,20 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
 
         foreach (var saved in best.Saved)
         {
-            if (saved.Rule.Kind is RegisterRuleKind.Expression or RegisterRuleKind.AtExpression || (uint)saved.Register >= (uint)architecture.DwarfRegisterCount || !IsInt(saved.Rule.Offset))
+            var (from, at) = (saved.Register, saved.Rule.Offset);
+            var isSimple = saved.Rule.Kind switch
+            {
+                RegisterRuleKind.Expression => false,
+                RegisterRuleKind.AtExpression => saved.Rule.Expression!.IsRegisterPlus(out from, out at, out var isBehind) && !isBehind,
+                _ => true,
+            };
+            if (!isSimple || (uint)from >= (uint)architecture.DwarfRegisterCount || (uint)saved.Register >= (uint)architecture.DwarfRegisterCount || !IsInt(at))
             {
                 _rules.RemoveRange(row.FirstRule, _rules.Count - row.FirstRule);
                 return row;
             }
 
-            _rules.Add(new WalkRule((byte)saved.Register, saved.Rule.Kind, (int)saved.Rule.Offset));
+            _rules.Add(new WalkRule((byte)saved.Register, saved.Rule.Kind, (int)at, (byte)from));
         }
 
         row.RuleCount = _rules.Count - row.FirstRule;

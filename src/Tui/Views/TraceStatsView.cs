@@ -27,10 +27,14 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
             yield return Line("rate", string.Create(CultureInfo.InvariantCulture, $"{rate:0.0} hits/s{(statistics.ActiveSeconds > 0 ? ", first to last hit" : "")}"));
         }
 
-        foreach ((TraceTracepoint tracepoint, long hits) in statistics.Tracepoints)
+        foreach (TextLine line in NonStop())
         {
-            yield return Line("tracepoint", tracepoint.Requested, TextRole.Function)
-                .Add($"  {Plural.Of(hits, "hit")}").Add(TracepointText.Armed(tracepoint), TextRole.Source);
+            yield return line;
+        }
+
+        foreach (TextLine line in Tracepoints())
+        {
+            yield return line;
         }
 
         foreach (TraceRecord.Module module in trace.Modules)
@@ -60,6 +64,59 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
             {
                 yield return line;
             }
+        }
+    }
+
+    private IEnumerable<TextLine> NonStop()
+    {
+        if (statistics.MeanRate is { } mean)
+        {
+            yield return Line("guest's rate", string.Create(CultureInfo.InvariantCulture, $"{mean:0} hits a second of the guest's, {statistics.PeakRate:0} at its peak"));
+        }
+
+        if (trace.NonStop is not { } figures)
+        {
+            yield break;
+        }
+
+        yield return Line("without stop", string.Create(CultureInfo.InvariantCulture, $"{Plural.Of(figures.Hits, "hit")}, {figures.Dropped} dropped, {Plural.Of(figures.Waits, "wait")} for room in a ring of {figures.RingSize >> 20} MiB"));
+        if (figures.Pauses > 0)
+        {
+            yield return Line("pauses", string.Create(CultureInfo.InvariantCulture, $"{figures.Pauses}, {figures.PausedSeconds:0.000} s in which the guest stood still"));
+        }
+
+        if (figures.GuestSeconds is { } guest)
+        {
+            yield return Line("guest", figures.BaselineGuestSeconds is > 0 and var baseline
+                ? string.Create(CultureInfo.InvariantCulture, $"{guest:0.000} s by its clock, {baseline:0.000} s without tracepoints: {(guest - baseline) / baseline * 100:+0.0;-0.0} %")
+                : string.Create(CultureInfo.InvariantCulture, $"{guest:0.000} s by its clock"));
+        }
+
+        foreach ((long count, string what) in ((long, string)[])
+            [
+                (figures.Cut, "paths cut by the bound on stack copies"), (figures.ReturnsMissed, "returns not recorded: too many calls were open"), (figures.Broken, "records that could not be true, left out"),
+            ])
+        {
+            if (count > 0)
+            {
+                yield return Line("", string.Create(CultureInfo.InvariantCulture, $"{count} {what}"), TextRole.Warning);
+            }
+        }
+    }
+
+    /// <summary>The functions of a pattern or set that are traced in one way for one reason are one line.</summary>
+    private IEnumerable<TextLine> Tracepoints()
+    {
+        foreach (var group in statistics.Tracepoints.GroupBy(t => t.Tracepoint.IsGroup
+            ? (t.Tracepoint.Requested, t.Tracepoint.State, t.Tracepoint.Way, t.Tracepoint.WayReason, 0) : (t.Tracepoint.Requested, "", null, null, t.Tracepoint.Id)))
+        {
+            (TraceTracepoint tracepoint, _) = group.First();
+            int functions = group.Count();
+            TextLine line = Line("tracepoint", tracepoint.Requested, TextRole.Function).Add($"  {Plural.Of(group.Sum(t => t.Hits), "hit")}");
+            line = functions > 1
+                ? line.Add(string.Create(CultureInfo.InvariantCulture, $"  {functions} functions, {group.Count(t => t.Hits > 0)} of them hit"), TextRole.Source)
+                : line.Add(TracepointText.Armed(tracepoint), TextRole.Source);
+            yield return tracepoint.Way is { } way ? line.Add($"  {way}{(tracepoint.WayReason is { } why ? ": " + why : "")}", TextRole.Source) : line;
         }
     }
 
