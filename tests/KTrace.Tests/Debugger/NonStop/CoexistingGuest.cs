@@ -72,7 +72,7 @@ internal sealed class CoexistingGuest : IAsyncDisposable
     {
         var cache = new TemporaryFolder();
         var boot = await PrepareAsync(kernel, script, append, cpus, cache);
-        var qemu = await QemuProcess.StartAsync(boot.CommandLine);
+        var qemu = await QemuProcess.StartAsync(boot.CommandLine, cancellationToken: cancellationToken);
         try
         {
             var target = await KernelTarget.BootAsync(RspEndpoint.Parse("unix:" + qemu.GdbSocket), KernelImage.Open(kernel.Vmlinux), new MachineOptions { RamFile = qemu.RamFile }, null, cancellationToken);
