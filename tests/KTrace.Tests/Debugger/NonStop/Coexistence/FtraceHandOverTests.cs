@@ -54,7 +54,7 @@ public sealed class FtraceHandOverTests(ITestOutputHelper output)
     private async Task RunAsync(OracleKernel kernel, int cpus, string filter, Predicate<string> which)
     {
         var script = Tracers.Replace("FILTER", filter, StringComparison.Ordinal).Replace("MIDDLE'", $"0x{MiddleOf(kernel, "vfs_read"):x}'", StringComparison.Ordinal);
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(8));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(20));
         var untraced = await CoexistingGuest.BootUntracedAsync(kernel, script, "", cpus);
         await using var guest = await CoexistingGuest.BootAsync(kernel, script, "", cpus, patience.Token);
         var count = await guest.ArmNopsAsync(which, patience.Token);
