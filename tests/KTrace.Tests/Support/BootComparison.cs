@@ -14,7 +14,8 @@ internal static partial class BootComparison
         "e820", "[mem ", "Memory: ", "available)", "RAMDISK", "node   #", "Normal ", "DMA32 ", "DMA   ", "pages", "HighMem", "Movable zone", "Initmem setup", "reserve", "hash table entries",
         "random: ", "tsc: ", "TSC ", "clocksource: ", "sched_clock: ", "BogoMIPS", "Calibrat", "APIC calibration", "lpj=", "Freeing ", "usable",
         "rtc_cmos", "KASLR", "hpet", "cpu_khz", "PM-Timer", "uptime", "Kernel Offset", "perf: interrupt took", "input: ", "rcu: ", "MTRR",
-        "ata", "e1000", "zonelists", "calibrate_delay", "On node", "CPUs: ", "processors activated", "LOWMEM", "lowmem", "vmalloc", "fixmap", "MB ", "perf_event", "initcall ", "sr ", "scsi ", "cdrom", "Refined", " : Reserved", " : System RAM",
+        "SATA link", "ATAPI", "zonelists", "calibrate_delay", "On node", "CPUs: ", "processors activated", "LOWMEM", "lowmem", "vmalloc", "fixmap", "MB ", "perf_event", "initcall ", "sr ", "scsi ", "cdrom",
+        "Refined", "Testing kprobe tracing: ", " : Reserved", " : System RAM",
     ];
 
     private const string Mark = "===LOG";
@@ -46,9 +47,9 @@ internal static partial class BootComparison
             return "";
         }
 
-        // A line of numbers alone says nothing (the end of one that was broken: CPUs that came up).
+        // A line of numbers alone says nothing: the end of one that another message broke (CPUs that came up).
         line = Spaces().Replace(Number().Replace(line, "#"), " ").Trim();
-        return line.Any(char.IsLetter) ? line : "";
+        return line.Any(char.IsLetter) && line is not ("OK" or "PASSED") ? line : "";
     }
 
     [GeneratedRegex(@"^\[ *\d+\.\d+\] ")]

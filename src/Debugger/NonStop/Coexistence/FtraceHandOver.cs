@@ -44,6 +44,7 @@ internal sealed class FtraceHandOver(Machine machine, KernelMap map, ArmedSites 
     private ulong? _end;
     private ulong? _free;
     private (ulong Address, ulong StackPointer)? _return;
+    private bool _isOpen;
 
     /// <summary>Sites that the kernel uses itself at present.</summary>
     public int LeftToKernel { get; private set; }
@@ -79,9 +80,12 @@ internal sealed class FtraceHandOver(Machine machine, KernelMap map, ArmedSites 
         var pc = registers.ProgramCounter;
         if (pc == _begin)
         {
-            Times++;
+            // An interrupt taken at the function's first instruction comes back to it, and stops there again.
+            var isNew = !_isOpen;
+            _isOpen = true;
+            Times += isNew ? 1 : 0;
             await sites.RestoreAsync(IsTracersNop, cancellationToken);
-            return new HandOverEvent.Restored();
+            return isNew ? new HandOverEvent.Restored() : null;
         }
 
         if (pc == _end)
@@ -106,7 +110,7 @@ internal sealed class FtraceHandOver(Machine machine, KernelMap map, ArmedSites 
         if (_return is { } back && pc == back.Address && registers.StackPointer == back.StackPointer)
         {
             await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
-            _return = null;
+            (_return, _isOpen) = (null, false);
             LeftToKernel = await sites.RearmAsync(IsTracersNop, cancellationToken);
             return new HandOverEvent.Rearmed(LeftToKernel);
         }

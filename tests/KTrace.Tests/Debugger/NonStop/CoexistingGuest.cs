@@ -58,7 +58,7 @@ internal sealed class CoexistingGuest : IAsyncDisposable
         await using var qemu = await QemuProcess.StartAsync(boot.CommandLine);
         var console = new StringBuilder();
         await qemu.ContinueAsync();
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(4));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(10));
         await foreach (var piece in qemu.Console.Output.ReadAllAsync(patience.Token))
         {
             console.Append(piece.Text).Append(piece.EndsLine ? "\n" : "");

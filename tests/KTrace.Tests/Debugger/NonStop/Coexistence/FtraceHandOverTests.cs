@@ -54,13 +54,14 @@ public sealed class FtraceHandOverTests(ITestOutputHelper output)
     private async Task RunAsync(OracleKernel kernel, int cpus, string filter, Predicate<string> which)
     {
         var script = Tracers.Replace("FILTER", filter, StringComparison.Ordinal).Replace("MIDDLE'", $"0x{MiddleOf(kernel, "vfs_read"):x}'", StringComparison.Ordinal);
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(8));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(20));
         var untraced = await CoexistingGuest.BootUntracedAsync(kernel, script, "", cpus);
         await using var guest = await CoexistingGuest.BootAsync(kernel, script, "", cpus, patience.Token);
         var count = await guest.ArmNopsAsync(which, patience.Token);
         var handOver = new FtraceHandOver(guest.Machine, guest.Map, guest.Sites);
         await handOver.ArmAsync(patience.Token);
         var events = new List<HandOverEvent>();
+        var stops = new List<string>();
         string console;
         try
         {
@@ -68,7 +69,9 @@ public sealed class FtraceHandOverTests(ITestOutputHelper output)
                 async registers =>
                 {
                     Assert.True(handOver.IsMine(registers.ProgramCounter), $"0x{registers.ProgramCounter:x}");
-                    if (await handOver.OnStopAsync(registers, patience.Token) is { } happened)
+                    var happened = await handOver.OnStopAsync(registers, patience.Token);
+                    stops.Add($"cpu {guest.Machine.StoppedCpu} {guest.Map.NameOf(registers.ProgramCounter)} sp 0x{registers.StackPointer:x}: {happened}");
+                    if (happened is not null)
                     {
                         events.Add(happened);
                     }
@@ -88,12 +91,32 @@ public sealed class FtraceHandOverTests(ITestOutputHelper output)
             Assert.Contains(tracer, console, StringComparison.Ordinal);
         }
 
+        Assert.DoesNotContain("WARNING: CPU", console, StringComparison.Ordinal);
+        Assert.Equal(untraced.Contains("no W+X pages found", StringComparison.Ordinal), console.Contains("no W+X pages found", StringComparison.Ordinal));
         Assert.Empty(BootComparison.Differences(untraced, console));
         Assert.Contains(events, e => e is HandOverEvent.Rearmed { LeftToKernel: > 0 });
         Assert.Equal(0, events.OfType<HandOverEvent.Rearmed>().Last().LeftToKernel);
+        Assert.True(AreInTurn(events), string.Join('\n', stops));
         Assert.Equal(events.Count(e => e is HandOverEvent.Restored), events.Count(e => e is HandOverEvent.Rearmed));
+        Assert.True(guest.Sites.Count > count / 2, $"{guest.Sites.Count} are armed at the end");
         Assert.Single(events, e => e is HandOverEvent.InitFreed);
         Assert.True(calls > count, $"{calls} calls");
+    }
+
+    private static bool AreInTurn(List<HandOverEvent> events)
+    {
+        var isRestored = false;
+        foreach (var happened in events.Where(e => e is not HandOverEvent.InitFreed))
+        {
+            if (happened is HandOverEvent.Restored == isRestored)
+            {
+                return false;
+            }
+
+            isRestored = !isRestored;
+        }
+
+        return true;
     }
 
     /// <summary>Where an instruction begins that a kprobe can be put on with int3.</summary>

@@ -11,7 +11,7 @@ namespace KTrace.Tests.Debugger.NonStop.Relocation;
 [Collection(nameof(BootsCollection))]
 public sealed class RelocatedBootTests(ITestOutputHelper output)
 {
-    private const string Work = "ifconfig eth0 up\ncat /proc/interrupts\nls -lR /sys/class > /dev/null\n(exit 3)\necho DONE";
+    private const string Work = "ifconfig eth0 up\nfor i in 1 2 3 4 5 6 7 8 9; do [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ] && break; sleep 1; done\ncat /proc/interrupts\nls -lR /sys/class > /dev/null\n(exit 3)\necho DONE";
 
     [Fact]
     public async Task A_stock_kernel_runs_with_the_functions_relocated_that_its_tracer_cannot_trace() =>

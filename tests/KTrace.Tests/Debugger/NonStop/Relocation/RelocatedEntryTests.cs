@@ -22,8 +22,8 @@ public sealed class RelocatedEntryTests(ITestOutputHelper output)
 
     [SkippableTheory]
     [Trait("Group", "Long")]
-    [InlineData("x86_64")]
-    [InlineData("i386")]
+    [InlineData("tiny64")]
+    [InlineData("tiny32")]
     public void Blocks_of_kernels_without_the_function_tracer_do_what_the_moved_instructions_did(string tree)
     {
         var path = Path.Combine(Environment.GetEnvironmentVariable(OracleKernels.TreesVariable) ?? "", tree, "vmlinux");
