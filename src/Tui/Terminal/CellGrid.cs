@@ -59,16 +59,17 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
     private int Put(Span<Cell> row, int column, ReadOnlySpan<char> text, int style)
     {
         int ascii = text.IndexOfAnyExceptInRange(' ', '~');
-        int plain = Math.Min(ascii < 0 ? text.Length : ascii, Math.Max(0, row.Length - column));
+        int simple = ascii < 0 ? text.Length : ascii;
+        int plain = Math.Min(simple, Math.Max(0, row.Length - column));
         for (int i = 0; i < plain; i++)
         {
             row[column + i] = new Cell(text[i], style);
         }
 
-        if (ascii < 0 || column + plain >= row.Length)
+        if (ascii < 0 || plain < simple)
         {
-            // What follows is out of sight, apart from marks on the last character: not worth looking for.
-            return column + plain;
+            // Behind the edge, where not even a mark combines with what is seen.
+            return plain < simple ? row.Length + 1 : column + plain;
         }
 
         column += plain;

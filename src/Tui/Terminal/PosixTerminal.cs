@@ -38,6 +38,7 @@ public sealed class PosixTerminal : ITerminal
         _decoder = new InputDecoder(Post, OnAnswer);
         AppDomain.CurrentDomain.ProcessExit += OnProcessEnd;
         AppDomain.CurrentDomain.UnhandledException += OnProcessEnd;
+#pragma warning disable CA1416 // Not on Windows: there is no libc either, and Open has failed before.
         _signals =
         [
             .. new[] { PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGINT, PosixSignal.SIGQUIT }.Select(signal => PosixSignalRegistration.Create(signal, _ => Close())),
@@ -45,6 +46,7 @@ public sealed class PosixTerminal : ITerminal
             PosixSignalRegistration.Create(PosixSignal.SIGTSTP, OnStop),
             PosixSignalRegistration.Create(PosixSignal.SIGCONT, OnContinue),
         ];
+#pragma warning restore CA1416
         Enter();
         if (_asks)
         {

@@ -127,9 +127,9 @@ public sealed class Screen
                 }
             }
 
-            _frame.MoveTo(row, column);
             do
             {
+                _frame.MoveTo(row, column);
                 int wide = column + 1 < cells.Length && cells[column + 1].Text == Cell.Continued ? 2 : 1;
                 _frame.Put(cells[column], wide, cells.Length);
                 column += wide;
