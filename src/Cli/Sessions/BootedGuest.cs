@@ -18,9 +18,8 @@ namespace KTrace.Cli.Sessions;
 /// <param name="buildTrees">Folders with arch/x86/boot, for names in code that runs before the kernel.</param>
 /// <param name="fromReset">Begin at the machine's first instruction, not where the kernel is known.</param>
 /// <param name="transcript">Takes what goes over the wire, or null.</param>
-internal sealed class BootedGuest(Scenario scenario, IReadOnlyList<string> buildTrees, bool fromReset, RspTranscript? transcript) : ILiveGuest
+internal sealed class BootedGuest(Scenario scenario, KernelStore store, IReadOnlyList<string> buildTrees, bool fromReset, RspTranscript? transcript) : ILiveGuest
 {
-    private readonly KernelStore _store = new();
     private LiveBoot? _boot;
     private Machine? _machine;
     private DebugSession? _session;
@@ -30,7 +29,7 @@ internal sealed class BootedGuest(Scenario scenario, IReadOnlyList<string> build
 
     public async Task<DebugSession> StartAsync(ILiveNews news, CancellationToken cancellationToken)
     {
-        _boot = await LiveBoot.PrepareAsync(scenario, _store, new Preparation(news), cancellationToken);
+        _boot = await LiveBoot.PrepareAsync(scenario, store, new Preparation(news), cancellationToken);
         foreach (var lack in _boot.Image.Lacks)
         {
             news.Note($"{_boot.Image.File.Path}: {lack}", true);
@@ -53,7 +52,7 @@ internal sealed class BootedGuest(Scenario scenario, IReadOnlyList<string> build
     }
 
     public async Task<TraceRecord.Header> HeaderAsync(CancellationToken cancellationToken) =>
-        await BootHeader.OfAsync(_boot!.Prepared, _boot.Image, _boot.Qemu.Version, _store, cancellationToken) with { JiffiesPerSecond = _jiffies };
+        await BootHeader.OfAsync(_boot!.Prepared, _boot.Image, _boot.Qemu.Version, store, cancellationToken) with { JiffiesPerSecond = _jiffies };
 
     public async Task<string> EndedAsync(Exception? cause)
     {
