@@ -11,7 +11,8 @@ internal sealed class NewsQueue
     private const int Crowd = 64;
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(5);
 
-    private readonly Channel<TargetNews> _news = Channel.CreateUnbounded<TargetNews>(new UnboundedChannelOptions { SingleReader = true });
+    // One for several readers can be counted.
+    private readonly Channel<TargetNews> _news = Channel.CreateUnbounded<TargetNews>();
 
     public ChannelReader<TargetNews> Reader => _news.Reader;
 

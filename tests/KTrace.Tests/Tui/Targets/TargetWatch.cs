@@ -6,7 +6,7 @@ namespace KTrace.Tests.Tui.Targets;
 /// <summary>Asks a target and waits for its news, as the screen's loop does.</summary>
 internal sealed class TargetWatch : IAsyncDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
 
     private readonly IUiTarget _target;
     private readonly List<TargetNews> _seen = [];
