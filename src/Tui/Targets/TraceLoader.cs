@@ -38,9 +38,6 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
     private long _listed;
     private bool _isLoaded;
 
-    /// <summary>Called with the first hit, once it is known.</summary>
-    public Action<TraceRecord.Hit>? OnFirst { get; init; }
-
     /// <summary>The tracepoints as they stood when this was asked.</summary>
     public TracepointTable Tracepoints
     {
@@ -182,9 +179,6 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
 
         switch (record)
         {
-            case TraceRecord.Hit hit when _listed == 1:
-                OnFirst?.Invoke(hit);
-                break;
             case TraceRecord.Note note:
                 news.Send(new TargetNews.Note(note.Text));
                 break;

@@ -20,7 +20,6 @@ public sealed class TraceTarget : IUiTarget
     private readonly TraceLoader _loader;
     private readonly RecordedHits _hits;
     private readonly TraceCommands _commands;
-    private readonly long? _first;
     private readonly Lock _lock = new();
     private readonly Task _work;
     private readonly Task _load;
@@ -32,11 +31,10 @@ public sealed class TraceTarget : IUiTarget
     private TraceTarget(string path, TraceRecord.Header header, string? sources, long? first)
     {
         _path = path;
-        _first = first;
         _sources = new SourceTree(sources);
         _loading = CancellationTokenSource.CreateLinkedTokenSource(_over.Token);
-        Abilities = new TargetAbilities(Path.GetFileName(path), "trace:" + Path.GetFullPath(path), IsLive: false) { Header = header };
-        _loader = new TraceLoader(path, header, _news) { OnFirst = hit => Post(new TargetRequest.ShowHit(_first ?? hit.Sequence)) };
+        Abilities = new TargetAbilities(Path.GetFileName(path), "trace:" + Path.GetFullPath(path), IsLive: false) { Header = header, FirstHit = first };
+        _loader = new TraceLoader(path, header, _news);
         _hits = new RecordedHits(path, () => TraceReader.Open(path), _news) { Known = _loader.Known, Whole = path };
         _commands = new TraceCommands(path, header, _news);
         _load = Task.Factory.StartNew(Load, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
@@ -187,11 +185,8 @@ public sealed class TraceTarget : IUiTarget
     private void Show(FoundHit found)
     {
         _shown = found.Hit;
+        _frame = 0;
         _news.Send(new TargetNews.HitShown(found.Hit, found.Returned, found.Tracepoints));
-        if (found.Hit.Path.Frames.Length > 0)
-        {
-            SelectFrame(0);
-        }
     }
 
     private void SelectFrame(int frame)

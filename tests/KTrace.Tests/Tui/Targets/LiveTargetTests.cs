@@ -42,7 +42,7 @@ public sealed class LiveTargetTests : IDisposable
             Assert.True(data is { IsArgument: true, CanExpand: true, Provenance: "register" });
             var current = Assert.Single(frame.Code!.Rows, r => r.IsCurrent);
             Assert.Equal((stop.ProgramCounter, 1), (current.Address, current.Breakpoint));
-            Assert.Contains(frame.Code.Rows, r => r.Text.Contains("<", StringComparison.Ordinal) && r.Text.StartsWith("call", StringComparison.Ordinal));
+            Assert.Contains(frame.Code.Rows, r => r.Text.Contains("<", StringComparison.Ordinal) && r.Text.StartsWith("je 0x", StringComparison.Ordinal));
 
             // What an expression leads to can be looked into further, by an expression again.
             var members = await target.AskAsync<TargetNews.Expanded>(new TargetRequest.Expand("data"));
