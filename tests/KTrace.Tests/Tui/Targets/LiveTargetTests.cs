@@ -58,7 +58,9 @@ public sealed class LiveTargetTests : IDisposable
             var watched = await target.AskAsync<TargetNews.Watched>(new TargetRequest.Watch(["jiffies_64", "nonsense +"]));
             Assert.True(watched.Values[0] is { Text: not null, Error: null } && watched.Values[1] is { Text: null, Error: not null });
 
-            Assert.Contains("is no name", (await target.AskAsync<TargetNews.Failed>(new TargetRequest.Command("print no_such_name_anywhere"))).Message + " is no name", StringComparison.Ordinal);
+var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p no_such_name"));
+            Assert.Contains("no_such_name", Assert.Single(bad.Lines).ToString(), StringComparison.Ordinal);
+            Assert.Contains("no command", (await target.AskAsync<TargetNews.Failed>(new TargetRequest.Command("nonsense"))).Message, StringComparison.Ordinal);
             var printed = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p jiffies_64"));
             Assert.Contains("jiffies_64 = ", printed.Lines.Single().ToString(), StringComparison.Ordinal);
 
