@@ -28,6 +28,7 @@ internal sealed record RecordingOutcome(string File, RecordingResult Result, boo
 internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
 {
     private long? _recorded;
+    private double? _baseline;
 
     /// <summary>How hits are taken.</summary>
     public CaptureOptions Capture { get; init; } = CaptureOptions.Default;
@@ -44,6 +45,14 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         TraceOutput.Check(output);
+        if (Capture.Baseline)
+        {
+            _baseline = await BaselineBoot.MeasureAsync(scenario, store, status, cancellationToken);
+            status.Note(
+                _baseline is { } seconds ? string.Create(CultureInfo.InvariantCulture, $"without tracepoints the guest takes {seconds:0.000} s by its own clock") : "the guest's clock cannot be read: no baseline",
+                _baseline is null);
+        }
+
         await using var boot = await LiveBoot.PrepareAsync(scenario, store, status, cancellationToken);
         foreach (var lack in boot.Image.Lacks)
         {
@@ -57,10 +66,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
-        var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
-            || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
-        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable);
+        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable);
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
@@ -98,7 +104,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await BootHeader.JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Format = planner is null ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture, _baseline));
         RecordingResult result;
         try
         {
@@ -118,7 +124,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         : boot.Prepared.CommandLine.Extra.Any(a => a.Contains("rr=", StringComparison.Ordinal)) ? "a deterministic recording or replay: what is read from outside would not be the same in every replay"
         : null;
 
-    private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
+    /// <summary>Takes pieces of a console apart from what the console keeps of them.</summary>
+    internal static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
     {
         await foreach (var piece in pieces.ReadAllAsync())
         {
