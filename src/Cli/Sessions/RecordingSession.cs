@@ -8,6 +8,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Reading;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
@@ -61,7 +62,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
         var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
             || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
-        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable);
+        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.

@@ -5,6 +5,7 @@
 //   free_initmem     init text is forgotten
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
 using System.Collections.Immutable;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Sites;
@@ -204,7 +205,8 @@ internal sealed class NonStopTracing(
             return whyNot;
         }
 
-        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
+        var view = tracepoints.Any(t => t.Request.Actions.Condition is not null) ? await RamView.TryMapAsync(target, _memory.Layout, cancellationToken) : null;
+        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy, view);
         if (tracepoints.Any(t => t.Request.Actions.Return is not null))
         {
             _programs.RecordReturns();

@@ -8,7 +8,8 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// The programs that are in the guest, each made when the first tracepoint needs it. Tracepoints that ask for nothing special share one; what is counted (sample, first) is counted for each request, so that
 /// "the first 100" of a set means the set.
 /// </summary>
-internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
+/// <param name="view">How conditions read memory; null: they cannot.</param>
+internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy, GuestView? view = null)
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
 
@@ -36,11 +37,16 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
+        if (condition is not null && view is null)
+        {
+            throw new TargetException("conditions cannot be asked without stops in this guest: its memory cannot be mapped a second time", "--stop, or no condition");
+        }
+
         var program = new TrampolineProgram(_programs.Count, stackBytes)
         {
             Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
         };
-        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null);
+        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null, view);
         Place(block);
         return _programs[key] = (program, block.Address);
     }
@@ -56,6 +62,15 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
 
         return Returns;
     }
+
+    /// <summary>Conditions that could not be asked at some calls, as memory that they need could not be read, and at how many.</summary>
+    public IEnumerable<(CompiledCondition Condition, long Calls)> Unreadable() =>
+        from program in _programs.Values.Select(p => p.Program)
+        where program.Condition is not null
+        let calls = (long)memory.Counter(ControlBlock.Programs + (program.Index * ControlBlock.ProgramStride) + ControlBlock.ProgramUnreadable)
+        where calls > 0
+        group calls by program.Condition!.Text into same
+        select (_programs.Values.First(p => p.Program.Condition?.Text == same.Key).Program.Condition!, same.Sum());
 
     private void Place(CodeBlock block)
     {
