@@ -111,6 +111,11 @@ internal sealed class NonStopTracing(
                 await BeginAsync(cancellationToken);
                 break;
             case BootMoment.TracerReady when _memory is not null:
+                if (tracepoints.Any(t => t.Request.Actions.Condition is not null))
+                {
+                    _programs!.View = await RamView.TryMapAsync(target, _memory.Layout, cancellationToken);
+                }
+
                 await ArmInAsync(null, _plans.Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
                 break;
             case BootMoment.InitFreed:
@@ -205,8 +210,7 @@ internal sealed class NonStopTracing(
             return whyNot;
         }
 
-        var view = tracepoints.Any(t => t.Request.Actions.Condition is not null) ? await RamView.TryMapAsync(target, _memory.Layout, cancellationToken) : null;
-        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy, view);
+        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
         if (tracepoints.Any(t => t.Request.Actions.Return is not null))
         {
             _programs.RecordReturns();

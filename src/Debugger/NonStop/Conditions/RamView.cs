@@ -5,7 +5,10 @@
 // RAM appears in pages of 2 MiB; pages of 4 KiB where a large one would be RAM in part. What is not RAM there (devices, holes) leads to a page of zeros: whatever a broken page table points to, looking there
 // touches no device and does not fault.
 //
-// Why not the kernel's own direct map: what it leaves out of it or takes out later (firmware's tables, memfd_secret, debug_pagealloc) would fault. i386 has no address space to spare, and does with it:
+// The kernel has walkers of its own that look at all tables, ptdump_check_wx (mm/ptdump.c) at the end of each boot with CONFIG_DEBUG_WX among them, and they look for tables in the kernel's direct map. The memory
+// that was reserved for KTrace is not there; so the large page with the tables is put there too, where it would be. That map is complete when setup_arch has run.
+//
+// Why not the kernel's own direct map for all: what it leaves out of it or takes out later (firmware's tables, memfd_secret, debug_pagealloc) would fault. i386 has no address space to spare, and does with it:
 // low memory, up to max_low_pfn, is mapped from PAGE_OFFSET on (arch/x86/mm/init_32.c), but for what KTrace took out of the memory map itself.
 using System.Buffers.Binary;
 using System.Collections.Immutable;
@@ -14,6 +17,7 @@ using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Trampolines;
+using KTrace.Symbols.Kernel;
 
 namespace KTrace.Debugger.NonStop.Conditions;
 
@@ -24,10 +28,13 @@ internal static class RamView
     private const int HoleGigabytes = 444;
     private const int GigabyteBits = 30, LargeBits = 21, SmallBits = 12, TableBits = 9;
     private const int EntriesPerTable = 1 << TableBits;
-    private const ulong Present = 1, Accessed = 0x20, Dirty = 0x40, Large = 0x80, Global = 0x100, NoExecute = 1UL << 63;
+    private const ulong Present = 1, Writable = 2, Accessed = 0x20, Dirty = 0x40, Large = 0x80, Global = 0x100, NoExecute = 1UL << 63;
     private const int MaximumRanges = 4;
 
-    /// <summary>Writes the tables. The guest stands where its page tables are the ones that every process will have.</summary>
+    // Where the direct map begins in kernels without page_offset_base: since 4.20, and before.
+    private static readonly ulong[] DirectMaps = [0xffff_8880_0000_0000, 0xffff_8800_0000_0000];
+
+    /// <summary>Writes the tables. The guest stands behind setup_arch, and before there are processes.</summary>
     /// <returns>Null where it cannot be done.</returns>
     public static async ValueTask<GuestView?> TryMapAsync(KernelTarget target, NonStopLayout layout, CancellationToken cancellationToken)
     {
@@ -38,11 +45,11 @@ internal static class RamView
         }
 
         return mode.Kind is PagingKind.FourLevels or PagingKind.FiveLevels
-            ? TryMap(mode, layout, ram, ranges, await GuestTables.HasNoExecuteAsync(machine, cancellationToken), target.Map.Slide)
+            ? TryMap(target.Map, mode, layout, ram, ranges, await GuestTables.HasNoExecuteAsync(machine, cancellationToken))
             : TryFindLowMemory(target, mode, layout, ram, ranges);
     }
 
-    private static GuestView? TryMap(in PagingMode mode, NonStopLayout layout, MappedRam ram, ImmutableArray<RamRange> ranges, bool noExecute, ulong slide)
+    private static GuestView? TryMap(KernelMap map, in PagingMode mode, NonStopLayout layout, MappedRam ram, ImmutableArray<RamRange> ranges, bool noExecute)
     {
         var bits = Math.Max(GigabyteBits, 64 - BitOperations.LeadingZeroCount(ranges[^1].End - 1));
         var gigabytes = 1 << Math.Min(bits - GigabyteBits, TableBits);
@@ -51,16 +58,22 @@ internal static class RamView
             return null;
         }
 
-        var tables = new Tables(ram, layout.PhysicalControl + ControlBlock.Tables, layout.PhysicalRing, Present | Accessed | Dirty | Global | (noExecute ? NoExecute : 0));
+        var data = Present | Accessed | Dirty | Global | (noExecute ? NoExecute : 0);
+        if (!TryMapDirectly(map, mode, layout.PhysicalControl, data | Writable, ram))
+        {
+            return null;
+        }
+
+        var tables = new Tables(ram, layout.PhysicalControl + ControlBlock.Tables, layout.PhysicalRing, data);
         for (var gigabyte = 0; gigabyte < gigabytes; gigabyte++)
         {
-            if (tables.Gigabyte((ulong)gigabyte << GigabyteBits, ranges) is not { } table || !tables.Write(levelThree, first + gigabyte, table | Present | Accessed))
+            if (tables.Gigabyte((ulong)gigabyte << GigabyteBits, ranges) is not { } table || !Write(levelThree, first + gigabyte, table | Present | Accessed, ram))
             {
                 return null;
             }
         }
 
-        return new GuestView(mode.Kind, Hole64 + ((ulong)first << GigabyteBits), bits, ranges, null, slide);
+        return new GuestView(mode.Kind, Hole64 + ((ulong)first << GigabyteBits), bits, ranges, null, map.Slide);
     }
 
     private static GuestView? TryFindLowMemory(KernelTarget target, in PagingMode mode, NonStopLayout layout, MappedRam ram, ImmutableArray<RamRange> ranges)
@@ -109,6 +122,56 @@ internal static class RamView
         return null;
     }
 
+    /// <summary>Makes a large page that the kernel's direct map has left out a part of it.</summary>
+    private static bool TryMapDirectly(KernelMap map, in PagingMode mode, ulong physical, ulong flags, MappedRam ram)
+    {
+        if (DirectMap(map, mode, ram) is not { } start || PageTables.Translate(start + physical, mode, ram) is { Status: not TranslationStatus.Unmapped })
+        {
+            return false;
+        }
+
+        var table = mode.Root;
+        var shift = SmallBits + ((mode.Kind == PagingKind.FiveLevels ? 4 : 3) * TableBits);
+        for (; shift > LargeBits; shift -= TableBits)
+        {
+            if (Read(table, IndexOf(start + physical, shift), ram) is not { } entry || (entry & Present) == 0 || (entry & Large) != 0)
+            {
+                return false;
+            }
+
+            table = entry & PagingMode.FrameBits;
+        }
+
+        return Read(table, IndexOf(start + physical, shift), ram) is { } free && (free & Present) == 0 && Write(table, IndexOf(start + physical, shift), physical | Large | flags, ram);
+    }
+
+    /// <summary>PAGE_OFFSET: the virtual address of physical address 0; null when it is not where it should be.</summary>
+    private static ulong? DirectMap(KernelMap map, in PagingMode mode, MappedRam ram)
+    {
+        var known = map.Image.TryFindSymbol("_stext", out var text) && PageTables.Translate(map.ToRunTime(text.Value), mode, ram) is { Status: TranslationStatus.Mapped } found ? found.Physical : 0;
+        Span<byte> bytes = stackalloc byte[8];
+        var starts = map.Image.TryFindSymbol("page_offset_base", out var symbol) && PageTables.Translate(map.ToRunTime(symbol.Value), mode, ram) is { Status: TranslationStatus.Mapped } variable
+            && ram.TryRead(variable.Physical, bytes) ? [BinaryPrimitives.ReadUInt64LittleEndian(bytes)] : DirectMaps;
+        foreach (var start in starts)
+        {
+            if (known != 0 && PageTables.Translate(start + known, mode, ram) is { Status: TranslationStatus.Mapped } same && same.Physical == known)
+            {
+                return start;
+            }
+        }
+
+        return null;
+    }
+
+    private static int IndexOf(ulong address, int shift) => (int)((address >> shift) & (EntriesPerTable - 1));
+
+    private static bool Write(ulong table, int index, ulong entry, MappedRam ram)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, entry);
+        return ram.TryWrite(table + ((ulong)index * 8), bytes);
+    }
+
     private static ulong? Read(ulong table, int index, MappedRam ram)
     {
         Span<byte> bytes = stackalloc byte[8];
@@ -140,13 +203,6 @@ internal static class RamView
             ulong Small(ulong page) => (ranges.Any(r => r.Start <= page && r.End >= page + (1 << SmallBits)) ? page : start) | flags;
         }
 
-        public bool Write(ulong table, int index, ulong entry)
-        {
-            Span<byte> bytes = stackalloc byte[8];
-            BinaryPrimitives.WriteUInt64LittleEndian(bytes, entry);
-            return ram.TryWrite(table + ((ulong)index * 8), bytes);
-        }
-
         private ulong? EmptyLarge() => _emptyLarge ??= Filled(_ => start | flags);
 
         private ulong? Filled(Func<int, ulong?> entry)
@@ -160,7 +216,7 @@ internal static class RamView
             _next += 1 << SmallBits;
             for (var index = 0; index < EntriesPerTable; index++)
             {
-                if (entry(index) is not { } value || !Write(table, index, value))
+                if (entry(index) is not { } value || !Write(table, index, value, ram))
                 {
                     return null;
                 }

@@ -8,10 +8,12 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// The programs that are in the guest, each made when the first tracepoint needs it. Tracepoints that ask for nothing special share one; what is counted (sample, first) is counted for each request, so that
 /// "the first 100" of a set means the set.
 /// </summary>
-/// <param name="view">How conditions read memory; null: they cannot.</param>
-internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy, GuestView? view = null)
+internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
+
+    /// <summary>How conditions read memory; null: there can be none.</summary>
+    public GuestView? View { get; set; }
 
     /// <summary>Code that an interrupt may come upon; grows.</summary>
     public List<CodeBlock> Blocks { get; } = [];
@@ -37,7 +39,7 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
-        if (condition is not null && view is null)
+        if (condition is not null && View is null)
         {
             throw new TargetException("conditions cannot be asked without stops in this guest: its memory cannot be mapped a second time", "--stop, or no condition");
         }
@@ -46,7 +48,7 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
         {
             Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
         };
-        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null, view);
+        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null, View);
         Place(block);
         return _programs[key] = (program, block.Address);
     }

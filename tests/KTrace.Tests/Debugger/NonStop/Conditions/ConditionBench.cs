@@ -67,7 +67,7 @@ internal sealed class ConditionBench
         var bench = new ConditionBench(guest, Assert.IsType<GuestView>(view), function);
         await guest.Client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, bench._entry));
         await guest.Client.ContinueAsync();
-        var stop = Assert.IsType<StopReply.Stopped>(await WaitAsync(guest));
+        var stop = await WaitAsync(guest) as StopReply.Stopped ?? throw new InvalidOperationException("the guest ended: " + guest.Console[^Math.Min(guest.Console.Length, 2000)..]);
         (bench._registers, bench._cpu) = await bench._capture.BeginAsync(stop, CancellationToken.None);
         bench._registers = bench._registers.Clone();
         Assert.Equal(bench._entry, bench._registers.ProgramCounter);
