@@ -30,6 +30,7 @@ internal sealed record RecordingOutcome(string File, RecordingResult Result, boo
 internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
 {
     private long? _recorded;
+    private double? _baseline;
 
     /// <summary>How hits are taken.</summary>
     public CaptureOptions Capture { get; init; } = CaptureOptions.Default;
@@ -46,6 +47,14 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         TraceOutput.Check(output);
+        if (Capture.Baseline)
+        {
+            _baseline = await BaselineBoot.MeasureAsync(scenario, store, status, cancellationToken);
+            status.Note(
+                _baseline is { } seconds ? string.Create(CultureInfo.InvariantCulture, $"without tracepoints the guest takes {seconds:0.000} s by its own clock") : "the guest's clock cannot be read: no baseline",
+                _baseline is null);
+        }
+
         await using var boot = await LiveBoot.PrepareAsync(scenario, store, status, cancellationToken);
         foreach (var lack in boot.Image.Lacks)
         {
@@ -59,10 +68,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
-        var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
-            || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
-        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile };
+        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
@@ -100,7 +106,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Format = planner is null ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture, _baseline));
         RecordingResult result;
         try
         {
@@ -139,7 +145,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
     }
 
-    private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
+    /// <summary>Takes pieces of a console apart from what the console keeps of them.</summary>
+    internal static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
     {
         await foreach (var piece in pieces.ReadAllAsync())
         {

@@ -136,7 +136,10 @@ internal sealed class NonStopTracing(
         }
         else
         {
-            await stops.ArmInModuleAsync(module, tracepoints, cancellationToken);
+            foreach (var tracepoint in (await stops.ArmInModuleAsync(module, tracepoints, cancellationToken)).Armed)
+            {
+                progress.Changed(tracepoint);
+            }
         }
     }
 

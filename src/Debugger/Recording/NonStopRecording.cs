@@ -32,6 +32,11 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private SharedPiece? _tickRate;
     private bool _isPauseAsked;
 
+    // What the kernel's own clock said when the time-stamp counter was read as 0.
+    private double? _uptimeAtZero;
+    private ulong? _firstClock;
+    private bool _isRateWritten;
+
     public NonStopRecording(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options,
         TraceWriter writer, HitNumbers numbers, IRecordingProgress? progress)
@@ -51,6 +56,10 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         {
             _uptime = await GuestUptime.TryFindAsync(_target, cancellationToken);
             _tickRate = await FindTickRateAsync(cancellationToken);
+            if (_target.Memory.Ram is { } ram && await LateMemory.TablesAsync(_target, cancellationToken) is { } kernel)
+            {
+                _hits?.LookBehind(ram, kernel);
+            }
         }
     }
 
@@ -85,16 +94,12 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
             return;
         }
 
-        if (_tickRate?.LoadUInt32(0) is > 0 and var kilohertz)
-        {
-            _writer.Write(new TraceRecord.ClockRate(kilohertz * 1000.0));
-        }
-
         foreach (var (condition, calls) in _programs!.Unreadable())
         {
             Warn(string.Create(CultureInfo.InvariantCulture, $"if {condition.Text}: at {calls} calls memory that it needs could not be read, and it did not hold"));
         }
 
+        WriteClockRate();
         var counts = _hits.Counts;
         _writer.Write(new TraceRecord.NonStop
         {
@@ -126,7 +131,39 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         {
             Arguments = _arguments, Code = programs.Blocks, Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
         }, _progress, this);
-        return record => _hits.Take(record);
+        return Take;
+    }
+
+    private void Take(RingRecord record)
+    {
+        // Whatever is read is read after it was written, so that the least difference is the nearest to the truth.
+        if (!_hits!.Take(record))
+        {
+            return;
+        }
+
+        _firstClock ??= record.Clock;
+        if (_uptime?.Seconds is > 0 and var now && TicksPerSecond is { } rate)
+        {
+            _uptimeAtZero = Math.Min(_uptimeAtZero ?? double.MaxValue, now - (record.Clock / rate));
+            if (!_isRateWritten)
+            {
+                WriteClockRate();
+            }
+        }
+    }
+
+    private double? TicksPerSecond => _tickRate?.LoadUInt32(0) is > 0 and var kilohertz ? kilohertz * 1000.0 : null;
+
+    /// <summary>As far as it is known by now; the last one holds.</summary>
+    private void WriteClockRate()
+    {
+        if (TicksPerSecond is { } rate)
+        {
+            // Jiffies begin late: no hit was before the kernel.
+            _writer.Write(new TraceRecord.ClockRate(rate, Math.Max(_uptimeAtZero ?? double.MinValue, -((_firstClock ?? 0) / rate))));
+            _isRateWritten = true;
+        }
     }
 
     void INonStopProgress.Changed(Tracepoint tracepoint) => _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
