@@ -28,7 +28,7 @@ internal interface INonStopProgress
     void Warn(string text);
 
     /// <summary>The ring is there: who takes its records.</summary>
-    RingRecordTaker Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites);
+    RingRecordTaker Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites);
 }
 
 /// <summary>Tracepoints without stops in one guest: when they can be armed, where they are, and who reads what they write.</summary>
@@ -48,6 +48,7 @@ internal sealed class NonStopTracing(
     private readonly List<(Tracepoint Tracepoint, CodePlace Place, PlannedPlace Plan)> _plans = [];
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
+    private UnfinishedRecords? _unfinished;
 
     /// <summary>Functions that lead to trampolines now.</summary>
     public int Armed => _sites.Count;
@@ -145,6 +146,16 @@ internal sealed class NonStopTracing(
         await _sites.RestoreAsync(_ => true, cancellationToken);
     }
 
+    /// <summary>The guest stands still: everything that has its place in the ring is read, records too that CPUs were writing.</summary>
+    /// <exception cref="TargetException">The ring was written over.</exception>
+    public async ValueTask SettleAsync(CancellationToken cancellationToken)
+    {
+        if (_unfinished is { } unfinished && Drain is { Failure: null } drain && !IsEnough())
+        {
+            await unfinished.FinishAsync(drain.GuestStopped, cancellationToken);
+        }
+    }
+
     public void Dispose()
     {
         Drain?.Dispose();
@@ -210,6 +221,7 @@ internal sealed class NonStopTracing(
             _programs.RecordReturns();
         }
 
+        _unfinished = new UnfinishedRecords(machine, _memory.Reader, _programs.Blocks);
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
         return null;
     }

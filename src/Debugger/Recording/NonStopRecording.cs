@@ -26,6 +26,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private readonly NonStopTracing _tracing;
     private NonStopMemory? _memory;
     private NonStopHits? _hits;
+    private StandingStacks? _standing;
     private GuestUptime? _uptime;
     private SharedPiece? _tickRate;
     private bool _isPauseAsked;
@@ -71,6 +72,13 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     /// <exception cref="TraceWriteException">The trace cannot be written.</exception>
     public void GuestStopped() => _tracing.Drain?.GuestStopped();
 
+    /// <summary>After <see cref="GuestStopped"/>: records too that CPUs were writing when the guest stopped.</summary>
+    public ValueTask SettleAsync(CancellationToken cancellationToken) => _tracing.SettleAsync(cancellationToken);
+
+    /// <summary>Walks a stack of the guest that stands still.</summary>
+    public UnwindResult Unwind(RegisterSet registers, IMemoryReader memory) =>
+        _standing?.Unwind(registers, memory) ?? StackUnwinder.Unwind(registers, memory, _target.Map.Unwind);
+
     /// <summary>Whether the guest stopped only because the ring was to be read.</summary>
     public bool WasPause(StopReply.Stopped stop) => Volatile.Read(ref _isPauseAsked) && stop.Signal == InterruptSignal;
 
@@ -112,13 +120,16 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         _tickRate?.Dispose();
     }
 
-    RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites)
+    RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites)
     {
         _memory = memory;
-        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, new NonStopReadingOptions
+        var options = new NonStopReadingOptions
         {
-            Arguments = _arguments, Code = programs.Blocks, Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
-        }, _progress, this);
+            Arguments = _arguments, Code = programs.Blocks, Moved = sites.Moved,
+            Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
+        };
+        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, options, _progress, this);
+        _standing = new StandingStacks(_target.Map, options, memory);
         return record => _hits.Take(record);
     }
 
