@@ -9,6 +9,7 @@ using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
 using KTrace.Debugger.NonStop.Reading;
+using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
@@ -51,7 +52,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note($"{boot.Image.File.Path}: {lack}", true);
         }
 
-        var resolver = new TracepointResolver(boot.Image, boot.Modules) { Capture = Capture.Choice, Except = Capture.Except };
+        var relocation = new EntryRelocation(boot.Image);
+        var resolver = new TracepointResolver(boot.Image, boot.Modules) { Capture = Capture.Choice, Except = Capture.Except, CanRelocate = relocation.CanMove };
         var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
         foreach (var note in tracepoints.Select(t => t.Note).OfType<string>().Concat(resolver.Notes))
         {
@@ -61,7 +63,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
         var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
             || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
-        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable);
+        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable) { RelocateEntry = relocation.Plan };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
