@@ -54,7 +54,13 @@ public sealed class TraceReader : IDisposable
     {
         var stream = new FileStream(
             path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
-        return Open(stream, path, keepRegisters);
+        TraceReader reader = Open(stream, path, keepRegisters);
+        if (reader.Header.Format >= TraceFormat.Compact && stream.CanSeek && LastLines.FindClockRate(stream, path) is { } rate)
+        {
+            reader._decoder.KnowRate(rate);
+        }
+
+        return reader;
     }
 
     /// <param name="stream">Belongs to the reader from now on, also when this throws.</param>

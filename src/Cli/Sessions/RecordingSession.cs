@@ -60,10 +60,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        // A place that is named alone stops the machine unless --no-stop is given: then a hit has the arguments of every frame, registers and what they point to.
-        var isStopping = Capture.Choice == CaptureChoice.AlwaysStop
-            || (Capture.Choice == CaptureChoice.Auto && tracepoints.All(t => !t.Request.IsGroup && t.Request.Actions is { Sample: 1, First: null }));
-        var planner = isStopping ? null : new WayPlanner(Capture, null, resolver.Traceable) { RelocateEntry = relocation.Plan };
+        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable) { RelocateEntry = relocation.Plan };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.

@@ -1,7 +1,6 @@
 // When in a boot what can be done (init/main.c and arch/x86/kernel/setup.c, 5.10 to 6.12):
 //   setup_arch       entered before the kernel reads its memory map: memory is reserved, and mapped into tables that stay
 //   ftrace_init      returns when every call of __fentry__ has become a no-op (it checks what it replaces: nothing is armed before)
-//   free_initmem     entered when init text is about to be freed: what is armed there is restored and forgotten
 // Modules have their no-ops when do_init_module is entered (ModuleFollower stops there).
 using KTrace.Debugger.Breakpoints;
 using KTrace.Symbols.Kernel;
@@ -17,15 +16,12 @@ internal enum BootMoment
 
     /// <summary>The function tracer's no-ops are in place.</summary>
     TracerReady,
-
-    /// <summary>Init text is about to go.</summary>
-    InitFreed,
 }
 
 /// <summary>Stops the boot at its moments, once each.</summary>
 internal sealed class NonStopMoments(Machine machine, KernelMap map)
 {
-    private const string TracerInit = "ftrace_init", FreeInit = "free_initmem";
+    private const string TracerInit = "ftrace_init";
 
     private readonly Dictionary<ulong, BootMoment> _awaited = [];
     private ulong? _tracerEntered;
@@ -46,11 +42,18 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
             _tracerEntered = map.ToRunTime(tracer.Value);
             await machine.Sites.AddAsync(BreakpointSite.Code(_tracerEntered.Value), this, cancellationToken);
         }
+    }
 
-        if (map.Image.TryFindSymbol(FreeInit, out var free))
+    /// <summary>Takes the stops away that were not come to.</summary>
+    public async ValueTask DisarmAsync(CancellationToken cancellationToken)
+    {
+        foreach (var address in _awaited.Keys.Concat(((ulong?[])[_tracerEntered]).OfType<ulong>()))
         {
-            await AwaitAsync(map.ToRunTime(free.Value), BootMoment.InitFreed, cancellationToken);
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
         }
+
+        _awaited.Clear();
+        _tracerEntered = null;
     }
 
     public bool IsMine(ulong pc) => _tracerEntered == pc || _awaited.ContainsKey(pc);

@@ -1,10 +1,11 @@
 // The non-stop half of a recording, from the first moment of a boot to its end:
 //   setup_arch       memory is reserved and mapped                                    ReservedMemory, NonStopMemory
-//   ftrace_init      has run: what is traced without stops is armed, and breakpoints that stood in for it go
+//                    functions without the tracer's no-op get their first instructions moved: one CPU runs, with interrupts off since reset, so that nobody stands in them
+//   ftrace_init      has run: what has the no-op is armed, and breakpoints that stood in for it go
 //   do_init_module   functions of the module that comes                               ArmModuleAsync
-//   free_initmem     init text is forgotten
+//   the kernel patches no-ops itself, frees its init text                             FtraceHandOver
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
-using System.Collections.Immutable;
+using KTrace.Debugger.NonStop.Coexistence;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Sites;
@@ -38,9 +39,6 @@ internal sealed class NonStopTracing(
     /// <summary>So many breakpoints stand in for functions that are traced without stops later.</summary>
     public const int MaximumStandIns = TracepointResolver.MaximumPlaces;
 
-    // What ftrace_init writes over a call of __fentry__ (arch/x86/include/asm/nops.h).
-    private static readonly ImmutableArray<byte> Nop64 = [0x0f, 0x1f, 0x44, 0x00, 0x00], Nop32 = [0x3e, 0x8d, 0x74, 0x26, 0x00];
-
     private readonly NonStopMoments _moments = new(target.Machine, target.Map);
     private readonly ArmedSites _sites = new(target.Machine);
 
@@ -49,6 +47,8 @@ internal sealed class NonStopTracing(
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
     private UnfinishedRecords? _unfinished;
+    private FtraceHandOver? _handOver;
+    private int _leftToKernel;
 
     /// <summary>Functions that lead to trampolines now.</summary>
     public int Armed => _sites.Count;
@@ -65,8 +65,6 @@ internal sealed class NonStopTracing(
     public Func<bool> IsEnough { get; init; } = () => false;
 
     public Action Flush { get; init; } = () => { };
-
-    private ImmutableArray<byte> NopBytes => target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
 
     /// <summary>Whether any tracepoint is to be traced without stops.</summary>
     private bool IsWanted => options.Choice != CaptureChoice.AlwaysStop && (_plans.Any(p => p.Plan.Way == CaptureWay.NonStop) || tracepoints.Any(t => t.Module is not null));
@@ -96,27 +94,56 @@ internal sealed class NonStopTracing(
 
         if (nonStop > MaximumStandIns)
         {
-            progress.Warn($"{nonStop} functions are traced from ftrace_init on; calls before it are not recorded");
+            var from = _plans.Any(p => p.Plan.Nop is not null) ? "ftrace_init" : "setup_arch";
+            progress.Warn($"{nonStop} functions are traced from {from} on; calls before it are not recorded");
         }
     }
 
-    public bool IsMine(ulong pc) => _moments.IsMine(pc);
+    public bool IsMine(ulong pc) => _moments.IsMine(pc) || _handOver?.IsMine(pc) == true;
 
     /// <summary>The guest stands at an address that <see cref="IsMine"/>.</summary>
     public async ValueTask OnStopAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
+        if (_handOver?.IsMine(registers.ProgramCounter) == true && await _handOver.OnStopAsync(registers, cancellationToken) is HandOverEvent.Rearmed rearmed)
+        {
+            TellLeft(rearmed.LeftToKernel);
+        }
+
         switch (await _moments.OnStopAsync(registers, cancellationToken))
         {
             case BootMoment.MemoryMap:
                 await BeginAsync(cancellationToken);
+                if (_memory is not null)
+                {
+                    await ArmKernelAsync(p => p.Relocation is not null, cancellationToken);
+                    _handOver = new FtraceHandOver(target.Machine, target.Map, _sites);
+                    await _handOver.ArmAsync(cancellationToken);
+                }
+
                 break;
             case BootMoment.TracerReady when _memory is not null:
-                await ArmInAsync(null, _plans.Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
-                break;
-            case BootMoment.InitFreed:
-                await _sites.ForgetAsync(site => site is { IsInit: true, Module: null }, cancellationToken);
+                await ArmKernelAsync(p => p.Relocation is null, cancellationToken);
                 break;
         }
+    }
+
+    private ValueTask ArmKernelAsync(Func<PlannedPlace, bool> which, CancellationToken cancellationToken) =>
+        ArmInAsync(null, _plans.Where(p => which(p.Plan)).Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
+
+    /// <summary>Says which functions the kernel's own tracer uses, when that has changed.</summary>
+    private void TellLeft(int count)
+    {
+        if (count == _leftToKernel)
+        {
+            return;
+        }
+
+        const int named = 5;
+        _leftToKernel = count;
+        var names = string.Join(", ", _sites.Left.Take(named).Select(s => target.Map.NameOf(s.Entry))) + (count > named ? ", …" : "");
+        progress.Warn(count == 0
+            ? "the kernel's own tracer or probes have given all functions back: their calls are recorded again"
+            : $"the kernel's own tracer or probes use {count} of the traced functions ({names}): their calls are not recorded until they are given back");
     }
 
     /// <summary>A module is about to run its init: arms what waited for it.</summary>
@@ -131,18 +158,35 @@ internal sealed class NonStopTracing(
         }
         else
         {
-            await stops.ArmInModuleAsync(module, tracepoints, cancellationToken);
+            foreach (var tracepoint in (await stops.ArmInModuleAsync(module, tracepoints, cancellationToken)).Armed)
+            {
+                progress.Changed(tracepoint);
+            }
         }
     }
 
-    /// <summary>A module's init text is gone, or the whole module.</summary>
-    public async ValueTask ForgetModuleAsync(string module, bool isInitOnly, CancellationToken cancellationToken) =>
+    /// <summary>A module's init text is gone, or the whole module: its tracepoints wait for it again.</summary>
+    public async ValueTask ForgetModuleAsync(string module, bool isInitOnly, CancellationToken cancellationToken)
+    {
         await _sites.ForgetAsync(site => site.Module == module && (site.IsInit || !isInitOnly), cancellationToken);
+        foreach (var tracepoint in isInitOnly ? [] : tracepoints.Where(t => t.AddressesIn(module).Count > 0))
+        {
+            // Those with breakpoints are taken away by who has set them.
+            foreach (var address in tracepoint.AddressesIn(module).Where(a => !stops.At(a).Contains(tracepoint)))
+            {
+                tracepoint.SetDisarmed(address);
+            }
+
+            progress.Changed(tracepoint);
+        }
+    }
 
     /// <summary>Puts the guest's code back as it was; functions that were entered return through the trampolines that stay. The guest stands still.</summary>
     public async ValueTask RestoreAsync(CancellationToken cancellationToken)
     {
         _memory?.Reader.Close();
+        await _moments.DisarmAsync(cancellationToken);
+        await (_handOver?.DisarmAsync(cancellationToken) ?? ValueTask.CompletedTask);
         await _sites.RestoreAsync(_ => true, cancellationToken);
     }
 
@@ -230,7 +274,7 @@ internal sealed class NonStopTracing(
     private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address, PlannedPlace Plan)> places, CancellationToken cancellationToken)
     {
         var waited = new HashSet<Tracepoint>();
-        var sites = new Dictionary<ulong, (NonStopSite Site, ulong Trampoline, List<(Tracepoint Tracepoint, CodePlace Place)> Wanted)>();
+        var wanted = new ArmingPlaces(target, _memory!, _programs!, _sites);
         foreach (var (tracepoint, place, address, plan) in places)
         {
             if (tracepoint.Address is null)
@@ -243,44 +287,23 @@ internal sealed class NonStopTracing(
                 AddWay(tracepoint, plan);
             }
 
-            if (plan is not { Way: CaptureWay.NonStop, Nop: { } nop })
+            if (plan.Way != CaptureWay.NonStop)
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
-                continue;
             }
-
-            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Needs?.Condition);
-            var patch = address + (nop.Patch - nop.Entry);
-            if (!sites.TryGetValue(patch, out var site))
+            else if (await wanted.AddAsync(tracepoint, place, address, plan, module, cancellationToken) is { } whyNot)
             {
-                var original = NopBytes;
-                sites[patch] = site = (new NonStopSite(address, patch, patch + (ulong)original.Length, original, module?.Name) { Program = program.Index, IsInit = nop.IsInit }, trampoline, []);
-            }
-
-            if (site.Site.Program == program.Index)
-            {
-                site.Wanted.Add((tracepoint, place));
-            }
-            else
-            {
-                // A function has room for one trampoline.
-                tracepoint.ForgetWay();
-                tracepoint.AddWay(TracepointWay.Stop, "another tracepoint has a trampoline there");
-                await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
+                await StopAtAsync(tracepoint, place, address, whyNot);
             }
         }
 
-        var patches = sites.Values.Select(s => SitePatch.OverNop(s.Site with { Tracepoints = [.. s.Wanted.Select(w => w.Tracepoint)] }, s.Trampoline)).ToList();
-        var refused = (await _sites.ArmAsync(patches, cancellationToken)).Select(s => s.Patch).ToHashSet();
-        foreach (var (site, _, wanted) in sites.Values)
+        foreach (var (site, isRefused, traced) in await wanted.ArmAsync(cancellationToken))
         {
-            foreach (var (tracepoint, place) in wanted)
+            foreach (var (tracepoint, place) in traced)
             {
-                if (refused.Contains(site.Patch))
+                if (isRefused)
                 {
-                    tracepoint.ForgetWay();
-                    tracepoint.AddWay(TracepointWay.Stop, "its no-op is in use: the kernel's own tracer, or a probe");
-                    await stops.ArmAsync(tracepoint, site.Entry, place.Kind, module?.Name, cancellationToken);
+                    await StopAtAsync(tracepoint, place, site.Entry, "its code is in use: the kernel's own tracer, or a probe");
                 }
                 else
                 {
@@ -288,6 +311,14 @@ internal sealed class NonStopTracing(
                     tracepoint.SetArmed(site.Entry, place.Kind, module?.Name);
                 }
             }
+        }
+
+        async ValueTask StopAtAsync(Tracepoint tracepoint, CodePlace place, ulong address, string whyNot)
+        {
+            tracepoint.ForgetWay();
+            tracepoint.AddWay(TracepointWay.Stop, whyNot);
+            waited.Add(tracepoint);
+            await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
         }
 
         foreach (var tracepoint in waited.Where(t => t.Address is not null))

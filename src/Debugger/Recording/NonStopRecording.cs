@@ -31,6 +31,11 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private SharedPiece? _tickRate;
     private bool _isPauseAsked;
 
+    // What the kernel's own clock said when the time-stamp counter was read as 0.
+    private double? _uptimeAtZero;
+    private ulong? _firstClock;
+    private bool _isRateWritten;
+
     public NonStopRecording(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options,
         TraceWriter writer, HitNumbers numbers, IRecordingProgress? progress)
@@ -50,6 +55,10 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         {
             _uptime = await GuestUptime.TryFindAsync(_target, cancellationToken);
             _tickRate = await FindTickRateAsync(cancellationToken);
+            if (_target.Memory.Ram is { } ram && await LateMemory.TablesAsync(_target, cancellationToken) is { } kernel)
+            {
+                _hits?.LookBehind(ram, kernel);
+            }
         }
     }
 
@@ -91,11 +100,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
             return;
         }
 
-        if (_tickRate?.LoadUInt32(0) is > 0 and var kilohertz)
-        {
-            _writer.Write(new TraceRecord.ClockRate(kilohertz * 1000.0));
-        }
-
+        WriteClockRate();
         var counts = _hits.Counts;
         _writer.Write(new TraceRecord.NonStop
         {
@@ -130,7 +135,39 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         };
         _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, options, _progress, this);
         _standing = new StandingStacks(_target.Map, options, memory);
-        return record => _hits.Take(record);
+        return Take;
+    }
+
+    private void Take(RingRecord record)
+    {
+        // Whatever is read is read after it was written, so that the least difference is the nearest to the truth.
+        if (!_hits!.Take(record))
+        {
+            return;
+        }
+
+        _firstClock ??= record.Clock;
+        if (_uptime?.Seconds is > 0 and var now && TicksPerSecond is { } rate)
+        {
+            _uptimeAtZero = Math.Min(_uptimeAtZero ?? double.MaxValue, now - (record.Clock / rate));
+            if (!_isRateWritten)
+            {
+                WriteClockRate();
+            }
+        }
+    }
+
+    private double? TicksPerSecond => _tickRate?.LoadUInt32(0) is > 0 and var kilohertz ? kilohertz * 1000.0 : null;
+
+    /// <summary>As far as it is known by now; the last one holds.</summary>
+    private void WriteClockRate()
+    {
+        if (TicksPerSecond is { } rate)
+        {
+            // Jiffies begin late: no hit was before the kernel.
+            _writer.Write(new TraceRecord.ClockRate(rate, Math.Max(_uptimeAtZero ?? double.MinValue, -((_firstClock ?? 0) / rate))));
+            _isRateWritten = true;
+        }
     }
 
     void INonStopProgress.Changed(Tracepoint tracepoint) => _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));

@@ -54,6 +54,9 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
     /// <summary>Sites that lead to trampolines now.</summary>
     public int Count => _byPatch.Values.Count(s => s.IsWritten);
 
+    /// <summary>Sites that do not: somebody else uses their places.</summary>
+    public IEnumerable<NonStopSite> Left => _byPatch.Values.Where(s => !s.IsWritten).Select(s => s.Patch.Site);
+
     /// <summary>The site at an address whose code was replaced, or null.</summary>
     public NonStopSite? At(ulong patch) => _byPatch.TryGetValue(patch, out var armed) ? armed.Patch.Site : null;
 
