@@ -1,5 +1,6 @@
 // When in a boot what can be done (init/main.c and arch/x86/kernel/setup.c, 5.10 to 6.12):
 //   setup_arch       entered before the kernel reads its memory map: memory is reserved, and mapped into tables that stay
+//   poking_init      i386 without PAE: entered when large pages can be mapped into tables that stay (or ftrace_init, whichever comes first)
 //   ftrace_init      returns when every call of __fentry__ has become a no-op (it checks what it replaces: nothing is armed before)
 // Modules have their no-ops when do_init_module is entered (ModuleFollower stops there).
 using KTrace.Debugger.Breakpoints;
@@ -14,6 +15,9 @@ internal enum BootMoment
     /// <summary>The memory map can be changed.</summary>
     MemoryMap,
 
+    /// <summary>The kernel uses large pages; see <see cref="NonStopMoments.AwaitLargePagesAsync"/>.</summary>
+    LargePages,
+
     /// <summary>The function tracer's no-ops are in place.</summary>
     TracerReady,
 }
@@ -21,10 +25,11 @@ internal enum BootMoment
 /// <summary>Stops the boot at its moments, once each.</summary>
 internal sealed class NonStopMoments(Machine machine, KernelMap map)
 {
-    private const string TracerInit = "ftrace_init";
+    private const string TracerInit = "ftrace_init", LargePagesBefore = "poking_init";
 
     private readonly Dictionary<ulong, BootMoment> _awaited = [];
     private ulong? _tracerEntered;
+    private ulong? _largePages;
 
     /// <summary>Whether the kernel has a function tracer whose no-ops come at a known moment.</summary>
     public static bool HasTracer(KernelImage image) => image.TryFindSymbol(TracerInit, out _);
@@ -56,6 +61,23 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
         _tracerEntered = null;
     }
 
+    /// <summary>
+    /// i386 without PAE switches its large pages on in setup_arch (init_mem_mapping), and gives every process a copy of its page directory: the first in poking_init (5.1 and later; before or after
+    /// ftrace_init). One task runs until then.
+    /// </summary>
+    /// <returns>False when this kernel has no such moment.</returns>
+    public async ValueTask<bool> AwaitLargePagesAsync(CancellationToken cancellationToken)
+    {
+        _largePages = map.Image.TryFindSymbol(LargePagesBefore, out var symbol) ? map.ToRunTime(symbol.Value) : null;
+        if (_largePages is { } address)
+        {
+            await AwaitAsync(address, BootMoment.LargePages, cancellationToken);
+        }
+
+        _largePages ??= _tracerEntered;
+        return _largePages is not null;
+    }
+
     public bool IsMine(ulong pc) => _tracerEntered == pc || _awaited.ContainsKey(pc);
 
     /// <returns>The moment that this stop means; null: none, or not yet.</returns>
@@ -71,7 +93,15 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
                 await AwaitAsync(caller, BootMoment.TracerReady, cancellationToken);
             }
 
-            return null;
+            if (_largePages is not { } later)
+            {
+                return null;
+            }
+
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(later), this, cancellationToken);
+            _awaited.Remove(later);
+            _largePages = null;
+            return BootMoment.LargePages;
         }
 
         if (!_awaited.Remove(pc, out var moment))
@@ -80,6 +110,7 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
         }
 
         await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
+        _largePages = moment == BootMoment.LargePages ? null : _largePages;
         return moment;
     }
 

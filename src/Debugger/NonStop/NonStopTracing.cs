@@ -1,5 +1,5 @@
 // The non-stop half of a recording, from the first moment of a boot to its end:
-//   setup_arch       memory is reserved and mapped                                    ReservedMemory, NonStopMemory
+//   setup_arch       memory is reserved and mapped (i386 without PAE: mapped in poking_init)   ReservedMemory, NonStopMemory
 //                    functions without the tracer's no-op get their first instructions moved: one CPU runs, with interrupts off since reset, so that nobody stands in them
 //   ftrace_init      has run: what has the no-op is armed, and breakpoints that stood in for it go
 //   do_init_module   functions of the module that comes                               ArmModuleAsync
@@ -44,6 +44,7 @@ internal sealed class NonStopTracing(
 
     // Of the kernel's places, made once; those of a module are made when it comes.
     private readonly List<(Tracepoint Tracepoint, CodePlace Place, PlannedPlace Plan)> _plans = [];
+    private ReservedMemory? _reserved;
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
     private UnfinishedRecords? _unfinished;
@@ -112,14 +113,13 @@ internal sealed class NonStopTracing(
         switch (await _moments.OnStopAsync(registers, cancellationToken))
         {
             case BootMoment.MemoryMap:
-                await BeginAsync(cancellationToken);
-                if (_memory is not null)
-                {
-                    await ArmKernelAsync(p => p.Relocation is not null, cancellationToken);
-                    _handOver = new FtraceHandOver(target.Machine, target.Map, _sites);
-                    await _handOver.ArmAsync(cancellationToken);
-                }
-
+                await ReserveAsync(cancellationToken);
+                break;
+            case BootMoment.LargePages when await GuestTables.ModeAsync(target.Machine, cancellationToken) is { } mode && GuestTables.PageSizeOf(mode) is { } page:
+                await BeginAsync(page, cancellationToken);
+                break;
+            case BootMoment.LargePages:
+                GiveUp("the guest's CPUs have no large pages");
                 break;
             case BootMoment.TracerReady when _memory is not null:
                 await ArmKernelAsync(p => p.Relocation is null, cancellationToken);
@@ -206,57 +206,71 @@ internal sealed class NonStopTracing(
         _memory?.Dispose();
     }
 
-    /// <summary>Reserves memory and maps it; where that fails, breakpoints remain.</summary>
-    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    /// <summary>Why there is no tracing without stops: breakpoints remain.</summary>
+    private void GiveUp(string whyNot)
     {
-        if (await TryBeginAsync(cancellationToken) is { } whyNot)
+        if (options.Choice == CaptureChoice.NeverStop || _plans.Count > MaximumStandIns)
         {
-            if (options.Choice == CaptureChoice.NeverStop || _plans.Count > MaximumStandIns)
-            {
-                throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
-            }
-
-            planner.Refuse(whyNot);
-            foreach (var tracepoint in tracepoints)
-            {
-                tracepoint.ForgetWay();
-                tracepoint.AddWay(TracepointWay.Stop, whyNot);
-                progress.Changed(tracepoint);
-            }
-
-            progress.Warn($"{whyNot}: tracepoints stop the machine");
+            throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
         }
+
+        planner.Refuse(whyNot);
+        foreach (var tracepoint in tracepoints)
+        {
+            tracepoint.ForgetWay();
+            tracepoint.AddWay(TracepointWay.Stop, whyNot);
+            progress.Changed(tracepoint);
+        }
+
+        progress.Warn($"{whyNot}: tracepoints stop the machine");
     }
 
-    private async ValueTask<string?> TryBeginAsync(CancellationToken cancellationToken)
+    /// <summary>Reserves memory, and maps it as soon as there are large pages.</summary>
+    private async ValueTask ReserveAsync(CancellationToken cancellationToken)
     {
         var machine = target.Machine;
-        if (machine.Memory.Ram is not { } ram || await GuestTables.ModeAsync(machine, cancellationToken) is not { } mode || GuestTables.PageSizeOf(mode) is not { } page)
+        if (machine.Memory.Ram is not { } ram || await GuestTables.ModeAsync(machine, cancellationToken) is not { } mode || GuestTables.FuturePageSizeOf(mode) is not { } page)
         {
-            return "this machine's memory cannot be shared";
-        }
-
-        if (KernelOffsets.Find(target.Map) is not { } offsets)
-        {
-            return "the kernel's symbols and types do not tell who runs and where its stack is";
+            GiveUp("this machine's memory cannot be shared");
+            return;
         }
 
         var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.RingBytes);
         if (ring == 0)
         {
-            return "the guest has too little memory for a ring";
+            GiveUp("the guest has too little memory for a ring");
+            return;
         }
 
-        var (reserved, whyNot) = await ReservedMemory.TryReserveAsync(target, (2 * (ulong)page) + (ulong)ring, (ulong)page, cancellationToken);
-        if (reserved is null)
+        (_reserved, var whyNot) = await ReservedMemory.TryReserveAsync(target, (2 * (ulong)page) + (ulong)ring, (ulong)page, cancellationToken);
+        if (_reserved is null)
         {
-            return whyNot;
+            GiveUp(whyNot!);
+        }
+        else if (GuestTables.PageSizeOf(mode) is not null)
+        {
+            await BeginAsync(page, cancellationToken);
+        }
+        else if (!await _moments.AwaitLargePagesAsync(cancellationToken))
+        {
+            GiveUp("when this kernel uses large pages is not known");
+        }
+    }
+
+    /// <summary>Maps what was reserved, and arms what need not wait for the tracer.</summary>
+    private async ValueTask BeginAsync(int page, CancellationToken cancellationToken)
+    {
+        if (KernelOffsets.Find(target.Map) is not { } offsets)
+        {
+            GiveUp("the kernel's symbols and types do not tell who runs and where its stack is");
+            return;
         }
 
-        (_memory, whyNot) = await NonStopMemory.TryMapAsync(machine, reserved, page, ring, options.RingLimit, cancellationToken);
+        (_memory, var whyNot) = await NonStopMemory.TryMapAsync(target.Machine, _reserved!, page, (int)(_reserved!.Size - (2 * (ulong)page)), options.RingLimit, cancellationToken);
         if (_memory is null)
         {
-            return whyNot;
+            GiveUp(whyNot!);
+            return;
         }
 
         _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
@@ -265,9 +279,11 @@ internal sealed class NonStopTracing(
             _programs.RecordReturns();
         }
 
-        _unfinished = new UnfinishedRecords(machine, _memory.Reader, _programs.Blocks);
+        _unfinished = new UnfinishedRecords(target.Machine, _memory.Reader, _programs.Blocks);
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
-        return null;
+        await ArmKernelAsync(p => p.Relocation is not null, cancellationToken);
+        _handOver = new FtraceHandOver(target.Machine, target.Map, _sites);
+        await _handOver.ArmAsync(cancellationToken);
     }
 
     /// <summary>Arms what can be traced without stops; the rest keeps its breakpoints, or gets them.</summary>
