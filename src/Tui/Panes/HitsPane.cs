@@ -31,7 +31,7 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
                 start += timeline.Widths[column] + Gap;
             }
 
-            line.PadTo(start).Add(hit.Path, TextRole.Plain);
+            line.PadTo(start).Add(PathOf(hit), TextRole.Plain);
             return hit.Arguments.Length == 0 ? line : line.Add("  ").Add(hit.Arguments, TextRole.Value);
         }
 
@@ -65,6 +65,9 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
     };
 
     public override string? PlaceAt(UiState state, int row) => row < state.Timeline.Count ? state.Timeline[row].Place : null;
+
+    /// <summary>Without the function that the place names already.</summary>
+    private static string PathOf(HitSummary hit) => hit.Path.StartsWith(hit.Place + " < ", StringComparison.Ordinal) ? hit.Path[(hit.Place.Length + 1)..] : hit.Path;
 
     private static TextRole Role(int column) => column switch { 5 => TextRole.Function, 2 => TextRole.Plain, _ => TextRole.Number };
 

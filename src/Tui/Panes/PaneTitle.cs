@@ -28,7 +28,9 @@ internal static class PaneTitle
         const int Least = 8;
         if (PaneCatalog.Of(placed.Kind).Subject(state) is { Length: > 0 } subject && width - line.Width - end - 4 >= Least)
         {
-            var text = TerminalText.KeepEnd(TerminalText.Sanitize(subject), width - line.Width - end - 4);
+            var safe = TerminalText.Sanitize(subject);
+            // Of a file's path the end says more, of everything else the beginning.
+            var text = placed.Kind == PaneKind.Source ? TerminalText.KeepEnd(safe, width - line.Width - end - 4) : TerminalText.KeepStart(safe, width - line.Width - end - 4);
             line.Add(new string(dash[0], Math.Max(1, width - line.Width - end - TerminalText.Width(text) - 2)), border).Add(" ").Add(text, TextRole.Value).Add(" ");
         }
 

@@ -21,7 +21,7 @@ public sealed record Timeline
     private AppendOnlyList<int>? Passed { get; init; }
 
     /// <summary>Cells of each column's widest text, so far and up to a bound.</summary>
-    public ImmutableArray<int> Widths { get; private init; } = [1, 3, 4, 4, 4, 5];
+    public ImmutableArray<int> Widths { get; private init; } = [3, 3, 4, 4, 4, 5];
 
     /// <summary>The marked hits, at most two, in the order of marking.</summary>
     public ImmutableArray<long> Marks { get; private init; } = [];

@@ -37,6 +37,8 @@ public static class KeyMap
         In([PaneKind.Breakpoints], UiCommand.EnableBreakpoint, [' '], "on/off", "switch the breakpoint off, or on again", 10, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Breakpoints], UiCommand.DeleteBreakpoint, ['x', Delete], "delete", "remove the breakpoint", 11, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Breakpoints], UiCommand.ShowBreakpoint, [Enter], "code", "show the code where it is", 12, Needs.Row | Needs.Live | Needs.Stopped),
+        In([PaneKind.Diff], UiCommand.NextDifference, ['}'], "next fork", "to the next place where the two differ", 10, Needs.Row),
+        In([PaneKind.Diff], UiCommand.PreviousDifference, ['{'], "fork before", "to the place before where they differ", 11, Needs.Row),
         In([PaneKind.Console], UiCommand.TypeToConsole, [Enter, 'i'], "type", "type into the guest's console; Ctrl-] or Esc Esc comes back", 10, Needs.Live | Needs.Console),
 
         // Running.
@@ -76,16 +78,16 @@ public static class KeyMap
         Everywhere(UiCommand.ScreenBottom, ['L'], "bottom", "to the last row on the screen"),
         Everywhere(UiCommand.ScrollLeft, ['h', Left], "left", "scroll to the left"),
         Everywhere(UiCommand.ScrollRight, ['l', Right], "right", "scroll to the right"),
-        Everywhere(UiCommand.Search, ['/'], "search", "search in the pane; small letters match capitals too", 40),
+        Everywhere(UiCommand.Search, ['/'], "search", "search in the pane; small letters match capitals too", 23),
         Everywhere(UiCommand.SearchPrevious, ['N'], "previous", "to the match before"),
 
         // Panes and layouts.
-        Everywhere(UiCommand.NextPane, [Tab], "pane", "to the next pane", 41),
+        Everywhere(UiCommand.NextPane, [Tab], "pane", "to the next pane", 19),
         Everywhere(UiCommand.PreviousPane, [KeyChord.Shift(Tab)], "pane", "to the pane before"),
-        Everywhere(UiCommand.NextTab, [']'], "tab", "to the next pane that shares this place", 43),
+        Everywhere(UiCommand.NextTab, [']'], "tab", "to the next pane that shares this place", 36),
         Everywhere(UiCommand.PreviousTab, ['['], "tab", "to the pane before it"),
-        Everywhere(UiCommand.Zoom, ['z'], "zoom", "give the pane the whole screen, or take it back", 42),
-        Everywhere(UiCommand.Layout1, ['1'], "layout", "layout: where the machine stands (of a trace: its hits)", 44),
+        Everywhere(UiCommand.Zoom, ['z'], "zoom", "give the pane the whole screen, or take it back", 21),
+        Everywhere(UiCommand.Layout1, ['1'], "layout", "layout: where the machine stands (of a trace: its hits)", 23),
         Everywhere(UiCommand.Layout2, ['2'], "layout", "layout: source and disassembly"),
         Everywhere(UiCommand.Layout3, ['3'], "layout", "layout: hits and their differences"),
         Everywhere(UiCommand.Layout4, ['4'], "layout", "layout: interrupts and CPUs"),
@@ -93,7 +95,7 @@ public static class KeyMap
         Everywhere(UiCommand.Layout6, ['6'], "layout", "layout: the guest's console"),
 
         // The session.
-        Everywhere(UiCommand.CommandLine, [':'], "command", "the command line: gdb's commands, and those of this screen (:help)", 45),
+        Everywhere(UiCommand.CommandLine, [':'], "command", "the command line: gdb's commands, and those of this screen (:help)", 20),
         Everywhere(UiCommand.Help, ['?', F1], "help", "all keys"),
         Everywhere(UiCommand.Back, [Escape], "back", "end a search, a filter, a zoom; back from a hit to the stop"),
         Everywhere(UiCommand.Repaint, [KeyChord.Control('l')], "repaint", "paint the screen again"),
