@@ -15,7 +15,7 @@ internal static class PaneTitle
         var width = placed.Area.Columns;
         var (dash, border) = isFocused ? ("━", TextRole.BorderFocused) : ("─", TextRole.Border);
         var right = Position(state, placed, count);
-        var names = Names(placed, Math.Max(0, width - 2 - (right.Length > 0 ? right.Length + 3 : 0)));
+        var names = Names(placed, Room(state, placed, right));
         var line = new TextLine().Add(dash, border);
         foreach (var (text, kind, _) in names)
         {
@@ -48,7 +48,7 @@ internal static class PaneTitle
     {
         var width = placed.Area.Columns;
         var right = Position(state, placed, PaneCatalog.Of(placed.Kind).Rows(state, Math.Max(1, width - 1)).Count);
-        foreach (var (text, kind, start) in Names(placed, Math.Max(0, width - 2 - (right.Length > 0 ? right.Length + 3 : 0))))
+        foreach (var (text, kind, start) in Names(placed, Room(state, placed, right)))
         {
             if (column >= placed.Area.Column + start && column < placed.Area.Column + start + text.Length)
             {
@@ -57,6 +57,14 @@ internal static class PaneTitle
         }
 
         return null;
+    }
+
+    /// <summary>Cells for names: what is shown gets some of them before panes that are not.</summary>
+    private static int Room(UiState state, PlacedPane placed, string right)
+    {
+        const int ForSubject = 28;
+        var subject = PaneCatalog.Of(placed.Kind).Subject(state) is { Length: > 0 } text ? Math.Min(ForSubject, text.Length + 4) : 0;
+        return Math.Max(0, placed.Area.Columns - 2 - (right.Length > 0 ? right.Length + 3 : 0) - subject);
     }
 
     /// <summary>Names of the slot's panes as far as there is room: the shown one always, the others in their order.</summary>

@@ -134,7 +134,7 @@ public class KeyTests
     public void Marking_two_hits_and_comparing_them()
     {
         var screen = UiSamples.OfTrace(80, 24).Type("jmjjjm");
-        Assert.Equal([2L, 5L], screen.State.Timeline.Marks);
+        Assert.Equal([2L, 5L], screen.State.Timeline.Marks.ToArray());
         screen.Forget().Type("d");
         Assert.Equal(new TargetRequest.CompareHits(2, 5), Assert.Single(screen.Asked));
         screen.Hear(new TargetNews.HitsCompared(UiSamples.Recorded.Hits[1], UiSamples.Recorded.Hits[4]));
