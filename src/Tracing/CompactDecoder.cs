@@ -16,6 +16,9 @@ internal sealed class CompactDecoder(bool keepRegisters)
     private readonly Dictionary<int, KnownParameters> _parameters = [];
     private readonly HashSet<CallPath> _paths = [];
 
+    /// <summary>How fast ticks count, as far as was read or is known from the file's end.</summary>
+    public TraceRecord.ClockRate? Rate { get; set; }
+
     /// <summary>A function's parameters, and the values of them whose texts were written.</summary>
     private sealed record KnownParameters(ImmutableArray<TraceParameter> All)
     {

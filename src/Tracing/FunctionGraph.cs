@@ -142,13 +142,17 @@ public sealed class FunctionGraph
     private static GraphDuration? DurationOf(Node node) => node.Return switch
     {
         null => null,
-        { Duration: { } ticks } => new GraphDuration(ticks, GraphUnit.Ticks),
-        { Clock: { } end } when node.Hit.Clock is { } start => Between(start.Ticks, end.Ticks, GraphUnit.Ticks)
+        { Duration: { } ticks } => OfTicks(ticks, node.Return.Clock),
+        { Clock: { } end } when node.Hit.Clock is { } start => (end.Ticks >= start.Ticks ? OfTicks(end.Ticks.Value - start.Ticks!.Value, end) : (GraphDuration?)null)
             ?? Between(start.Nanoseconds, end.Nanoseconds, GraphUnit.Nanoseconds)
             ?? Between(start.Instructions, end.Instructions, GraphUnit.Instructions)
             ?? Between(start.Jiffies, end.Jiffies, GraphUnit.Jiffies),
         _ => null,
     };
+
+    private static GraphDuration OfTicks(ulong ticks, TraceClock? clock) => clock?.Rate is { } rate
+        ? new GraphDuration((ulong)(ticks / rate.TicksPerSecond * 1e9), GraphUnit.Nanoseconds)
+        : new GraphDuration(ticks, GraphUnit.Ticks);
 
     private static GraphDuration? Between(ulong? start, ulong? end, GraphUnit unit) => end >= start ? new GraphDuration(end.Value - start!.Value, unit) : null;
 

@@ -6,11 +6,16 @@ internal static class NonStopParts
     public static TraceRecord.ClockRate ClockRate(ref RecordJson json)
     {
         double? rate = null;
+        double uptime = 0;
         while (json.NextProperty())
         {
             if (json.Is("ticks_per_second"u8))
             {
                 rate = json.Seconds("ticks_per_second");
+            }
+            else if (json.Is("uptime"u8))
+            {
+                uptime = json.Number("uptime");
             }
             else
             {
@@ -18,7 +23,7 @@ internal static class NonStopParts
             }
         }
 
-        return new TraceRecord.ClockRate(rate is > 0 ? rate.Value : throw json.Fail("a clock's rate without ticks_per_second"));
+        return new TraceRecord.ClockRate(rate is > 0 ? rate.Value : throw json.Fail("a clock's rate without ticks_per_second"), uptime);
     }
 
     public static TraceRecord.NonStop NonStop(ref RecordJson json)

@@ -30,6 +30,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
     private readonly HashSet<int> _tracepoints = [];
     private readonly CompactDecoder _compact = new(keepRegisters);
     private TraceRecord.Header? _header;
+    private TraceRecord.ClockRate? _lastRate;
     private TraceRecord.Hit? _lastHit;
     private bool _ended;
 
@@ -60,7 +61,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             : type.Is("parameters"u8) ? _compact.Parameters(ref json, _frames)
             : type.Is("meaning"u8) ? _compact.Meaning(ref json)
             : type.Is("result"u8) ? _compact.Result(ref json)
-            : type.Is("clock_rate"u8) ? new(NonStopParts.ClockRate(ref json))
+            : type.Is("clock_rate"u8) ? new(SetRate(NonStopParts.ClockRate(ref json)))
             : type.Is("nonstop"u8) ? new(NonStopParts.NonStop(ref json))
             : type.Is("interrupts"u8) ? new(Interrupts(ref json))
             : type.Is("console"u8) ? new(Console(ref json))
@@ -211,6 +212,15 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         return ids.DrainToImmutable();
     }
 
+    /// <summary>The file's last word about its clock, known before the file was read so far.</summary>
+    public void KnowRate(TraceRecord.ClockRate last) => (_compact.Rate, _lastRate) = (last, last);
+
+    private TraceRecord.ClockRate SetRate(TraceRecord.ClockRate rate)
+    {
+        _compact.Rate = _lastRate ?? rate;
+        return rate;
+    }
+
     private DecodedLine Hit(ref RecordJson json)
     {
         long? sequence = null;
@@ -251,7 +261,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             }
             else if (json.Is("t"u8))
             {
-                clock = new TraceClock(Ticks: json.UInt64("t"));
+                clock = new TraceClock(Ticks: json.UInt64("t")) { Rate = _compact.Rate };
             }
             else if (json.Is("args"u8) && keepRegisters)
             {

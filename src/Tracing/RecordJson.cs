@@ -213,12 +213,12 @@ internal ref struct RecordJson
         return _json.TryGetUInt64(out ulong value) ? value : throw Fail(what + " is a whole number of 64 bits, not negative");
     }
 
-    public double Seconds(string what)
+    public double Seconds(string what) => Number(what) is >= 0 and var seconds ? seconds : throw Fail(what + " is a number of seconds");
+
+    public double Number(string what)
     {
         Next(JsonTokenType.Number, what + " is a number");
-        return _json.TryGetDouble(out double value) && double.IsFinite(value) && value >= 0
-            ? value
-            : throw Fail(what + " is a number of seconds");
+        return _json.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Fail(what + " is a number");
     }
 
     public ulong Hex(string what)

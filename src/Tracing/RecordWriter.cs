@@ -371,6 +371,7 @@ internal sealed class RecordWriter : IDisposable
     {
         Begin("clock_rate"u8);
         _json.WriteNumber("ticks_per_second"u8, rate.TicksPerSecond);
+        _json.WriteNumber("uptime"u8, rate.Uptime);
         EndLine();
     }
 

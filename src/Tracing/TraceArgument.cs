@@ -15,6 +15,9 @@ public static class ArgumentProvenance
 
     /// <summary>Beyond the debug information: the machine code shows where it still is.</summary>
     public const string Recovered = "recovered";
+
+    /// <summary>Behind another word: what its text says beyond the number was read in memory a moment after the hit, while the guest ran on.</summary>
+    public const string Later = "read later";
     public const string OptimizedOut = "optimized out";
 
     /// <summary>Where it is is known, but that memory could not be read.</summary>

@@ -54,7 +54,13 @@ public sealed class TraceReader : IDisposable
     {
         var stream = new FileStream(
             path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
-        return Open(stream, path, keepRegisters);
+        TraceReader reader = Open(stream, path, keepRegisters);
+        if (reader.Header.Format >= TraceFormat.Compact && stream.CanSeek && LastLines.FindClockRate(stream, path) is { } rate)
+        {
+            reader._decoder.KnowRate(rate);
+        }
+
+        return reader;
     }
 
     /// <param name="stream">Belongs to the reader from now on, also when this throws.</param>
@@ -72,6 +78,16 @@ public sealed class TraceReader : IDisposable
             stream.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Whether a file is meant to be a trace, by its first bytes.</summary>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static bool BeginsLikeATrace(string path)
+    {
+        ReadOnlySpan<byte> beginning = "{\"type\":\"header\""u8;
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 0);
+        Span<byte> bytes = stackalloc byte[beginning.Length];
+        return file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) == bytes.Length && bytes.SequenceEqual(beginning);
     }
 
     /// <summary>All records, the header first. Can be asked for once.</summary>

@@ -45,7 +45,8 @@ public abstract record TraceRecord
     }
 
     /// <summary>How fast <see cref="TraceClock.Ticks"/> count; the latest holds for the whole trace.</summary>
-    public sealed record ClockRate(double TicksPerSecond) : TraceRecord;
+    /// <param name="Uptime">Seconds that the kernel had counted (by jiffies) when ticks were 0, as nearly as that can be told.</param>
+    public sealed record ClockRate(double TicksPerSecond, double Uptime = 0) : TraceRecord;
 
     /// <summary>A recording without stops in numbers: at its end, or as they stood so far; the latest holds.</summary>
     public sealed record NonStop : TraceRecord
@@ -293,9 +294,12 @@ public sealed record TraceTask(int Pid, string Comm)
 /// <param name="Jiffies">jiffies_64: starts 300 seconds before the 32-bit counter wraps.</param>
 /// <param name="Nanoseconds">printk's clock: nanoseconds since boot.</param>
 /// <param name="Instructions">Instructions executed, where QEMU counts them.</param>
-/// <param name="Ticks">The CPU's time-stamp counter since tracepoints were armed that do not stop the machine.</param>
+/// <param name="Ticks">The CPU's time-stamp counter: since the machine was switched on.</param>
 public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null, ulong? Instructions = null, ulong? Ticks = null)
 {
+    /// <summary>How fast ticks count; null when the trace does not tell, or there are none.</summary>
+    public TraceRecord.ClockRate? Rate { get; init; }
+
     /// <summary>Seconds since the kernel started counting, or null when nothing tells.</summary>
     /// <param name="jiffiesPerSecond">CONFIG_HZ, or null.</param>
     public double? Seconds(int? jiffiesPerSecond)
@@ -303,6 +307,11 @@ public sealed record TraceClock(ulong? Jiffies = null, ulong? Nanoseconds = null
         if (Nanoseconds is { } ns)
         {
             return ns / 1e9;
+        }
+
+        if (Ticks is { } ticks && Rate is { } rate)
+        {
+            return Math.Max(0, rate.Uptime + (ticks / rate.TicksPerSecond));
         }
 
         // include/linux/jiffies.h (6.1): INITIAL_JIFFIES is ((unsigned long)(unsigned int)(-300*HZ)).

@@ -68,7 +68,7 @@ internal static class ValueParts
             else if (json.Is("t"u8))
             {
                 isCompact = true;
-                clock = new TraceClock(Ticks: json.UInt64("t"));
+                clock = new TraceClock(Ticks: json.UInt64("t")) { Rate = compact.Rate };
             }
             else if (json.Is("result"u8))
             {

@@ -1,3 +1,4 @@
+using System.Globalization;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop;
 using KTrace.Debugger.NonStop.Guest;
@@ -25,10 +26,16 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private readonly ArgumentScope _arguments;
     private readonly NonStopTracing _tracing;
     private NonStopMemory? _memory;
+    private ProgramTable? _programs;
     private NonStopHits? _hits;
     private GuestUptime? _uptime;
     private SharedPiece? _tickRate;
     private bool _isPauseAsked;
+
+    // What the kernel's own clock said when the time-stamp counter was read as 0.
+    private double? _uptimeAtZero;
+    private ulong? _firstClock;
+    private bool _isRateWritten;
 
     public NonStopRecording(
         KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options,
@@ -49,6 +56,10 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         {
             _uptime = await GuestUptime.TryFindAsync(_target, cancellationToken);
             _tickRate = await FindTickRateAsync(cancellationToken);
+            if (_target.Memory.Ram is { } ram && await LateMemory.TablesAsync(_target, cancellationToken) is { } kernel)
+            {
+                _hits?.LookBehind(ram, kernel);
+            }
         }
     }
 
@@ -83,11 +94,12 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
             return;
         }
 
-        if (_tickRate?.LoadUInt32(0) is > 0 and var kilohertz)
+        foreach (var (condition, calls) in _programs!.Unreadable())
         {
-            _writer.Write(new TraceRecord.ClockRate(kilohertz * 1000.0));
+            Warn(string.Create(CultureInfo.InvariantCulture, $"if {condition.Text}: at {calls} calls memory that it needs could not be read, and it did not hold"));
         }
 
+        WriteClockRate();
         var counts = _hits.Counts;
         _writer.Write(new TraceRecord.NonStop
         {
@@ -114,17 +126,51 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites)
     {
-        _memory = memory;
+        (_memory, _programs) = (memory, programs);
         _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, new NonStopReadingOptions
         {
             Arguments = _arguments, Code = programs.Blocks, Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
         }, _progress, this);
-        return record => _hits.Take(record);
+        return Take;
+    }
+
+    private void Take(RingRecord record)
+    {
+        // Whatever is read is read after it was written, so that the least difference is the nearest to the truth.
+        if (!_hits!.Take(record))
+        {
+            return;
+        }
+
+        _firstClock ??= record.Clock;
+        if (_uptime?.Seconds is > 0 and var now && TicksPerSecond is { } rate)
+        {
+            _uptimeAtZero = Math.Min(_uptimeAtZero ?? double.MaxValue, now - (record.Clock / rate));
+            if (!_isRateWritten)
+            {
+                WriteClockRate();
+            }
+        }
+    }
+
+    private double? TicksPerSecond => _tickRate?.LoadUInt32(0) is > 0 and var kilohertz ? kilohertz * 1000.0 : null;
+
+    /// <summary>As far as it is known by now; the last one holds.</summary>
+    private void WriteClockRate()
+    {
+        if (TicksPerSecond is { } rate)
+        {
+            // Jiffies begin late: no hit was before the kernel.
+            _writer.Write(new TraceRecord.ClockRate(rate, Math.Max(_uptimeAtZero ?? double.MinValue, -((_firstClock ?? 0) / rate))));
+            _isRateWritten = true;
+        }
     }
 
     void INonStopProgress.Changed(Tracepoint tracepoint) => _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
 
-    void INonStopProgress.Warn(string text)
+    void INonStopProgress.Warn(string text) => Warn(text);
+
+    private void Warn(string text)
     {
         _writer.Write(new TraceRecord.Warning(text));
         _progress?.Note(text, true);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Threading.Channels;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
@@ -313,6 +314,7 @@ public sealed class Recorder
         if (_nonStop is not null)
         {
             await _nonStop.OnLoadingAsync(module, cancellationToken);
+            NoteArmed([.. _tracepoints.Where(t => t.Module == module.Name && t.Address is not null)], module.Name);
             return;
         }
 
@@ -320,12 +322,27 @@ public sealed class Recorder
         foreach (var tracepoint in armed)
         {
             _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
-            _progress?.Note($"{tracepoint.Symbol} armed: module {module.Name} is being loaded", false);
         }
+
+        NoteArmed(armed, module.Name);
 
         foreach (var tracepoint in missing)
         {
             Warn($"module {module.Name} has no function '{tracepoint.Symbol}'");
+        }
+    }
+
+    /// <summary>A set has hundreds of functions in a module: those are a number.</summary>
+    private void NoteArmed(IReadOnlyCollection<Tracepoint> armed, string module)
+    {
+        foreach (var named in armed.Where(t => !t.Request.IsGroup))
+        {
+            _progress?.Note($"{named.Symbol} armed: module {module} is being loaded", false);
+        }
+
+        foreach (var set in armed.Where(t => t.Request.IsGroup).CountBy(t => t.Request.Text))
+        {
+            _progress?.Note(string.Create(CultureInfo.InvariantCulture, $"{set.Key}: {set.Value} functions armed: module {module} is being loaded"), false);
         }
     }
 

@@ -25,6 +25,9 @@ public abstract record TargetNews
     /// <summary>There is no machine any more; what was seen stays on the screen.</summary>
     public sealed record Ended(string Reason) : TargetNews;
 
+    /// <summary>What the target can do is known better now: its stub offers to go backwards, its console is connected.</summary>
+    public sealed record Able(TargetAbilities Abilities) : TargetNews;
+
     /// <summary>Whether keys and commands that need the kernel's symbols work yet, and the phase of boot.</summary>
     public sealed record Identified(string Kernel, ulong Slide) : TargetNews;
 

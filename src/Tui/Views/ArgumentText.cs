@@ -10,7 +10,7 @@ namespace KTrace.Tui.Views;
 internal static class ArgumentText
 {
     public static string Of(TraceArgument argument) =>
-        $"{Name(argument)}={Value(argument)}{(argument.Provenance == ArgumentProvenance.Recovered ? " (recovered)" : "")}";
+        $"{Name(argument)}={Value(argument)}{(argument.Provenance.StartsWith(ArgumentProvenance.Recovered, StringComparison.Ordinal) ? " (recovered)" : "")}";
 
     public static string Name(TraceArgument argument) => (argument.Name.Length == 0 ? "?" : argument.Name) + (argument is { IsAtEntry: true, IsKnown: true } ? "@entry" : "");
 

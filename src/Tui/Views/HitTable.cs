@@ -61,7 +61,7 @@ public sealed class HitTable(Trace trace) : View
     {
         null => "-",
         _ when clock.Seconds(header.JiffiesPerSecond) is { } seconds => seconds.ToString(
-            clock.Nanoseconds is null ? "0.000" : "0.000000", CultureInfo.InvariantCulture),
+            clock is { Nanoseconds: null, Ticks: null } ? "0.000" : "0.000000", CultureInfo.InvariantCulture),
         { Instructions: { } instructions } => string.Create(CultureInfo.InvariantCulture, $"{instructions} insn"),
         { Jiffies: { } jiffies } => string.Create(CultureInfo.InvariantCulture, $"{jiffies} j"),
         _ => "-",

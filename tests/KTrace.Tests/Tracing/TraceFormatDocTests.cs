@@ -23,12 +23,27 @@ public partial class TraceFormatDocTests
     }
 
     [Fact]
+    public void The_example_of_compact_hits_is_a_trace()
+    {
+        using TraceReader reader = TraceSamples.Reader(Fence("jsonl", 1).TrimEnd().Split('\n'));
+        List<TraceRecord> records = [.. reader.ReadAll()];
+
+        Assert.Null(reader.Incomplete);
+        TraceRecord.Hit hit = Assert.Single(records.OfType<TraceRecord.Hit>());
+        Assert.Equal(["kmem_cache_alloc", "getname_flags"], hit.Path.Frames.Select(f => f.Function));
+        Assert.Equal(["s=0xffff888003c4a800", "gfpflags=0xcc0 GFP_KERNEL"], hit.ArgumentsOf(0).Select(a => $"{a.Name}={a.Text}"));
+        Assert.Equal((19567042405 / 2.4e9) - 3.5, hit.Clock!.Seconds(null)!.Value, 6);
+        Assert.Equal("$ret", Assert.Single(Assert.Single(records.OfType<TraceRecord.Return>()).Prints).Expression);
+    }
+
+    [Fact]
     public void Every_record_type_of_the_page_is_known_and_every_known_one_is_on_it()
     {
         string page = Page();
         string[] headings = [.. Heading().Matches(page).SelectMany(match => match.Groups[1].Value.Split(", "))];
         using TraceReader reader = TraceSamples.Reader(TraceSamples.Bytes(TraceSamples.EveryRecord()));
-        string[] written = [.. reader.ReadLines().Select(line => System.Text.Encoding.UTF8.GetString(line.Utf8.Span).Split('"')[3]).Distinct()];
+        using TraceReader compact = TraceSamples.Reader(Fence("jsonl", 1).TrimEnd().Split('\n'));
+        string[] written = [.. reader.ReadLines().Concat(compact.ReadLines()).Select(line => System.Text.Encoding.UTF8.GetString(line.Utf8.Span).Split('"')[3]).Distinct()];
 
         Assert.Equal(written.Order(), headings.Order());
     }
@@ -39,7 +54,7 @@ public partial class TraceFormatDocTests
         using var folder = new TemporaryFolder();
         GdbReference.Write(folder["TRACE"]);
         string[] commands = [.. Fence("sh").Split('\n').Where(line => line.StartsWith("jq ", StringComparison.Ordinal))];
-        Assert.Equal(6, commands.Length);
+        Assert.Equal(7, commands.Length);
         foreach (string command in commands)
         {
             using Process shell = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", command])
@@ -64,10 +79,15 @@ public partial class TraceFormatDocTests
 
     private static string WithoutIds(string text) => Ids().Replace(text.TrimEnd(), "$1:0");
 
-    private static string Fence(string language)
+    private static string Fence(string language, int number = 0)
     {
         string page = Page();
-        int start = page.IndexOf($"```{language}\n", StringComparison.Ordinal) + language.Length + 4;
+        int start = 0;
+        for (int i = 0; i <= number; i++)
+        {
+            start = page.IndexOf($"```{language}\n", start, StringComparison.Ordinal) + language.Length + 4;
+        }
+
         return page[start..page.IndexOf("```", start, StringComparison.Ordinal)];
     }
 

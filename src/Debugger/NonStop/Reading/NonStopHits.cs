@@ -4,6 +4,7 @@ using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Runtime.InteropServices;
 using Architecture = KTrace.Symbols.Arch.Architecture;
+using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
@@ -75,13 +76,16 @@ internal sealed class NonStopHits : IDisposable
         _tasks = new KnownTasks(writer.Compact);
         var scope = new RecordScope(map, _types, _memory);
         _own = new OwnArguments(map, _names, new FrameVariables(map), scope, writer.Compact);
-        _described = new RecordValues(new FrameVariables(map) { Recovery = _recovery }, scope);
+        _described = new RecordValues(map, new FrameVariables(map) { Recovery = _recovery }, scope);
         _returnValues = new ReturnValues(scope, writer.Compact);
         _table = new TracerText(map.Unwind, options.Code, _architecture);
         _walk = new StackWalk(_architecture, _table);
     }
 
     public NonStopCounts Counts => new(_hits, _returned, _broken, _returns.Reclaimed, _cut, _slow);
+
+    /// <summary>From now on hits whose every frame has arguments tell what those lead to, too.</summary>
+    public void LookBehind(MappedRam ram, PagingMode kernel) => _described.LookBehind(new LateMemory(_memory, ram, kernel));
 
     /// <summary>Code was loaded or freed: addresses outside of the kernel itself may mean something else now.</summary>
     public void ForgetNames()

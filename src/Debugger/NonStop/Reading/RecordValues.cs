@@ -1,15 +1,21 @@
 using System.Collections.Immutable;
 using KTrace.Debugger.Values;
+using KTrace.Symbols.Kernel;
 using KTrace.Symbols.Unwind;
 using KTrace.Symbols.Values;
 using KTrace.Tracing;
 
 namespace KTrace.Debugger.NonStop.Reading;
 
-/// <summary>The arguments of every frame of a record, as far as its registers and its stacks tell.</summary>
-internal sealed class RecordValues(FrameVariables variables, RecordScope scope)
+/// <summary>The arguments of every frame of a record, as far as its registers and its stacks tell; and what their pointers lead to, as it is a moment later.</summary>
+internal sealed class RecordValues(KernelMap map, FrameVariables variables, RecordScope scope)
 {
     private static readonly PrintOptions Options = new() { MaximumLength = 120, MaximumDepth = 1, MaximumElements = 8, MaximumText = 80, FollowPointers = false };
+
+    private (LateMemory Memory, RecordScope Scope)? _late;
+
+    /// <summary>From now on texts say what pointers lead to.</summary>
+    public void LookBehind(LateMemory memory) => _late = (memory, scope.With(memory));
 
     /// <param name="skippedInlines">Inlined functions whose first instruction is the hit, and which count as not entered yet.</param>
     /// <param name="names">The functions, in the order of the path.</param>
@@ -17,6 +23,12 @@ internal sealed class RecordValues(FrameVariables variables, RecordScope scope)
     public ImmutableArray<ArgumentList> Of(UnwindResult stack, int skippedInlines, CallPath names)
     {
         var frames = variables.ArgumentsOf(stack, scope.Memory, null, skippedInlines);
+        if (frames is [{ IsEmpty: true }, ..] && !map.Image.HasDwarf)
+        {
+            frames = frames.SetItem(0, EntryArguments.Of(map, scope.Types, stack.Frames[0].Registers));
+        }
+
+        _late?.Memory.Enter();
         return frames.Length != names.Frames.Length ? [] : [.. frames.Select((f, i) => f.IsEmpty ? ArgumentList.Empty : new ArgumentList([.. f.Select(v => Describe(v, names.Frames[i].Function))]))];
     }
 
@@ -27,7 +39,16 @@ internal sealed class RecordValues(FrameVariables variables, RecordScope scope)
             return new TraceArgument(variable.Name, variable.Type.ToString(), null, null, variable.Value is null ? ArgumentProvenance.OptimizedOut : ArgumentProvenance.Unreadable);
         }
 
-        var printed = ValuePrinter.Print(new NamedValue(variable.Name, value, function), scope, Options);
-        return new TraceArgument(variable.Name, variable.Type.ToString(), (ulong?)value.Number, printed.Text, HitValues.Word(value.Provenance), variable.IsAtEntry);
+        var provenance = HitValues.Word(value.Provenance);
+        var named = new NamedValue(variable.Name, value, function);
+        if (_late is not { } late)
+        {
+            return new TraceArgument(variable.Name, variable.Type.ToString(), (ulong?)value.Number, ValuePrinter.Print(named, scope, Options).Text, provenance, variable.IsAtEntry);
+        }
+
+        late.Memory.Begin();
+        var text = ValuePrinter.Print(named, late.Scope, Options with { FollowPointers = true }).Text;
+        return new TraceArgument(
+            variable.Name, variable.Type.ToString(), (ulong?)value.Number, text, late.Memory.WasUsed ? $"{provenance}, {ArgumentProvenance.Later}" : provenance, variable.IsAtEntry);
     }
 }
