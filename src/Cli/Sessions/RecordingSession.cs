@@ -7,6 +7,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Reading;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
@@ -66,7 +67,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable);
+        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.

@@ -5,6 +5,7 @@
 //   free_initmem     init text is forgotten
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
 using System.Collections.Immutable;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Sites;
@@ -110,6 +111,11 @@ internal sealed class NonStopTracing(
                 await BeginAsync(cancellationToken);
                 break;
             case BootMoment.TracerReady when _memory is not null:
+                if (tracepoints.Any(t => t.Request.Actions.Condition is not null))
+                {
+                    _programs!.View = await RamView.TryMapAsync(target, _memory.Layout, cancellationToken);
+                }
+
                 await ArmInAsync(null, _plans.Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
                 break;
             case BootMoment.InitFreed:
