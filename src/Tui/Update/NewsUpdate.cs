@@ -33,6 +33,9 @@ internal static class NewsUpdate
                 turn.Print([new TextLine().Add(reason, TextRole.Reason)]);
                 turn.Say(reason);
                 break;
+            case TargetNews.Able { Abilities: var abilities }:
+                turn.State = state with { Abilities = abilities };
+                break;
             case TargetNews.Identified { Kernel: var kernel, Slide: var slide }:
                 turn.State = state with { Session = state.Session with { Kernel = kernel, Slide = slide } };
                 break;
