@@ -1,12 +1,15 @@
 // ktrace tui: the terminal UI on a scenario's guest, on a guest that runs already, or on a recorded trace.
+using System.Collections.Immutable;
 using System.CommandLine;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Cli.Sessions;
-using KTrace.Rsp;
 using KTrace.Tracing;
+using KTrace.Tui.App;
 using KTrace.Tui.Persistence;
+using KTrace.Tui.State;
 using KTrace.Tui.Targets;
+using KTrace.Tui.Terminal;
 
 namespace KTrace.Cli.Verbs;
 
@@ -104,15 +107,31 @@ internal static class TuiVerb
             var pick => TraceQuery.Pick(trace.File, pick).Hit.Sequence,
         };
         await using var target = TraceTarget.Open(trace.File, settings.Sources, hit);
-        return await ShowAsync(target, cancellationToken);
+        var file = new RememberedFile(target.Abilities.Identity);
+        return await ShowAsync(target, file, file.Load(out _), cancellationToken);
     }
 
     private static async Task<int> LiveAsync(ILiveGuest guest, string[] asked, PromptSettings settings, CancellationToken cancellationToken)
     {
-        var kept = new RememberedFile(guest.Abilities.Identity).Load(out _).Breakpoints;
-        await using var target = new LiveTarget(guest, new LiveTargetOptions(settings.Sources, [.. kept, .. asked.Select(place => "break " + place).Where(line => !kept.Contains(line))]));
-        return await ShowAsync(target, cancellationToken);
+        var file = new RememberedFile(guest.Abilities.Identity);
+        var kept = file.Load(out var note);
+        ImmutableArray<string> breakpoints = [.. kept.Breakpoints, .. asked.Select(place => "break " + place).Where(line => !kept.Breakpoints.Contains(line))];
+        await using var target = new LiveTarget(guest, new LiveTargetOptions(settings.Sources, breakpoints) { Note = note });
+        return await ShowAsync(target, file, kept, cancellationToken);
     }
 
-    private static Task<int> ShowAsync(IUiTarget target, CancellationToken cancellationToken) => throw new NotImplementedException(target.Abilities.Title + cancellationToken);
+    /// <summary>The terminal is given back before the target ends: a guest that takes its time does not leave a dead screen.</summary>
+    private static async Task<int> ShowAsync(IUiTarget target, RememberedFile file, Remembered kept, CancellationToken cancellationToken)
+    {
+        using var terminal = PosixTerminal.Open(Environment.GetEnvironmentVariable);
+        var app = new TuiApp(terminal, target, UiProgram.Debugger, remembered =>
+        {
+            if (file.Save(remembered) is { } why)
+            {
+                throw new IOException(why);
+            }
+        });
+        await app.RunAsync(UiState.Begin(terminal.Size, terminal.Looks, target.Abilities, kept), cancellationToken);
+        return CommandRunner.Success;
+    }
 }

@@ -86,6 +86,9 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     /// <summary>After <see cref="GuestStopped"/>: records too that CPUs were writing when the guest stopped.</summary>
     public ValueTask SettleAsync(CancellationToken cancellationToken) => _tracing.SettleAsync(cancellationToken);
 
+    /// <summary>Puts the guest's code back as it was.</summary>
+    public ValueTask RestoreAsync(CancellationToken cancellationToken) => _tracing.RestoreAsync(cancellationToken);
+
     /// <summary>Walks a stack of the guest that stands still.</summary>
     public UnwindResult Unwind(RegisterSet registers, IMemoryReader memory) =>
         _standing?.Unwind(registers, memory) ?? StackUnwinder.Unwind(registers, memory, _target.Map.Unwind);

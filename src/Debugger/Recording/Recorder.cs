@@ -175,17 +175,21 @@ public sealed class Recorder
         }
     }
 
-    /// <summary>What CPUs were writing when the guest was held, and what came behind it, belongs to the recording.</summary>
+    /// <summary>What CPUs were writing when the guest was held, and what came behind it, belongs to the recording. Then the guest's code is its own again: whoever lets it go on finds it as it was.</summary>
     private async Task FinishRecordsAsync()
     {
         using var patience = new CancellationTokenSource(LastWords);
         try
         {
-            await (_nonStop?.SettleAsync(patience.Token) ?? ValueTask.CompletedTask);
+            if (_nonStop is not null)
+            {
+                await _nonStop.SettleAsync(patience.Token);
+                await _nonStop.RestoreAsync(patience.Token);
+            }
         }
         catch (Exception e) when (e is RspException or OperationCanceledException)
         {
-            Warn("the last records could not be completed" + (e is RspException ? ": " + e.Message : ""));
+            Warn("the last records could not be completed, or the guest's code not restored" + (e is RspException ? ": " + e.Message : ""));
         }
     }
 

@@ -16,7 +16,11 @@ namespace KTrace.Tui.Targets;
 /// <summary>What a live target is begun with.</summary>
 /// <param name="Sources">A kernel source tree, or null.</param>
 /// <param name="Breakpoints">Commands that set breakpoints, of earlier sessions or of the command line.</param>
-public sealed record LiveTargetOptions(string? Sources, ImmutableArray<string> Breakpoints);
+public sealed record LiveTargetOptions(string? Sources, ImmutableArray<string> Breakpoints)
+{
+    /// <summary>Something that a person should read at the beginning, or null.</summary>
+    public string? Note { get; init; }
+}
 
 /// <summary>A live machine behind the screen.</summary>
 public sealed class LiveTarget : IUiTarget, ILiveNews
@@ -156,6 +160,11 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
     private async ValueTask StartAsync(CancellationToken cancellationToken)
     {
         _news.Send(new TargetNews.Progress($"starting {Abilities.Title}"));
+        if (_options.Note is { } note)
+        {
+            _news.Send(new TargetNews.Note(note, IsWarning: true));
+        }
+
         DebugSession session;
         try
         {
