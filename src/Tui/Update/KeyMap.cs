@@ -60,7 +60,7 @@ public static class KeyMap
         Everywhere(UiCommand.Watch, ['w'], "watch", "watch an expression: its value is shown at every stop", 29, Needs.Live),
         Everywhere(UiCommand.Print, ['p'], "print", "print an expression", 33, Needs.Live | Needs.Stopped),
         Everywhere(UiCommand.Save, ['S'], "save", "write the session's hits as a trace", 34, Needs.Hits),
-        Everywhere(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .folded, .html)", 35, Needs.Hits),
+        Everywhere(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .gdb, .folded)", 35, Needs.Hits),
 
         // Moving.
         Everywhere(UiCommand.Down, ['j', Down], "down", "one row down"),
