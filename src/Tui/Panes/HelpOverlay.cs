@@ -14,7 +14,11 @@ internal static class HelpOverlay
         var lines = new List<TextLine>();
         var pane = PaneCatalog.Of(state.Focus);
         Section($"in {pane.Name}", KeyMap.All.Where(b => b.Panes.Contains(state.Focus)));
-        Section("everywhere", KeyMap.All.Where(b => b.Panes.IsEmpty));
+        foreach (var group in KeyMap.All.Where(b => b.Panes.IsEmpty).GroupBy(b => b.Group))
+        {
+            Section(group.Key, group);
+        }
+
         foreach (var other in Enum.GetValues<PaneKind>().Where(k => k != state.Focus))
         {
             Section($"in {PaneCatalog.Of(other).Name}", KeyMap.All.Where(b => b.Panes.Contains(other)));

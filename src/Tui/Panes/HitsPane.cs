@@ -8,7 +8,7 @@ namespace KTrace.Tui.Panes;
 internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
 {
     private const int Gap = 2;
-    private static readonly string[] Heads = ["HIT", "CPU", "TASK", "CTX", "TIME", "PLACE"];
+    private static readonly string[] Heads = ["HIT", "CPU", "TASK", "CTX", "TIME", "PLACE", "WHERE"];
 
     // Which columns a narrow pane leaves out first.
     private static readonly int[] GivenUp = [3, 1, 4, 2];
@@ -17,7 +17,7 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
     {
         var timeline = state.Timeline;
         var columns = Columns(timeline, width);
-        return new PaneRows(timeline.Count, i => Line(timeline[i]), i => timeline[i] is var hit ? $"{hit.Place} {hit.Task} {hit.Path} {hit.Arguments} {hit.Clock}" : "") { Head = Head() };
+        return new PaneRows(timeline.Count, i => Line(timeline[i]), i => timeline[i] is var hit ? $"{hit.Place} {hit.Where} {hit.Task} {hit.Path} {hit.Arguments} {hit.Clock}" : "") { Head = Head() };
 
         TextLine Line(HitSummary hit)
         {
@@ -31,7 +31,7 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
                 start += timeline.Widths[column] + Gap;
             }
 
-            line.PadTo(start).Add(hit.Path, TextRole.Plain);
+            line.PadTo(start).Add(PathOf(hit), TextRole.Plain);
             return hit.Arguments.Length == 0 ? line : line.Add("  ").Add(hit.Arguments, TextRole.Value);
         }
 
@@ -66,12 +66,16 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
 
     public override string? PlaceAt(UiState state, int row) => row < state.Timeline.Count ? state.Timeline[row].Place : null;
 
-    private static TextRole Role(int column) => column switch { 5 => TextRole.Function, 2 => TextRole.Plain, _ => TextRole.Number };
+    /// <summary>Without the function that the place names already.</summary>
+    private static string PathOf(HitSummary hit) => hit.Path.StartsWith(hit.Place + " < ", StringComparison.Ordinal) ? hit.Path[(hit.Place.Length + 1)..] : hit.Path;
+
+    private static TextRole Role(int column) => column switch { 5 or 6 => TextRole.Function, 2 => TextRole.Plain, _ => TextRole.Number };
 
     private static int[] Columns(Timeline timeline, int width)
     {
         const int PathMinimum = 24;
-        var shown = Enumerable.Range(0, Timeline.Columns).ToList();
+        // What is the same or empty everywhere is no column.
+        var shown = Enumerable.Range(0, Timeline.Columns).Where(c => c != 6 || timeline.Widths[c] > Heads[c].Length).ToList();
         foreach (var column in GivenUp)
         {
             if (1 + shown.Sum(c => timeline.Widths[c] + Gap) + PathMinimum <= width)

@@ -15,7 +15,7 @@ internal static class PaneTitle
         var width = placed.Area.Columns;
         var (dash, border) = isFocused ? ("━", TextRole.BorderFocused) : ("─", TextRole.Border);
         var right = Position(state, placed, count);
-        var names = Names(placed, Math.Max(0, width - 2 - (right.Length > 0 ? right.Length + 3 : 0)));
+        var names = Names(placed, Room(state, placed, right));
         var line = new TextLine().Add(dash, border);
         foreach (var (text, kind, _) in names)
         {
@@ -28,7 +28,9 @@ internal static class PaneTitle
         const int Least = 8;
         if (PaneCatalog.Of(placed.Kind).Subject(state) is { Length: > 0 } subject && width - line.Width - end - 4 >= Least)
         {
-            var text = TerminalText.KeepEnd(TerminalText.Sanitize(subject), width - line.Width - end - 4);
+            var safe = TerminalText.Sanitize(subject);
+            // Of a file's path the end says more, of everything else the beginning.
+            var text = placed.Kind == PaneKind.Source ? TerminalText.KeepEnd(safe, width - line.Width - end - 4) : TerminalText.KeepStart(safe, width - line.Width - end - 4);
             line.Add(new string(dash[0], Math.Max(1, width - line.Width - end - TerminalText.Width(text) - 2)), border).Add(" ").Add(text, TextRole.Value).Add(" ");
         }
 
@@ -46,7 +48,7 @@ internal static class PaneTitle
     {
         var width = placed.Area.Columns;
         var right = Position(state, placed, PaneCatalog.Of(placed.Kind).Rows(state, Math.Max(1, width - 1)).Count);
-        foreach (var (text, kind, start) in Names(placed, Math.Max(0, width - 2 - (right.Length > 0 ? right.Length + 3 : 0))))
+        foreach (var (text, kind, start) in Names(placed, Room(state, placed, right)))
         {
             if (column >= placed.Area.Column + start && column < placed.Area.Column + start + text.Length)
             {
@@ -55,6 +57,14 @@ internal static class PaneTitle
         }
 
         return null;
+    }
+
+    /// <summary>Cells for names: what is shown gets some of them before panes that are not.</summary>
+    private static int Room(UiState state, PlacedPane placed, string right)
+    {
+        const int ForSubject = 28;
+        var subject = PaneCatalog.Of(placed.Kind).Subject(state) is { Length: > 0 } text ? Math.Min(ForSubject, text.Length + 4) : 0;
+        return Math.Max(0, placed.Area.Columns - 2 - (right.Length > 0 ? right.Length + 3 : 0) - subject);
     }
 
     /// <summary>Names of the slot's panes as far as there is room: the shown one always, the others in their order.</summary>

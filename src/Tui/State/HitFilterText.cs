@@ -66,9 +66,9 @@ public sealed record HitFilterText
             { Field: "cpu" } => hit.Cpu.ToString(CultureInfo.InvariantCulture) == Word,
             { Field: "context" } => Has(hit.Context),
             { Field: "clock" } => Has(hit.Clock),
-            { Field: "path" } => Has(hit.Path),
+            { Field: "path" } => Has(hit.Path) || Has(hit.Where),
             { Field: "args" } => Has(hit.Arguments),
-            _ => Has(hit.Place) || Has(hit.Path) || Has(hit.Task) || Has(hit.Arguments) || Has(hit.Clock) || Has(hit.Context),
+            _ => Has(hit.Place) || Has(hit.Where) || Has(hit.Path) || Has(hit.Task) || Has(hit.Arguments) || Has(hit.Clock) || Has(hit.Context),
         };
 
         private static (long First, long Last)? Numbers(string text)

@@ -6,10 +6,10 @@ namespace KTrace.Tui.State;
 /// <summary>The hits of the session or of the trace, and those of them that a filter lets through.</summary>
 public sealed record Timeline
 {
-    /// <summary>Columns whose widths are kept: number, CPU, task, context, clock, place.</summary>
-    public const int Columns = 6;
+    /// <summary>Columns whose widths are kept: number, CPU, task, context, clock, place, landmark.</summary>
+    public const int Columns = 7;
 
-    private static readonly int[] MostCells = [9, 3, 15, 5, 14, 32];
+    private static readonly int[] MostCells = [9, 3, 24, 5, 14, 32, 32];
 
     public static Timeline Empty { get; } = new();
 
@@ -21,7 +21,7 @@ public sealed record Timeline
     private AppendOnlyList<int>? Passed { get; init; }
 
     /// <summary>Cells of each column's widest text, so far and up to a bound.</summary>
-    public ImmutableArray<int> Widths { get; private init; } = [1, 3, 4, 4, 4, 5];
+    public ImmutableArray<int> Widths { get; private init; } = [3, 3, 4, 4, 4, 5, 5];
 
     /// <summary>The marked hits, at most two, in the order of marking.</summary>
     public ImmutableArray<long> Marks { get; private init; } = [];
@@ -86,7 +86,8 @@ public sealed record Timeline
         2 => hit.Task,
         3 => hit.Context,
         4 => hit.Clock,
-        _ => hit.Place,
+        5 => hit.Place,
+        _ => hit.Where,
     };
 
     private static void Widen(Span<int> widths, HitSummary hit)

@@ -14,6 +14,7 @@ internal sealed class HitSummarizer(TraceRecord.Header header)
     private const int MaximumRemembered = 1 << 16;
 
     private readonly Dictionary<CallPath, string> _paths = [];
+    private readonly Dictionary<CallPath, string> _landmarks = [];
     private readonly Dictionary<TraceTask, string> _tasks = [];
     private double? _ticksPerSecond;
 
@@ -31,6 +32,7 @@ internal sealed class HitSummarizer(TraceRecord.Header header)
         Clock(hit.Clock), Remembered(_paths, hit.Path, PathOf), Arguments(hit))
     {
         CanJump = canJump,
+        Where = Remembered(_landmarks, hit.Path, static path => CallPathLandmark.Find(path) is { } frame ? FrameText.Name(frame).ToString() : ""),
     };
 
     private static string Remembered<T>(Dictionary<T, string> texts, T key, Func<T, string> make)

@@ -126,6 +126,9 @@ public sealed record CodeRow(ulong Address, string Offset, string Bytes, string 
 /// <param name="Path">The first functions, innermost first.</param>
 public sealed record HitSummary(long Sequence, string Place, int Cpu, string Task, string Context, string Clock, string Path, string Arguments)
 {
+    /// <summary>The function of the path that tells where the hit belongs (<see cref="CallPathLandmark"/>); empty: not known.</summary>
+    public string Where { get; init; } = "";
+
     /// <summary>Recorded deterministically: <see cref="TargetRequest.JumpToHit"/> finds its moment.</summary>
     public bool CanJump { get; init; }
 }

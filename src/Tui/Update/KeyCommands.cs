@@ -102,6 +102,9 @@ internal static class KeyCommands
             case UiCommand.ToggleAllInterrupts:
                 turn.State = state with { Options = state.Options with { AllInterrupts = !state.Options.AllInterrupts } };
                 break;
+            case UiCommand.NextDifference or UiCommand.PreviousDifference:
+                Difference(turn, command == UiCommand.NextDifference ? 1 : -1);
+                break;
             case UiCommand.TypeToConsole:
                 turn.State = (state with { IsTyping = true }).WithPane(PaneKind.Console, state.Pane(PaneKind.Console) with { Follows = true });
                 break;
@@ -217,6 +220,29 @@ internal static class KeyCommands
         {
             PromptKeys.Open(turn, PromptKind.Command, "break ");
         }
+    }
+
+    /// <summary>To the first row of the next stretch that only one side has.</summary>
+    private static void Difference(Turn turn, int direction)
+    {
+        var rows = turn.Rows(PaneKind.Diff);
+        var row = turn.State.Pane(PaneKind.Diff).Cursor + direction;
+        while (row > 1 && row < rows.Count && !(Differs(row) && !Differs(row - 1)))
+        {
+            row += direction;
+        }
+
+        if (row > 1 && row < rows.Count)
+        {
+            Movement.MoveTo(turn, PaneKind.Diff, row);
+        }
+        else
+        {
+            turn.Say($"no difference {(direction > 0 ? "below" : "above")}");
+        }
+
+        // The first two rows are the titles of both sides.
+        bool Differs(int index) => index > 1 && rows[index].Spans.Any(s => s.Role is Views.TextRole.Added or Views.TextRole.Removed);
     }
 
     private static void Jump(Turn turn, int row)

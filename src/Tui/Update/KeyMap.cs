@@ -12,7 +12,11 @@ namespace KTrace.Tui.Update;
 /// <param name="Word">For the footer.</param>
 /// <param name="Meaning">For the help.</param>
 /// <param name="Rank">In the footer: the smaller the earlier; 0: only in the help.</param>
-public sealed record KeyBinding(UiCommand Command, ImmutableArray<KeyChord> Keys, ImmutableArray<PaneKind> Panes, string Word, string Meaning, int Rank = 0, Needs Needs = Needs.Nothing);
+public sealed record KeyBinding(UiCommand Command, ImmutableArray<KeyChord> Keys, ImmutableArray<PaneKind> Panes, string Word, string Meaning, int Rank = 0, Needs Needs = Needs.Nothing)
+{
+    /// <summary>What it is about, for the help; empty for a pane's own.</summary>
+    public string Group { get; init; } = "";
+}
 
 /// <summary>Which key means what, by pane.</summary>
 public static class KeyMap
@@ -37,68 +41,70 @@ public static class KeyMap
         In([PaneKind.Breakpoints], UiCommand.EnableBreakpoint, [' '], "on/off", "switch the breakpoint off, or on again", 10, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Breakpoints], UiCommand.DeleteBreakpoint, ['x', Delete], "delete", "remove the breakpoint", 11, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Breakpoints], UiCommand.ShowBreakpoint, [Enter], "code", "show the code where it is", 12, Needs.Row | Needs.Live | Needs.Stopped),
+        In([PaneKind.Diff], UiCommand.NextDifference, ['}'], "next fork", "to the next place where the two differ", 10, Needs.Row),
+        In([PaneKind.Diff], UiCommand.PreviousDifference, ['{'], "fork before", "to the place before where they differ", 11, Needs.Row),
         In([PaneKind.Console], UiCommand.TypeToConsole, [Enter, 'i'], "type", "type into the guest's console; Ctrl-] or Esc Esc comes back", 10, Needs.Live | Needs.Console),
 
         // Running.
-        Everywhere(UiCommand.Interrupt, [KeyChord.Control('c')], "stop", "stop the guest, or give up what is under way; never quits", 1),
-        Everywhere(UiCommand.Continue, ['c', F5], "continue", "run to the next stop", 14, Needs.Live | Needs.Stopped),
-        Everywhere(UiCommand.Next, ['n', F10], "next", "run to the next line of this function; in a pane with a search: to the next match (n)", 15),
-        Everywhere(UiCommand.Step, ['s', F11], "step", "run to the next line, into functions", 16, Needs.Live | Needs.Steps),
-        Everywhere(UiCommand.Finish, ['f', KeyChord.Shift(F11)], "finish", "run until the chosen frame's function returns, and show what it returned", 17, Needs.Live | Needs.Stopped),
-        Everywhere(UiCommand.ToggleBreakpoint, ['b', F9], "break", "set a breakpoint where the cursor is, or remove it; where no code is: ask for a place", 18, Needs.Live | Needs.Stopped),
-        Everywhere(UiCommand.RunToCursor, ['t', 'r'], "to here", "run to the cursor", 22, Needs.Live | Needs.Stopped | Needs.Place),
-        Everywhere(UiCommand.StepInstruction, ['i'], "stepi", "execute one instruction", 24, Needs.Live | Needs.Steps),
-        Everywhere(UiCommand.NextInstruction, ['I'], "nexti", "execute one instruction, calls as a whole", 25, Needs.Live | Needs.Steps),
-        Everywhere(UiCommand.ReverseContinue, ['R'], "back", "run backwards to the last stop", 26, Needs.Live | Needs.Stopped | Needs.Reverse),
-        Everywhere(UiCommand.ReverseStep, ['B'], "back one", "go back by one instruction", 27, Needs.Live | Needs.Stopped | Needs.Reverse),
-        Everywhere(UiCommand.Caller, ['u'], "caller", "choose the frame's caller", 31, Needs.Path),
-        Everywhere(UiCommand.Callee, ['U'], "callee", "choose the frame that it called", 0, Needs.Path),
+        Running(UiCommand.Interrupt, [KeyChord.Control('c')], "stop", "stop the guest, or give up what is under way; never quits", 1),
+        Running(UiCommand.Continue, ['c', F5], "continue", "run to the next stop", 14, Needs.Live | Needs.Stopped),
+        Running(UiCommand.Next, ['n', F10], "next", "run to the next line of this function; in a pane with a search: to the next match (n)", 15),
+        Running(UiCommand.Step, ['s', F11], "step", "run to the next line, into functions", 16, Needs.Live | Needs.Steps),
+        Running(UiCommand.Finish, ['f', KeyChord.Shift(F11)], "finish", "run until the chosen frame's function returns, and show what it returned", 17, Needs.Live | Needs.Stopped),
+        Running(UiCommand.ToggleBreakpoint, ['b', F9], "break", "set a breakpoint where the cursor is, or remove it; where no code is: ask for a place", 18, Needs.Live | Needs.Stopped),
+        Running(UiCommand.RunToCursor, ['t', 'r'], "to here", "run to the cursor", 22, Needs.Live | Needs.Stopped | Needs.Place),
+        Running(UiCommand.StepInstruction, ['i'], "stepi", "execute one instruction", 24, Needs.Live | Needs.Steps),
+        Running(UiCommand.NextInstruction, ['I'], "nexti", "execute one instruction, calls as a whole", 25, Needs.Live | Needs.Steps),
+        Running(UiCommand.ReverseContinue, ['R'], "back", "run backwards to the last stop", 26, Needs.Live | Needs.Stopped | Needs.Reverse),
+        Running(UiCommand.ReverseStep, ['B'], "back one", "go back by one instruction", 27, Needs.Live | Needs.Stopped | Needs.Reverse),
+        Running(UiCommand.Caller, ['u'], "caller", "choose the frame's caller", 31, Needs.Path),
+        Running(UiCommand.Callee, ['U'], "callee", "choose the frame that it called", 0, Needs.Path),
 
         // Hits, watches, files.
-        Everywhere(UiCommand.DiffMarked, ['d'], "diff", "compare the two marked hits", 12, Needs.TwoMarks),
-        Everywhere(UiCommand.JumpToHit, ['J'], "jump", "bring the machine to the moment of the hit", 28, Needs.Hits | Needs.Jump),
-        Everywhere(UiCommand.Watch, ['w'], "watch", "watch an expression: its value is shown at every stop", 29, Needs.Live),
-        Everywhere(UiCommand.Print, ['p'], "print", "print an expression", 33, Needs.Live | Needs.Stopped),
-        Everywhere(UiCommand.Save, ['S'], "save", "write the session's hits as a trace", 34, Needs.Hits),
-        Everywhere(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .gdb, .folded)", 35, Needs.Hits),
+        Keeping(UiCommand.DiffMarked, ['d'], "diff", "compare the two marked hits", 12, Needs.TwoMarks),
+        Keeping(UiCommand.JumpToHit, ['J'], "jump", "bring the machine to the moment of the hit", 28, Needs.Hits | Needs.Jump),
+        Keeping(UiCommand.Watch, ['w'], "watch", "watch an expression: its value is shown at every stop", 29, Needs.Live),
+        Keeping(UiCommand.Print, ['p'], "print", "print an expression", 33, Needs.Live | Needs.Stopped),
+        Keeping(UiCommand.Save, ['S'], "save", "write the session's hits as a trace", 34, Needs.Hits),
+        Keeping(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .gdb, .folded)", 35, Needs.Hits),
 
         // Moving.
-        Everywhere(UiCommand.Down, ['j', Down], "down", "one row down"),
-        Everywhere(UiCommand.Up, ['k', Up], "up", "one row up"),
-        Everywhere(UiCommand.HalfPageDown, [KeyChord.Control('d')], "half a page", "half a page down"),
-        Everywhere(UiCommand.HalfPageUp, [KeyChord.Control('u')], "half a page", "half a page up"),
-        Everywhere(UiCommand.PageDown, [PageDown, KeyChord.Control('f')], "page", "a page down"),
-        Everywhere(UiCommand.PageUp, [PageUp, KeyChord.Control('b')], "page", "a page up"),
-        Everywhere(UiCommand.First, ['g', Home], "first", "to the first row"),
-        Everywhere(UiCommand.Last, ['G', End], "last", "to the last row; console, output and a session's hits then follow what comes"),
-        Everywhere(UiCommand.ScreenTop, ['H'], "top", "to the first row on the screen"),
-        Everywhere(UiCommand.ScreenMiddle, ['M'], "middle", "to the middle of the screen"),
-        Everywhere(UiCommand.ScreenBottom, ['L'], "bottom", "to the last row on the screen"),
-        Everywhere(UiCommand.ScrollLeft, ['h', Left], "left", "scroll to the left"),
-        Everywhere(UiCommand.ScrollRight, ['l', Right], "right", "scroll to the right"),
-        Everywhere(UiCommand.Search, ['/'], "search", "search in the pane; small letters match capitals too", 40),
-        Everywhere(UiCommand.SearchPrevious, ['N'], "previous", "to the match before"),
+        Moving(UiCommand.Down, ['j', Down], "down", "one row down"),
+        Moving(UiCommand.Up, ['k', Up], "up", "one row up"),
+        Moving(UiCommand.HalfPageDown, [KeyChord.Control('d')], "half a page", "half a page down"),
+        Moving(UiCommand.HalfPageUp, [KeyChord.Control('u')], "half a page", "half a page up"),
+        Moving(UiCommand.PageDown, [PageDown, KeyChord.Control('f')], "page", "a page down"),
+        Moving(UiCommand.PageUp, [PageUp, KeyChord.Control('b')], "page", "a page up"),
+        Moving(UiCommand.First, ['g', Home], "first", "to the first row"),
+        Moving(UiCommand.Last, ['G', End], "last", "to the last row; console, output and a session's hits then follow what comes"),
+        Moving(UiCommand.ScreenTop, ['H'], "top", "to the first row on the screen"),
+        Moving(UiCommand.ScreenMiddle, ['M'], "middle", "to the middle of the screen"),
+        Moving(UiCommand.ScreenBottom, ['L'], "bottom", "to the last row on the screen"),
+        Moving(UiCommand.ScrollLeft, ['h', Left], "left", "scroll to the left"),
+        Moving(UiCommand.ScrollRight, ['l', Right], "right", "scroll to the right"),
+        Moving(UiCommand.Search, ['/'], "search", "search in the pane; small letters match capitals too", 23),
+        Moving(UiCommand.SearchPrevious, ['N'], "previous", "to the match before"),
 
         // Panes and layouts.
-        Everywhere(UiCommand.NextPane, [Tab], "pane", "to the next pane", 41),
-        Everywhere(UiCommand.PreviousPane, [KeyChord.Shift(Tab)], "pane", "to the pane before"),
-        Everywhere(UiCommand.NextTab, [']'], "tab", "to the next pane that shares this place", 43),
-        Everywhere(UiCommand.PreviousTab, ['['], "tab", "to the pane before it"),
-        Everywhere(UiCommand.Zoom, ['z'], "zoom", "give the pane the whole screen, or take it back", 42),
-        Everywhere(UiCommand.Layout1, ['1'], "layout", "layout: where the machine stands (of a trace: its hits)", 44),
-        Everywhere(UiCommand.Layout2, ['2'], "layout", "layout: source and disassembly"),
-        Everywhere(UiCommand.Layout3, ['3'], "layout", "layout: hits and their differences"),
-        Everywhere(UiCommand.Layout4, ['4'], "layout", "layout: interrupts and CPUs"),
-        Everywhere(UiCommand.Layout5, ['5'], "layout", "layout: instructions, registers, memory"),
-        Everywhere(UiCommand.Layout6, ['6'], "layout", "layout: the guest's console"),
+        Arranging(UiCommand.NextPane, [Tab], "pane", "to the next pane", 19),
+        Arranging(UiCommand.PreviousPane, [KeyChord.Shift(Tab)], "pane", "to the pane before"),
+        Arranging(UiCommand.NextTab, [']'], "tab", "to the next pane that shares this place", 36),
+        Arranging(UiCommand.PreviousTab, ['['], "tab", "to the pane before it"),
+        Arranging(UiCommand.Zoom, ['z'], "zoom", "give the pane the whole screen, or take it back", 21),
+        Arranging(UiCommand.Layout1, ['1'], "layout", "layout: where the machine stands (of a trace: its hits)", 23),
+        Arranging(UiCommand.Layout2, ['2'], "layout", "layout: source and disassembly"),
+        Arranging(UiCommand.Layout3, ['3'], "layout", "layout: hits and their differences"),
+        Arranging(UiCommand.Layout4, ['4'], "layout", "layout: interrupts and CPUs"),
+        Arranging(UiCommand.Layout5, ['5'], "layout", "layout: instructions, registers, memory"),
+        Arranging(UiCommand.Layout6, ['6'], "layout", "layout: the guest's console"),
 
         // The session.
-        Everywhere(UiCommand.CommandLine, [':'], "command", "the command line: gdb's commands, and those of this screen (:help)", 45),
-        Everywhere(UiCommand.Help, ['?', F1], "help", "all keys"),
-        Everywhere(UiCommand.Back, [Escape], "back", "end a search, a filter, a zoom; back from a hit to the stop"),
-        Everywhere(UiCommand.Repaint, [KeyChord.Control('l')], "repaint", "paint the screen again"),
-        Everywhere(UiCommand.Suspend, [KeyChord.Control('z')], "suspend", "back to the shell; fg comes back here"),
-        Everywhere(UiCommand.Quit, ['q'], "quit", "leave; asks when a guest would be ended by it"),
+        Session(UiCommand.CommandLine, [':'], "command", "the command line: gdb's commands, and those of this screen (:help)", 20),
+        Session(UiCommand.Help, ['?', F1], "help", "all keys"),
+        Session(UiCommand.Back, [Escape], "back", "end a search, a filter, a zoom; back from a hit to the stop"),
+        Session(UiCommand.Repaint, [KeyChord.Control('l')], "repaint", "paint the screen again"),
+        Session(UiCommand.Suspend, [KeyChord.Control('z')], "suspend", "back to the shell; fg comes back here"),
+        Session(UiCommand.Quit, ['q'], "quit", "leave; asks when a guest would be ended by it"),
     ];
 
     /// <summary>What a key means in a pane; null: nothing.</summary>
@@ -127,6 +133,18 @@ public static class KeyMap
     private static KeyBinding In(ImmutableArray<PaneKind> panes, UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0, Needs needs = Needs.Nothing) =>
         new(command, keys, panes, word, meaning, rank, needs);
 
-    private static KeyBinding Everywhere(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0, Needs needs = Needs.Nothing) =>
-        new(command, keys, [], word, meaning, rank, needs);
+    private static KeyBinding Running(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0, Needs needs = Needs.Nothing) =>
+        new(command, keys, [], word, meaning, rank, needs) { Group = "running" };
+
+    private static KeyBinding Keeping(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0, Needs needs = Needs.Nothing) =>
+        new(command, keys, [], word, meaning, rank, needs) { Group = "hits, watches, files" };
+
+    private static KeyBinding Moving(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0) =>
+        new(command, keys, [], word, meaning, rank) { Group = "moving" };
+
+    private static KeyBinding Arranging(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0) =>
+        new(command, keys, [], word, meaning, rank) { Group = "panes and layouts" };
+
+    private static KeyBinding Session(UiCommand command, ImmutableArray<KeyChord> keys, string word, string meaning, int rank = 0) =>
+        new(command, keys, [], word, meaning, rank) { Group = "the session" };
 }

@@ -64,5 +64,6 @@ internal static class Obstacles
         _ => new Message($"{what}: the guest runs", "Ctrl-C stops it"),
     };
 
-    private static int RowCount(UiState state) => PaneCatalog.Of(state.Focus).Rows(state, Math.Max(1, state.Size.Columns)).Count;
+    // As wide as it is shown: a pane may keep its layout for one width.
+    private static int RowCount(UiState state) => new Turn(state).Rows(state.Focus).Count;
 }

@@ -36,6 +36,8 @@ public enum UiCommand
     AskMemory,
     ReadInterrupts,
     ToggleAllInterrupts,
+    NextDifference,
+    PreviousDifference,
     TypeToConsole,
     Print,
     Save,

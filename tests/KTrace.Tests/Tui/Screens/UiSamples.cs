@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Globalization;
 using KTrace.Debugger.Cpus;
 using KTrace.Rsp;
 using KTrace.Symbols;
@@ -31,10 +30,7 @@ internal static class UiSamples
 
     public static ImmutableArray<HitSummary> Summaries { get; } =
     [
-        .. Recorded.Hits.Select(h => new HitSummary(
-            h.Sequence, Recorded.Tracepoints.Place(h.Tracepoint), h.Cpu, h.Task?.ToString() ?? "", h.Context?.Flags ?? "",
-            h.Clock?.Seconds(Recorded.Header.JiffiesPerSecond)?.ToString("0.000", CultureInfo.InvariantCulture) ?? "", string.Join(" < ", h.Path.Frames.Take(6).Select(f => f.Function)),
-            string.Join(", ", h.ArgumentsOf(0).Select(ArgumentText.Of)))),
+        .. Recorded.Hits.Select(h => new HitSummarizer(Recorded.Header).Of(h, Recorded.Tracepoints)),
     ];
 
     public static StopSnapshot Stop { get; } = new(
