@@ -89,6 +89,7 @@ public sealed class Recorder
         _hits = new HitRecorder(target, _breakpoints, writer, limits, _numbers, progress);
         _baseline = nonStop?.BaselineSeconds;
         _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, writer, _numbers, progress) : null;
+        _hits.Unwinder = _nonStop is { } tracing ? tracing.Unwind : null;
     }
 
     /// <summary>
@@ -130,6 +131,11 @@ public sealed class Recorder
 
         var isHeld = end != RecordingEnd.GuestEnded && (_nonStop is not null || _limits.Interrupts) && await HoldGuestAsync();
         _nonStop?.GuestStopped();
+        if (isHeld)
+        {
+            await FinishRecordsAsync();
+        }
+
         if (_limits.Interrupts && isHeld)
         {
             await WriteLastInterruptsAsync();
@@ -166,6 +172,20 @@ public sealed class Recorder
         catch (Exception e) when (e is RspException or OperationCanceledException)
         {
             return false;
+        }
+    }
+
+    /// <summary>What CPUs were writing when the guest was held, and what came behind it, belongs to the recording.</summary>
+    private async Task FinishRecordsAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            await (_nonStop?.SettleAsync(patience.Token) ?? ValueTask.CompletedTask);
+        }
+        catch (Exception e) when (e is RspException or OperationCanceledException)
+        {
+            Warn("the last records could not be completed" + (e is RspException ? ": " + e.Message : ""));
         }
     }
 
@@ -232,6 +252,12 @@ public sealed class Recorder
                 }
                 else
                 {
+                    await (_nonStop?.SettleAsync(cancellationToken) ?? ValueTask.CompletedTask);
+                    if (_numbers.IsFull)
+                    {
+                        return RecordingEnd.HitLimit;
+                    }
+
                     await _hits.OnStopAsync(stop, elapsed, OnEventAsync, cancellationToken);
                     if (_numbers.IsFull)
                     {
