@@ -57,7 +57,8 @@ internal sealed class RegisterRows
         "cr4" => Flags(s_cr4, value),
         "efer" => Flags(s_efer, value),
         "cs" when value != 0 => (value & 3) == 3 ? "user" : "kernel",
-        _ => register.BitSize >= 32 ? map?.NameOf(value) : null,
+        // The per-CPU area of x86-64 is linked at address 0: every small number would have its name.
+        _ => register.BitSize >= 32 && value >= 0x100000 ? map?.NameOf(value) : null,
     };
 
     private static string Flags(ImmutableArray<(int Bit, string Name)> flags, ulong value) => string.Join(' ', flags.Where(f => ((value >> f.Bit) & 1) != 0).Select(f => f.Name));
