@@ -29,6 +29,7 @@ public sealed class Machine : IAsyncDisposable
     private long _resumesSeen;
     private int _selected;
     private bool? _usesKvm;
+    private (long Resumes, int Cpu)? _meant;
 
     /// <param name="architecture">Of the kernel that runs or will run in it.</param>
     /// <param name="ram">Its RAM where that is mapped; it is the machine's from now on.</param>
@@ -80,7 +81,7 @@ public sealed class Machine : IAsyncDisposable
     public BreakpointSites Sites { get; }
 
     /// <summary>The index of the CPU that stopped last, from the stop reply (QEMU's qC names the first CPU whichever stopped); 0 where the stub names none.</summary>
-    public int StoppedCpu => (Client.LastStop as StopReply.Stopped)?.Thread is { } thread ? IndexOf(thread) : 0;
+    public int StoppedCpu => _meant is { } meant && meant.Resumes == Client.Resumes ? meant.Cpu : (Client.LastStop as StopReply.Stopped)?.Thread is { } thread ? IndexOf(thread) : 0;
 
     /// <summary>
     /// Whether the guest runs on the host's own CPU (KVM). Then a software breakpoint is an instruction written into guest memory, which is lost when code is loaded over it;
@@ -203,6 +204,47 @@ public sealed class Machine : IAsyncDisposable
 
         await Client.SendAsync(new SelectThread(await ThreadAsync(cpu, cancellationToken)), cancellationToken);
         _selected = cpu;
+    }
+
+    /// <summary>Lets one CPU run to an address, while the others stay where they are, and bounds how long.</summary>
+    /// <param name="owner">Of the breakpoint there.</param>
+    /// <returns>False when it stopped elsewhere.</returns>
+    internal async ValueTask<bool> RunAloneAsync(int cpu, ulong address, TimeSpan limit, object owner, CancellationToken cancellationToken)
+    {
+        await Sites.AddAsync(BreakpointSite.Code(address), owner, cancellationToken);
+        await Client.SendAsync(new ContinueThread(await ThreadAsync(cpu, cancellationToken)), cancellationToken);
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        patience.CancelAfter(limit);
+        StopReply stop;
+        try
+        {
+            stop = await Client.WaitForStopAsync(patience.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            await Client.InterruptAsync(cancellationToken);
+            stop = await Client.WaitForStopAsync(cancellationToken);
+        }
+
+        if (stop is not StopReply.Stopped)
+        {
+            return false;
+        }
+
+        await Sites.RemoveAsync(BreakpointSite.Code(address), owner, cancellationToken);
+        return (await RegistersAsync(cpu, cancellationToken)).ProgramCounter == address;
+    }
+
+    /// <summary>Another CPU was let run alone since the stop that matters: until the machine runs again, this one is the one that stopped, for the stub too.</summary>
+    internal async ValueTask MeanAsync(int cpu, CancellationToken cancellationToken)
+    {
+        var thread = await ThreadAsync(cpu, cancellationToken);
+        Refresh();
+        _meant = (Client.Resumes, cpu);
+        await SelectAsync(cpu, cancellationToken);
+
+        // What `cADDR` moves.
+        await Client.SendAsync(new SelectResumeThread(thread), cancellationToken);
     }
 
     /// <summary>The stub's name of a CPU.</summary>

@@ -1,7 +1,7 @@
 // When in a boot what can be done (init/main.c and arch/x86/kernel/setup.c, 5.10 to 6.12):
 //   setup_arch       entered before the kernel reads its memory map: memory is reserved, and mapped into tables that stay
+//   poking_init      i386 without PAE: entered when large pages can be mapped into tables that stay (or ftrace_init, whichever comes first)
 //   ftrace_init      returns when every call of __fentry__ has become a no-op (it checks what it replaces: nothing is armed before)
-//   free_initmem     entered when init text is about to be freed: what is armed there is restored and forgotten
 // Modules have their no-ops when do_init_module is entered (ModuleFollower stops there).
 using KTrace.Debugger.Breakpoints;
 using KTrace.Symbols.Kernel;
@@ -15,20 +15,21 @@ internal enum BootMoment
     /// <summary>The memory map can be changed.</summary>
     MemoryMap,
 
+    /// <summary>The kernel uses large pages; see <see cref="NonStopMoments.AwaitLargePagesAsync"/>.</summary>
+    LargePages,
+
     /// <summary>The function tracer's no-ops are in place.</summary>
     TracerReady,
-
-    /// <summary>Init text is about to go.</summary>
-    InitFreed,
 }
 
 /// <summary>Stops the boot at its moments, once each.</summary>
 internal sealed class NonStopMoments(Machine machine, KernelMap map)
 {
-    private const string TracerInit = "ftrace_init", FreeInit = "free_initmem";
+    private const string TracerInit = "ftrace_init", LargePagesBefore = "poking_init";
 
     private readonly Dictionary<ulong, BootMoment> _awaited = [];
     private ulong? _tracerEntered;
+    private ulong? _largePages;
 
     /// <summary>Whether the kernel has a function tracer whose no-ops come at a known moment.</summary>
     public static bool HasTracer(KernelImage image) => image.TryFindSymbol(TracerInit, out _);
@@ -46,11 +47,35 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
             _tracerEntered = map.ToRunTime(tracer.Value);
             await machine.Sites.AddAsync(BreakpointSite.Code(_tracerEntered.Value), this, cancellationToken);
         }
+    }
 
-        if (map.Image.TryFindSymbol(FreeInit, out var free))
+    /// <summary>Takes the stops away that were not come to.</summary>
+    public async ValueTask DisarmAsync(CancellationToken cancellationToken)
+    {
+        foreach (var address in _awaited.Keys.Concat(((ulong?[])[_tracerEntered]).OfType<ulong>()))
         {
-            await AwaitAsync(map.ToRunTime(free.Value), BootMoment.InitFreed, cancellationToken);
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(address), this, cancellationToken);
         }
+
+        _awaited.Clear();
+        _tracerEntered = null;
+    }
+
+    /// <summary>
+    /// i386 without PAE switches its large pages on in setup_arch (init_mem_mapping), and gives every process a copy of its page directory: the first in poking_init (5.1 and later; before or after
+    /// ftrace_init). One task runs until then.
+    /// </summary>
+    /// <returns>False when this kernel has no such moment.</returns>
+    public async ValueTask<bool> AwaitLargePagesAsync(CancellationToken cancellationToken)
+    {
+        _largePages = map.Image.TryFindSymbol(LargePagesBefore, out var symbol) ? map.ToRunTime(symbol.Value) : null;
+        if (_largePages is { } address)
+        {
+            await AwaitAsync(address, BootMoment.LargePages, cancellationToken);
+        }
+
+        _largePages ??= _tracerEntered;
+        return _largePages is not null;
     }
 
     public bool IsMine(ulong pc) => _tracerEntered == pc || _awaited.ContainsKey(pc);
@@ -68,7 +93,15 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
                 await AwaitAsync(caller, BootMoment.TracerReady, cancellationToken);
             }
 
-            return null;
+            if (_largePages is not { } later)
+            {
+                return null;
+            }
+
+            await machine.Sites.RemoveAsync(BreakpointSite.Code(later), this, cancellationToken);
+            _awaited.Remove(later);
+            _largePages = null;
+            return BootMoment.LargePages;
         }
 
         if (!_awaited.Remove(pc, out var moment))
@@ -77,6 +110,7 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
         }
 
         await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
+        _largePages = moment == BootMoment.LargePages ? null : _largePages;
         return moment;
     }
 

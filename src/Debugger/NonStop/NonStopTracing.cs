@@ -1,10 +1,11 @@
 // The non-stop half of a recording, from the first moment of a boot to its end:
-//   setup_arch       memory is reserved and mapped                                    ReservedMemory, NonStopMemory
-//   ftrace_init      has run: what is traced without stops is armed, and breakpoints that stood in for it go
+//   setup_arch       memory is reserved and mapped (i386 without PAE: mapped in poking_init)   ReservedMemory, NonStopMemory
+//                    functions without the tracer's no-op get their first instructions moved: one CPU runs, with interrupts off since reset, so that nobody stands in them
+//   ftrace_init      has run: what has the no-op is armed, and breakpoints that stood in for it go
 //   do_init_module   functions of the module that comes                               ArmModuleAsync
-//   free_initmem     init text is forgotten
+//   the kernel patches no-ops itself, frees its init text                             FtraceHandOver
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
-using System.Collections.Immutable;
+using KTrace.Debugger.NonStop.Coexistence;
 using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
@@ -29,7 +30,7 @@ internal interface INonStopProgress
     void Warn(string text);
 
     /// <summary>The ring is there: who takes its records.</summary>
-    RingRecordTaker Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites);
+    RingRecordTaker Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites);
 }
 
 /// <summary>Tracepoints without stops in one guest: when they can be armed, where they are, and who reads what they write.</summary>
@@ -39,16 +40,17 @@ internal sealed class NonStopTracing(
     /// <summary>So many breakpoints stand in for functions that are traced without stops later.</summary>
     public const int MaximumStandIns = TracepointResolver.MaximumPlaces;
 
-    // What ftrace_init writes over a call of __fentry__ (arch/x86/include/asm/nops.h).
-    private static readonly ImmutableArray<byte> Nop64 = [0x0f, 0x1f, 0x44, 0x00, 0x00], Nop32 = [0x3e, 0x8d, 0x74, 0x26, 0x00];
-
     private readonly NonStopMoments _moments = new(target.Machine, target.Map);
     private readonly ArmedSites _sites = new(target.Machine);
 
     // Of the kernel's places, made once; those of a module are made when it comes.
     private readonly List<(Tracepoint Tracepoint, CodePlace Place, PlannedPlace Plan)> _plans = [];
+    private ReservedMemory? _reserved;
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
+    private UnfinishedRecords? _unfinished;
+    private FtraceHandOver? _handOver;
+    private int _leftToKernel;
 
     /// <summary>Functions that lead to trampolines now.</summary>
     public int Armed => _sites.Count;
@@ -65,8 +67,6 @@ internal sealed class NonStopTracing(
     public Func<bool> IsEnough { get; init; } = () => false;
 
     public Action Flush { get; init; } = () => { };
-
-    private ImmutableArray<byte> NopBytes => target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
 
     /// <summary>Whether any tracepoint is to be traced without stops.</summary>
     private bool IsWanted => options.Choice != CaptureChoice.AlwaysStop && (_plans.Any(p => p.Plan.Way == CaptureWay.NonStop) || tracepoints.Any(t => t.Module is not null));
@@ -96,32 +96,65 @@ internal sealed class NonStopTracing(
 
         if (nonStop > MaximumStandIns)
         {
-            progress.Warn($"{nonStop} functions are traced from ftrace_init on; calls before it are not recorded");
+            var from = _plans.Any(p => p.Plan.Nop is not null) ? "ftrace_init" : "setup_arch";
+            progress.Warn($"{nonStop} functions are traced from {from} on; calls before it are not recorded");
         }
     }
 
-    public bool IsMine(ulong pc) => _moments.IsMine(pc);
+    public bool IsMine(ulong pc) => _moments.IsMine(pc) || _handOver?.IsMine(pc) == true;
 
     /// <summary>The guest stands at an address that <see cref="IsMine"/>.</summary>
     public async ValueTask OnStopAsync(RegisterSet registers, CancellationToken cancellationToken)
     {
+        if (_handOver?.IsMine(registers.ProgramCounter) == true && await _handOver.OnStopAsync(registers, cancellationToken) is HandOverEvent.Rearmed rearmed)
+        {
+            TellLeft(rearmed.LeftToKernel);
+        }
+
         switch (await _moments.OnStopAsync(registers, cancellationToken))
         {
             case BootMoment.MemoryMap:
-                await BeginAsync(cancellationToken);
+                await ReserveAsync(cancellationToken);
+                break;
+            case BootMoment.LargePages when await GuestTables.ModeAsync(target.Machine, cancellationToken) is { } mode && GuestTables.PageSizeOf(mode) is { } page:
+                await BeginAsync(page, cancellationToken);
+                break;
+            case BootMoment.LargePages:
+                GiveUp("the guest's CPUs have no large pages");
                 break;
             case BootMoment.TracerReady when _memory is not null:
-                if (tracepoints.Any(t => t.Request.Actions.Condition is not null))
-                {
-                    _programs!.View = await RamView.TryMapAsync(target, _memory.Layout, cancellationToken);
-                }
-
-                await ArmInAsync(null, _plans.Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
-                break;
-            case BootMoment.InitFreed:
-                await _sites.ForgetAsync(site => site is { IsInit: true, Module: null }, cancellationToken);
+                await MapViewAsync(cancellationToken);
+                await ArmKernelAsync(p => p.Relocation is null, cancellationToken);
                 break;
         }
+    }
+
+    /// <summary>What conditions look at memory through; the kernel's own maps are complete by now.</summary>
+    private async ValueTask MapViewAsync(CancellationToken cancellationToken)
+    {
+        if (tracepoints.Any(t => t.Request.Actions.Condition is not null))
+        {
+            _programs!.View = await RamView.TryMapAsync(target, _memory!.Layout, cancellationToken);
+        }
+    }
+
+    private ValueTask ArmKernelAsync(Func<PlannedPlace, bool> which, CancellationToken cancellationToken) =>
+        ArmInAsync(null, _plans.Where(p => which(p.Plan)).Select(p => (p.Tracepoint, p.Place, target.Map.ToRunTime(p.Place.Address), p.Plan)), cancellationToken);
+
+    /// <summary>Says which functions the kernel's own tracer uses, when that has changed.</summary>
+    private void TellLeft(int count)
+    {
+        if (count == _leftToKernel)
+        {
+            return;
+        }
+
+        const int named = 5;
+        _leftToKernel = count;
+        var names = string.Join(", ", _sites.Left.Take(named).Select(s => target.Map.NameOf(s.Entry))) + (count > named ? ", …" : "");
+        progress.Warn(count == 0
+            ? "the kernel's own tracer or probes have given all functions back: their calls are recorded again"
+            : $"the kernel's own tracer or probes use {count} of the traced functions ({names}): their calls are not recorded until they are given back");
     }
 
     /// <summary>A module is about to run its init: arms what waited for it.</summary>
@@ -143,15 +176,39 @@ internal sealed class NonStopTracing(
         }
     }
 
-    /// <summary>A module's init text is gone, or the whole module.</summary>
-    public async ValueTask ForgetModuleAsync(string module, bool isInitOnly, CancellationToken cancellationToken) =>
+    /// <summary>A module's init text is gone, or the whole module: its tracepoints wait for it again.</summary>
+    public async ValueTask ForgetModuleAsync(string module, bool isInitOnly, CancellationToken cancellationToken)
+    {
         await _sites.ForgetAsync(site => site.Module == module && (site.IsInit || !isInitOnly), cancellationToken);
+        foreach (var tracepoint in isInitOnly ? [] : tracepoints.Where(t => t.AddressesIn(module).Count > 0))
+        {
+            // Those with breakpoints are taken away by who has set them.
+            foreach (var address in tracepoint.AddressesIn(module).Where(a => !stops.At(a).Contains(tracepoint)))
+            {
+                tracepoint.SetDisarmed(address);
+            }
+
+            progress.Changed(tracepoint);
+        }
+    }
 
     /// <summary>Puts the guest's code back as it was; functions that were entered return through the trampolines that stay. The guest stands still.</summary>
     public async ValueTask RestoreAsync(CancellationToken cancellationToken)
     {
         _memory?.Reader.Close();
+        await _moments.DisarmAsync(cancellationToken);
+        await (_handOver?.DisarmAsync(cancellationToken) ?? ValueTask.CompletedTask);
         await _sites.RestoreAsync(_ => true, cancellationToken);
+    }
+
+    /// <summary>The guest stands still: everything that has its place in the ring is read, records too that CPUs were writing.</summary>
+    /// <exception cref="TargetException">The ring was written over.</exception>
+    public async ValueTask SettleAsync(CancellationToken cancellationToken)
+    {
+        if (_unfinished is { } unfinished && Drain is { Failure: null } drain && !IsEnough())
+        {
+            await unfinished.FinishAsync(drain.GuestStopped, cancellationToken);
+        }
     }
 
     public void Dispose()
@@ -160,57 +217,71 @@ internal sealed class NonStopTracing(
         _memory?.Dispose();
     }
 
-    /// <summary>Reserves memory and maps it; where that fails, breakpoints remain.</summary>
-    private async ValueTask BeginAsync(CancellationToken cancellationToken)
+    /// <summary>Why there is no tracing without stops: breakpoints remain.</summary>
+    private void GiveUp(string whyNot)
     {
-        if (await TryBeginAsync(cancellationToken) is { } whyNot)
+        if (options.Choice == CaptureChoice.NeverStop || _plans.Count > MaximumStandIns)
         {
-            if (options.Choice == CaptureChoice.NeverStop || _plans.Count > MaximumStandIns)
-            {
-                throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
-            }
-
-            planner.Refuse(whyNot);
-            foreach (var tracepoint in tracepoints)
-            {
-                tracepoint.ForgetWay();
-                tracepoint.AddWay(TracepointWay.Stop, whyNot);
-                progress.Changed(tracepoint);
-            }
-
-            progress.Warn($"{whyNot}: tracepoints stop the machine");
+            throw new TargetException($"these functions cannot be traced without stops: {whyNot}", "trace fewer functions, with --stop, or give the guest more memory (--memory)");
         }
+
+        planner.Refuse(whyNot);
+        foreach (var tracepoint in tracepoints)
+        {
+            tracepoint.ForgetWay();
+            tracepoint.AddWay(TracepointWay.Stop, whyNot);
+            progress.Changed(tracepoint);
+        }
+
+        progress.Warn($"{whyNot}: tracepoints stop the machine");
     }
 
-    private async ValueTask<string?> TryBeginAsync(CancellationToken cancellationToken)
+    /// <summary>Reserves memory, and maps it as soon as there are large pages.</summary>
+    private async ValueTask ReserveAsync(CancellationToken cancellationToken)
     {
         var machine = target.Machine;
-        if (machine.Memory.Ram is not { } ram || await GuestTables.ModeAsync(machine, cancellationToken) is not { } mode || GuestTables.PageSizeOf(mode) is not { } page)
+        if (machine.Memory.Ram is not { } ram || await GuestTables.ModeAsync(machine, cancellationToken) is not { } mode || GuestTables.FuturePageSizeOf(mode) is not { } page)
         {
-            return "this machine's memory cannot be shared";
-        }
-
-        if (KernelOffsets.Find(target.Map) is not { } offsets)
-        {
-            return "the kernel's symbols and types do not tell who runs and where its stack is";
+            GiveUp("this machine's memory cannot be shared");
+            return;
         }
 
         var ring = NonStopMemory.RingSizeFor(ReservedMemory.RamOf(ram), target.Map.Image.Architecture, page, options.RingBytes);
         if (ring == 0)
         {
-            return "the guest has too little memory for a ring";
+            GiveUp("the guest has too little memory for a ring");
+            return;
         }
 
-        var (reserved, whyNot) = await ReservedMemory.TryReserveAsync(target, (2 * (ulong)page) + (ulong)ring, (ulong)page, cancellationToken);
-        if (reserved is null)
+        (_reserved, var whyNot) = await ReservedMemory.TryReserveAsync(target, (2 * (ulong)page) + (ulong)ring, (ulong)page, cancellationToken);
+        if (_reserved is null)
         {
-            return whyNot;
+            GiveUp(whyNot!);
+        }
+        else if (GuestTables.PageSizeOf(mode) is not null)
+        {
+            await BeginAsync(page, cancellationToken);
+        }
+        else if (!await _moments.AwaitLargePagesAsync(cancellationToken))
+        {
+            GiveUp("when this kernel uses large pages is not known");
+        }
+    }
+
+    /// <summary>Maps what was reserved, and arms what need not wait for the tracer.</summary>
+    private async ValueTask BeginAsync(int page, CancellationToken cancellationToken)
+    {
+        if (KernelOffsets.Find(target.Map) is not { } offsets)
+        {
+            GiveUp("the kernel's symbols and types do not tell who runs and where its stack is");
+            return;
         }
 
-        (_memory, whyNot) = await NonStopMemory.TryMapAsync(machine, reserved, page, ring, options.RingLimit, cancellationToken);
+        (_memory, var whyNot) = await NonStopMemory.TryMapAsync(target.Machine, _reserved!, page, (int)(_reserved!.Size - (2 * (ulong)page)), options.RingLimit, cancellationToken);
         if (_memory is null)
         {
-            return whyNot;
+            GiveUp(whyNot!);
+            return;
         }
 
         _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
@@ -219,15 +290,18 @@ internal sealed class NonStopTracing(
             _programs.RecordReturns();
         }
 
+        _unfinished = new UnfinishedRecords(target.Machine, _memory.Reader, _programs.Blocks);
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
-        return null;
+        await ArmKernelAsync(p => p.Relocation is not null, cancellationToken);
+        _handOver = new FtraceHandOver(target.Machine, target.Map, _sites);
+        await _handOver.ArmAsync(cancellationToken);
     }
 
     /// <summary>Arms what can be traced without stops; the rest keeps its breakpoints, or gets them.</summary>
     private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address, PlannedPlace Plan)> places, CancellationToken cancellationToken)
     {
         var waited = new HashSet<Tracepoint>();
-        var sites = new Dictionary<ulong, (NonStopSite Site, ulong Trampoline, List<(Tracepoint Tracepoint, CodePlace Place)> Wanted)>();
+        var wanted = new ArmingPlaces(target, _memory!, _programs!, _sites);
         foreach (var (tracepoint, place, address, plan) in places)
         {
             if (tracepoint.Address is null)
@@ -240,44 +314,23 @@ internal sealed class NonStopTracing(
                 AddWay(tracepoint, plan);
             }
 
-            if (plan is not { Way: CaptureWay.NonStop, Nop: { } nop })
+            if (plan.Way != CaptureWay.NonStop)
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
-                continue;
             }
-
-            var (program, trampoline) = _programs!.For(tracepoint.Request, plan.Needs?.Condition);
-            var patch = address + (nop.Patch - nop.Entry);
-            if (!sites.TryGetValue(patch, out var site))
+            else if (await wanted.AddAsync(tracepoint, place, address, plan, module, cancellationToken) is { } whyNot)
             {
-                var original = NopBytes;
-                sites[patch] = site = (new NonStopSite(address, patch, patch + (ulong)original.Length, original, module?.Name) { Program = program.Index, IsInit = nop.IsInit }, trampoline, []);
-            }
-
-            if (site.Site.Program == program.Index)
-            {
-                site.Wanted.Add((tracepoint, place));
-            }
-            else
-            {
-                // A function has room for one trampoline.
-                tracepoint.ForgetWay();
-                tracepoint.AddWay(TracepointWay.Stop, "another tracepoint has a trampoline there");
-                await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
+                await StopAtAsync(tracepoint, place, address, whyNot);
             }
         }
 
-        var patches = sites.Values.Select(s => SitePatch.OverNop(s.Site with { Tracepoints = [.. s.Wanted.Select(w => w.Tracepoint)] }, s.Trampoline)).ToList();
-        var refused = (await _sites.ArmAsync(patches, cancellationToken)).Select(s => s.Patch).ToHashSet();
-        foreach (var (site, _, wanted) in sites.Values)
+        foreach (var (site, isRefused, traced) in await wanted.ArmAsync(cancellationToken))
         {
-            foreach (var (tracepoint, place) in wanted)
+            foreach (var (tracepoint, place) in traced)
             {
-                if (refused.Contains(site.Patch))
+                if (isRefused)
                 {
-                    tracepoint.ForgetWay();
-                    tracepoint.AddWay(TracepointWay.Stop, "its no-op is in use: the kernel's own tracer, or a probe");
-                    await stops.ArmAsync(tracepoint, site.Entry, place.Kind, module?.Name, cancellationToken);
+                    await StopAtAsync(tracepoint, place, site.Entry, "its code is in use: the kernel's own tracer, or a probe");
                 }
                 else
                 {
@@ -285,6 +338,14 @@ internal sealed class NonStopTracing(
                     tracepoint.SetArmed(site.Entry, place.Kind, module?.Name);
                 }
             }
+        }
+
+        async ValueTask StopAtAsync(Tracepoint tracepoint, CodePlace place, ulong address, string whyNot)
+        {
+            tracepoint.ForgetWay();
+            tracepoint.AddWay(TracepointWay.Stop, whyNot);
+            waited.Add(tracepoint);
+            await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
         }
 
         foreach (var tracepoint in waited.Where(t => t.Address is not null))

@@ -64,6 +64,9 @@ internal sealed class HitCapture
     /// <summary>Where the current task is found; null when the kernel's symbols or types do not tell.</summary>
     public TaskLocator? Tasks { get; }
 
+    /// <summary>Walks stacks, where the guest's code is not the kernel's alone; null: <see cref="StackUnwinder"/> does.</summary>
+    internal Func<RegisterSet, IMemoryReader, UnwindResult>? Unwinder { get; set; }
+
     /// <summary>What was fetched at the last capture; more can be, until the guest is let go.</summary>
     public StopMemory Memory { get; }
 
@@ -215,7 +218,7 @@ internal sealed class HitCapture
     {
         for (var fetch = 0; ; fetch++)
         {
-            var result = StackUnwinder.Unwind(registers, Memory, _map.Unwind);
+            var result = Unwinder is null ? StackUnwinder.Unwind(registers, Memory, _map.Unwind) : Unwinder(registers, Memory);
             if (result.Stop is not UnwindStop.MemoryMissing missing || fetch == MaximumFetches)
             {
                 Remember(registers, result);

@@ -20,6 +20,9 @@ namespace KTrace.Debugger.Recording;
 /// </summary>
 internal sealed class HitRecorder : IDisposable
 {
+    // A step that goes nowhere is taken again; one of a repeated string instruction does, too.
+    private const int MaximumSteps = 3;
+
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
     private readonly TraceWriter _writer;
@@ -61,6 +64,13 @@ internal sealed class HitRecorder : IDisposable
         _values = new HitValues(_capture.Memory, _scope, variables);
         _interrupts = new InterruptRecords(target.Machine, target.Map);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
+    }
+
+    /// <summary>Walks stacks, where the guest's code is not the kernel's alone.</summary>
+    public Func<RegisterSet, IMemoryReader, UnwindResult>? Unwinder
+    {
+        get => _capture.Unwinder;
+        set => _capture.Unwinder = value;
     }
 
     /// <summary>Hits that were written here; a trace may have others.</summary>
@@ -303,11 +313,34 @@ internal sealed class HitRecorder : IDisposable
             return;
         }
 
-        await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
-        if (await client.WaitForStopAsync(cancellationToken) is StopReply.Stopped)
+        // Another CPU that came upon a breakpoint while the machine was being stopped leaves QEMU with a second stop to make: it makes it before this one's first instruction, and the breakpoint would be hit again.
+        for (var tries = 0; tries < MaximumSteps; tries++)
         {
-            await client.ContinueAsync(cancellationToken);
+            await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
+            if (await client.WaitForStopAsync(cancellationToken) is not StopReply.Stopped)
+            {
+                return;
+            }
+
+            if (await IsGoneAsync(stop, registers.ProgramCounter, cancellationToken))
+            {
+                break;
+            }
         }
+
+        await client.ContinueAsync(cancellationToken);
+    }
+
+    /// <summary>Whether a CPU that was stepped is elsewhere now. A machine with one CPU has no other stops to make.</summary>
+    private async ValueTask<bool> IsGoneAsync(StopReply.Stopped stop, ulong from, CancellationToken cancellationToken)
+    {
+        var machine = _target.Machine;
+        if ((await machine.ThreadsAsync(cancellationToken)).Count < 2 || stop.Thread is not { Thread: > 0 and < int.MaxValue } thread)
+        {
+            return true;
+        }
+
+        return (await machine.RegistersAsync((int)thread.Thread - 1, cancellationToken)).ProgramCounter != from;
     }
 
     private static UnwindResult Innermost(RegisterSet registers) =>

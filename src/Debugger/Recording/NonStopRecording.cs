@@ -28,6 +28,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private NonStopMemory? _memory;
     private ProgramTable? _programs;
     private NonStopHits? _hits;
+    private StandingStacks? _standing;
     private GuestUptime? _uptime;
     private SharedPiece? _tickRate;
     private bool _isPauseAsked;
@@ -82,6 +83,16 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     /// <exception cref="TraceWriteException">The trace cannot be written.</exception>
     public void GuestStopped() => _tracing.Drain?.GuestStopped();
 
+    /// <summary>After <see cref="GuestStopped"/>: records too that CPUs were writing when the guest stopped.</summary>
+    public ValueTask SettleAsync(CancellationToken cancellationToken) => _tracing.SettleAsync(cancellationToken);
+
+    /// <summary>Puts the guest's code back as it was.</summary>
+    public ValueTask RestoreAsync(CancellationToken cancellationToken) => _tracing.RestoreAsync(cancellationToken);
+
+    /// <summary>Walks a stack of the guest that stands still.</summary>
+    public UnwindResult Unwind(RegisterSet registers, IMemoryReader memory) =>
+        _standing?.Unwind(registers, memory) ?? StackUnwinder.Unwind(registers, memory, _target.Map.Unwind);
+
     /// <summary>Whether the guest stopped only because the ring was to be read.</summary>
     public bool WasPause(StopReply.Stopped stop) => Volatile.Read(ref _isPauseAsked) && stop.Signal == InterruptSignal;
 
@@ -124,13 +135,16 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
         _tickRate?.Dispose();
     }
 
-    RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, INonStopSites sites)
+    RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites)
     {
         (_memory, _programs) = (memory, programs);
-        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, new NonStopReadingOptions
+        var options = new NonStopReadingOptions
         {
-            Arguments = _arguments, Code = programs.Blocks, Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
-        }, _progress, this);
+            Arguments = _arguments, Code = programs.Blocks, Moved = sites.Moved,
+            Stubs = programs.Returns is { } returns ? new ReturnStubs(returns.StubAddress(0), (int)(returns.StubAddress(1) - returns.StubAddress(0))) : null,
+        };
+        _hits = new NonStopHits(_target.Map, sites, _writer, _numbers, options, _progress, this);
+        _standing = new StandingStacks(_target.Map, options, memory);
         return Take;
     }
 

@@ -89,6 +89,7 @@ public sealed class Recorder
         _hits = new HitRecorder(target, _breakpoints, writer, limits, _numbers, progress);
         _baseline = nonStop?.BaselineSeconds;
         _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, writer, _numbers, progress) : null;
+        _hits.Unwinder = _nonStop is { } tracing ? tracing.Unwind : null;
     }
 
     /// <summary>
@@ -130,6 +131,11 @@ public sealed class Recorder
 
         var isHeld = end != RecordingEnd.GuestEnded && (_nonStop is not null || _limits.Interrupts) && await HoldGuestAsync();
         _nonStop?.GuestStopped();
+        if (isHeld)
+        {
+            await FinishRecordsAsync();
+        }
+
         if (_limits.Interrupts && isHeld)
         {
             await WriteLastInterruptsAsync();
@@ -166,6 +172,24 @@ public sealed class Recorder
         catch (Exception e) when (e is RspException or OperationCanceledException)
         {
             return false;
+        }
+    }
+
+    /// <summary>What CPUs were writing when the guest was held, and what came behind it, belongs to the recording. Then the guest's code is its own again: whoever lets it go on finds it as it was.</summary>
+    private async Task FinishRecordsAsync()
+    {
+        using var patience = new CancellationTokenSource(LastWords);
+        try
+        {
+            if (_nonStop is not null)
+            {
+                await _nonStop.SettleAsync(patience.Token);
+                await _nonStop.RestoreAsync(patience.Token);
+            }
+        }
+        catch (Exception e) when (e is RspException or OperationCanceledException)
+        {
+            Warn("the last records could not be completed, or the guest's code not restored" + (e is RspException ? ": " + e.Message : ""));
         }
     }
 
@@ -232,6 +256,12 @@ public sealed class Recorder
                 }
                 else
                 {
+                    await (_nonStop?.SettleAsync(cancellationToken) ?? ValueTask.CompletedTask);
+                    if (_numbers.IsFull)
+                    {
+                        return RecordingEnd.HitLimit;
+                    }
+
                     await _hits.OnStopAsync(stop, elapsed, OnEventAsync, cancellationToken);
                     if (_numbers.IsFull)
                     {

@@ -47,8 +47,8 @@ public sealed record SelectThread(ThreadId Thread) : RspCommand
     }
 }
 
-/// <summary>`Hc`: the thread that the old `s` and `c` mean. Only for stubs without vCont.</summary>
-internal sealed record SelectResumeThread(ThreadId Thread) : RspCommand
+/// <summary>`Hc`: the thread that the old `s`, `c` and `cADDR` mean. A stop selects the thread that stopped.</summary>
+public sealed record SelectResumeThread(ThreadId Thread) : RspCommand
 {
     internal override void Write(PacketWriter packet)
     {

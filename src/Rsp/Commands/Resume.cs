@@ -32,6 +32,16 @@ public sealed record ContinueAll(int Signal = 0, ThreadId? Receiver = null) : Re
     }
 }
 
+/// <summary>`vCont;c:TID`: one thread runs, the others stay stopped.</summary>
+public sealed record ContinueThread(ThreadId Thread) : ResumeCommand
+{
+    internal override void Write(PacketWriter packet)
+    {
+        packet.Text("vCont;c:"u8);
+        Thread.Write(packet);
+    }
+}
+
 /// <summary>`vCont;s:TID`, or `vCont;SSS:TID` to deliver a signal: one thread executes one instruction.</summary>
 /// <param name="OthersRun">Whether the other threads run meanwhile.</param>
 public sealed record StepThread(ThreadId Thread, bool OthersRun = false, int Signal = 0) : ResumeCommand

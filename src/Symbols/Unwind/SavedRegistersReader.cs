@@ -81,7 +81,7 @@ internal static class SavedRegistersReader
         }
 
         ulong? original = null;
-        if (word == 8 && pc >= FrameStep.RuntimeTextStart && !table.IsText(pc))
+        if ((word == 4 || pc >= FrameStep.RuntimeTextStart) && !table.IsText(pc))
         {
             var answer = table.FindRuntimeText(pc, memory);
             if (answer.Missing is not null)

@@ -38,6 +38,9 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
     private long _listed;
     private bool _isLoaded;
 
+    /// <summary>The number of the last hit that was listed; 0: none was.</summary>
+    public long Last { get; private set; }
+
     /// <summary>The tracepoints as they stood when this was asked.</summary>
     public TracepointTable Tracepoints
     {
@@ -154,6 +157,7 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
                     _counts[hit.Tracepoint] = _counts.GetValueOrDefault(hit.Tracepoint) + 1;
                     _batch.Add(_summarizer.Of(hit, _tracepoints));
                     _listed++;
+                    Last = hit.Sequence;
                     break;
                 case TraceRecord.Return returned when _kept.Count < MaximumKept || returned.HitSequence <= _kept[^1].Sequence:
                     _returns[returned.HitSequence] = returned;

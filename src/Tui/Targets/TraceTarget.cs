@@ -88,6 +88,10 @@ public sealed class TraceTarget : IUiTarget
         try
         {
             _loader.Run(_loading.Token);
+            if (Abilities.FirstHit is { } wanted && wanted > _loader.Last)
+            {
+                _news.Send(new TargetNews.Failed($"there is no hit #{wanted} in this trace", $"its last is #{_loader.Last}"));
+            }
         }
         catch (Exception e) when (Failures.Of(e) is { } failed)
         {

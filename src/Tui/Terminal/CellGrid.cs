@@ -98,7 +98,9 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
         if (width == 0)
         {
             int under = column > 1 && row[column - 1].Text == Cell.Continued ? column - 2 : column - 1;
-            if (under >= 0 && isUnicode)
+
+            // Not in the last column: with wrapping off tmux puts a mark there on the character before.
+            if (under >= 0 && isUnicode && column < row.Length)
             {
                 row[under] = row[under] with { Text = texts.Combine(row[under].Text, rune) };
             }

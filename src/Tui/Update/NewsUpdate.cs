@@ -222,7 +222,18 @@ internal static class NewsUpdate
     {
         var isFirst = turn.State.Timeline.All.Count == 0;
         turn.State = turn.State with { Timeline = turn.State.Timeline.Add(hits) };
-        if (isFirst && !hits.IsEmpty && !turn.State.Abilities.IsLive)
+        if (hits.IsEmpty || turn.State.Abilities.IsLive)
+        {
+            return;
+        }
+
+        var wanted = turn.State.Abilities.FirstHit;
+        if (wanted is { } sequence && hits[0].Sequence <= sequence && hits[^1].Sequence >= sequence && turn.State.Timeline.RowOf(sequence) is >= 0 and var row)
+        {
+            turn.State = turn.State.WithPane(PaneKind.Hits, turn.State.Pane(PaneKind.Hits) with { Cursor = row });
+            turn.Ask(new TargetRequest.ShowHit(sequence));
+        }
+        else if (isFirst && wanted is null)
         {
             turn.Ask(new TargetRequest.ShowHit(hits[0].Sequence));
         }

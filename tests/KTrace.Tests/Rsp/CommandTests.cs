@@ -29,6 +29,7 @@ public sealed class CommandTests
         { new RemoveBreakpoint(BreakpointKind.AccessWatchpoint, 0x10, 2), "z4,10,2" },
         { new ContinueAll(), "vCont;c" },
         { new ContinueAll(11), "vCont;C0b" },
+        { new ContinueThread(s_cpu), "vCont;c:p1.2" },
         { new StepThread(s_cpu), "vCont;s:p1.2" },
         { new StepThread(s_cpu, OthersRun: true), "vCont;s:p1.2;c" },
         { new StepThread(new ThreadId(null, 3), Signal: 5), "vCont;S05:3" },

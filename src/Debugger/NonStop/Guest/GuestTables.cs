@@ -29,6 +29,9 @@ internal static class GuestTables
         _ => null,
     };
 
+    /// <summary>As <see cref="PageSizeOf"/>, and where a kernel has not switched its large pages on yet.</summary>
+    public static int? FuturePageSizeOf(in PagingMode mode) => PageSizeOf(mode with { HasFourMegabytePages = true });
+
     /// <summary>The mode of the CPU that stopped; null when the stub does not tell.</summary>
     public static async ValueTask<PagingMode?> ModeAsync(Machine machine, CancellationToken cancellationToken) =>
         new PagingRegisters(machine.Client.Layout).Read(await machine.RegisterBlockAsync(null, cancellationToken));

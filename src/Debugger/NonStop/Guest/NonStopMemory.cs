@@ -109,6 +109,9 @@ internal sealed class NonStopMemory : IDisposable
     /// <summary>What lies in the control block at an offset: a counter.</summary>
     public ulong Counter(int offset) => _control.LoadUInt64(offset);
 
+    /// <summary>The return address that an entry keeps, or kept last. The guest may have written anything there.</summary>
+    public ulong ReturnAddressOf(int index) => _control.LoadUInt64(ControlBlock.Returns + (index * ReturnEntry.Stride) + ReturnEntry.ReturnAddress);
+
     /// <summary>Frees a return entry whose function will never return.</summary>
     public void FreeReturn(int index) => _control.StoreUInt32(ControlBlock.Returns + (index * ReturnEntry.Stride) + ReturnEntry.State, 0);
 

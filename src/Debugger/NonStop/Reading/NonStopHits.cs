@@ -78,7 +78,7 @@ internal sealed class NonStopHits : IDisposable
         _own = new OwnArguments(map, _names, new FrameVariables(map), scope, writer.Compact);
         _described = new RecordValues(map, new FrameVariables(map) { Recovery = _recovery }, scope);
         _returnValues = new ReturnValues(scope, writer.Compact);
-        _table = new TracerText(map.Unwind, options.Code, _architecture);
+        _table = new TracerText(map.Unwind, options, _original, _architecture);
         _walk = new StackWalk(_architecture, _table);
     }
 
@@ -95,7 +95,7 @@ internal sealed class NonStopHits : IDisposable
         _returnValues.Forget();
         _own.Forget();
         _stacks.Forget(IsKernel);
-        _table = new TracerText(_map.Unwind, _options.Code, _architecture);
+        _table = new TracerText(_map.Unwind, _options, _original, _architecture);
         _walk = _walk.With(_table, IsKernel);
     }
 
@@ -266,12 +266,7 @@ internal sealed class NonStopHits : IDisposable
     {
         _slow++;
         _memory.Enter(record);
-        result = StackUnwinder.Unwind(RecordRegisters.Of(record, site.Entry, _architecture), _memory, _table);
-        if (result.Frames.Any(f => _table.IsTracer(f.ProgramCounter)))
-        {
-            result = result with { Frames = result.Frames.RemoveAll(f => _table.IsTracer(f.ProgramCounter)) };
-        }
-
+        result = _table.Unwind(RecordRegisters.Of(record, site.Entry, _architecture), _memory);
         var counters = new ulong[result.Frames.Length];
         var lookups = new ulong[counters.Length];
         var rules = new UnwindRule[counters.Length];

@@ -1,3 +1,4 @@
+using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Trampolines;
 
 namespace KTrace.Debugger.NonStop.Reading;
@@ -10,8 +11,11 @@ public sealed record NonStopReadingOptions
     /// <summary>With <see cref="ArgumentScope.Auto"/>: so many hits have the arguments of every frame.</summary>
     public int DescribedHits { get; init; } = 2000;
 
-    /// <summary>KTrace's own code in the guest: what an NMI or an exception may have interrupted. It may grow.</summary>
+    /// <summary>KTrace's own code in the guest: what an interrupt may have come upon. Ascending; it may grow.</summary>
     public IReadOnlyList<CodeBlock> Code { get; init; } = [];
+
+    /// <summary>First instructions that were moved. Ascending; it may grow.</summary>
+    public IReadOnlyList<RelocatedCode> Moved { get; init; } = [];
 
     /// <summary>Where replaced return addresses lead; null when no return is awaited.</summary>
     public ReturnStubs? Stubs { get; init; }
@@ -26,6 +30,9 @@ public sealed record ReturnStubs(ulong Address, int Stride)
     /// <summary>The entry whose stub begins at an address, or null.</summary>
     public int? IndexAt(ulong address) =>
         address - Address is var distance && distance < Length && distance % (ulong)Stride == 0 ? (int)(distance / (ulong)Stride) : null;
+
+    /// <summary>The entry whose stub begins at an address, or has pushed it by its call; null: none.</summary>
+    public int? IndexIn(ulong address) => IndexAt(address) ?? IndexAt(address - (ulong)ReturnTrampoline.CallLength);
 }
 
 /// <summary>Takes return entries back whose functions never return.</summary>

@@ -30,10 +30,13 @@ internal sealed class OpenReturns(ReturnStubs? stubs, int wordSize, IReturnRecla
 
     public long Reclaimed { get; private set; }
 
-    /// <summary>What a word of a stack was before it was replaced; itself when it is no stub, or the stub of no open call.</summary>
+    /// <summary>
+    /// What a word of a stack was before it was replaced; itself when it is no stub, or the stub of no open call. Within a stub it may also be that of the entry's last call: an NMI that comes while a return is
+    /// recorded has its place in the ring behind that.
+    /// </summary>
     public ulong Original(ulong word)
     {
-        for (var i = 0; stubs is not null && i < MaximumChain && stubs.IndexAt(word) is { } index && _isOpen[index]; i++)
+        for (var i = 0; stubs is not null && i < MaximumChain && stubs.IndexIn(word) is { } index && (_isOpen[index] || (_entries[index].Original != 0 && stubs.IndexAt(word) is null)); i++)
         {
             word = _entries[index].Original;
         }
@@ -102,7 +105,6 @@ internal sealed class OpenReturns(ReturnStubs? stubs, int wordSize, IReturnRecla
     {
         var task = _entries[index].Task;
         _isOpen[index] = false;
-        _entries[index] = default;
         ref var depth = ref CollectionsMarshal.GetValueRefOrAddDefault(_depths, task, out _);
         if (--depth <= 0)
         {

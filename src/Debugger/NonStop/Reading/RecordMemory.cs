@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Symbols.Unwind;
 
@@ -36,7 +35,7 @@ internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryR
                 _bytes.AsSpan(window.Start + (int)offset, destination.Length).CopyTo(destination);
                 if (destination.Length == wordSize)
                 {
-                    Restore(destination);
+                    ReplacedWord.Restore(destination, returns.Original);
                 }
 
                 return MemoryReadResult.Ok;
@@ -59,24 +58,5 @@ internal sealed class RecordMemory(OpenReturns returns, int wordSize) : IMemoryR
         }
 
         return false;
-    }
-
-    private void Restore(Span<byte> word)
-    {
-        var value = wordSize == 8 ? BinaryPrimitives.ReadUInt64LittleEndian(word) : BinaryPrimitives.ReadUInt32LittleEndian(word);
-        var original = returns.Original(value);
-        if (original == value)
-        {
-            return;
-        }
-
-        if (wordSize == 8)
-        {
-            BinaryPrimitives.WriteUInt64LittleEndian(word, original);
-        }
-        else
-        {
-            BinaryPrimitives.WriteUInt32LittleEndian(word, (uint)original);
-        }
     }
 }

@@ -52,6 +52,8 @@ internal sealed class ForbiddenText
         ("restore_registers", "it runs before per-cpu memory is restored"),
         ("wakeup_", "it runs before per-cpu memory is restored"),
         ("do_suspend_lowlevel", "it runs before per-cpu memory is restored"),
+        ("native_write_msr", "it sets where per-cpu memory is"),
+        ("load_segments", "it takes per-cpu memory away"),
         ("xen_hypercall_", "the hypervisor writes its code"),
         ("hypercall_page", "the hypervisor writes its code"),
     ];

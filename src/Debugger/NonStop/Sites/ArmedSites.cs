@@ -1,5 +1,6 @@
 // Sites in the guest's code. Bytes are written through the stub, never through the RAM mapping: QEMU throws away what TCG has translated of them, and KVM's processors see them. All is done
 // while the machine stands still. The tracer's no-op is one instruction, so no CPU can stand inside of it.
+using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 
@@ -47,8 +48,14 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
         public bool IsWritten { get; set; }
     }
 
+    /// <summary>Where first instructions were moved to, ascending; also of sites that were forgotten since: somebody may still be there.</summary>
+    public List<RelocatedCode> Moved { get; } = [];
+
     /// <summary>Sites that lead to trampolines now.</summary>
     public int Count => _byPatch.Values.Count(s => s.IsWritten);
+
+    /// <summary>Sites that do not: somebody else uses their places.</summary>
+    public IEnumerable<NonStopSite> Left => _byPatch.Values.Where(s => !s.IsWritten).Select(s => s.Patch.Site);
 
     /// <summary>The site at an address whose code was replaced, or null.</summary>
     public NonStopSite? At(ulong patch) => _byPatch.TryGetValue(patch, out var armed) ? armed.Patch.Site : null;

@@ -20,6 +20,9 @@ public sealed record PlannedPlace(PlannedWay Planned, ProgramNeeds? Needs, Trace
     /// <summary>How the first instructions are moved, where there is no no-op.</summary>
     public RelocationPlan? Relocation { get; init; }
 
+    /// <summary>It lies in text that is freed after boot, or after its module's init.</summary>
+    public bool IsInit { get; init; }
+
     public CaptureWay Way => Planned.Way;
 
     public string Reason => Planned.Reason;

@@ -73,6 +73,12 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
                 return Stop(tracepoint, why);
             }
 
+            if (tracepoint.Request.Actions.Condition is not null)
+            {
+                // First instructions are moved before the kernel has mapped what conditions look at.
+                return Stop(tracepoint, $"{why}, and a condition asks for the tracer's no-op");
+            }
+
             (relocation, var whyNot) = RelocateEntry(place.Address, module);
             if (relocation is null)
             {
@@ -95,7 +101,7 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
 
         var counts = actions.Sample > 1 || actions.First is not null;
         var needs = new ProgramNeeds(options.StackBytes, actions.Sample, actions.First, actions.Return is not null, condition, counts ? tracepoint.Request : null);
-        return new PlannedPlace(new PlannedWay(CaptureWay.NonStop, why), needs, nop) { Relocation = relocation };
+        return new PlannedPlace(new PlannedWay(CaptureWay.NonStop, why), needs, nop) { Relocation = relocation, IsInit = traceable.IsInit(place.Address) };
     }
 
     private static string? WhyStop(Tracepoint tracepoint, CodePlace place) => place.Kind switch

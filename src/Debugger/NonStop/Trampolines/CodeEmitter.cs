@@ -45,6 +45,7 @@ internal sealed class CodeEmitter
     private readonly KernelOffsets _kernel;
     private readonly List<int> _distances = [];
     private readonly string _bits;
+    private int _done = -1;
 
     public CodeEmitter(KernelOffsets kernel)
     {
@@ -65,6 +66,9 @@ internal sealed class CodeEmitter
         Distance = distance ?? Distance;
         label.Index = _instructions.Count;
     }
+
+    /// <summary>The record is complete when the next instruction is reached (<see cref="CodeBlock.Done"/>).</summary>
+    public void MarkDone() => _done = _instructions.Count;
 
     /// <param name="distance">Of the first instruction.</param>
     public void Begin(int distance) => Distance = distance;
@@ -285,7 +289,7 @@ internal sealed class CodeEmitter
             }
         }
 
-        return new CodeBlock(address, [.. stream.ToArray()]) { Frames = frames.ToImmutable() };
+        return new CodeBlock(address, [.. stream.ToArray()]) { Frames = frames.ToImmutable(), Done = _done < 0 ? 0 : (int)result.NewInstructionOffsets[_done] };
     }
 
     private static Code Of(string name) => Codes.GetOrAdd(name, static key => Enum.Parse<Code>(key));

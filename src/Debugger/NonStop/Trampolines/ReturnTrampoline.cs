@@ -1,5 +1,5 @@
-// A function whose return is recorded returns to a stub of 16 bytes: push imm32 (its index), jmp to the code that all stubs share. That writes the record, puts the function's own return
-// address where the index lies, and goes there with all registers and flags as they were. A function that was entered by a tail call finds a stub's address as its caller's: it is kept and
+// A function whose return is recorded returns to a stub of 16 bytes: a call of the code that all stubs share, so that an address in the stub tells which it was, and tells so whoever unwinds through it. That writes
+// the record, puts the function's own return address where the call's lies, and goes there with all registers and flags as they were. A function that was entered by a tail call finds a stub's address as its caller's: it is kept and
 // gone to as any other.
 //
 // The entry is freed only after the return's record has its place in the ring: whoever takes the entry next comes later in the ring. For interrupts and waiting see EntryTrampoline.cs.
@@ -13,7 +13,11 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// <summary>The stubs that functions return to, and the code behind them.</summary>
 public sealed class ReturnTrampoline
 {
-    private const int StubSize = 16;
+    private const int StubSize = 16, StubShift = 4;
+
+    /// <summary>Bytes of a stub's call: what it pushes is the stub's address and this.</summary>
+    internal const int CallLength = 5;
+
     private const int StubsSize = ReturnEntry.Count * StubSize;
 
     // How many entries a call looks at before it goes without.
@@ -24,8 +28,8 @@ public sealed class ReturnTrampoline
     private ReturnTrampoline(CodeBlock code) => (Code, _address) = (code, code.Address);
 
     /// <summary>
-    /// All its code: the stubs, then what they share. Its frame distances are those to the address behind the place of the return address; that place holds the stub's index until
-    /// the return address is put back there (and nothing of this call before the stub's push).
+    /// All its code: the stubs, then what they share. Its frame distances are those to the address behind the place of the return address; that place holds an address in the stub until
+    /// the return address is put back there (and nothing of this call before the stub's call).
     /// </summary>
     public CodeBlock Code { get; }
 
@@ -40,20 +44,16 @@ public sealed class ReturnTrampoline
         var frames = new List<(int Offset, int FrameDistance)>();
         for (var index = 0; index < ReturnEntry.Count; index++)
         {
-            const int pushSize = 5, jumpSize = 5;
             var start = index * StubSize;
             var stub = bytes.AsSpan(start, StubSize);
             stub.Fill(0xcc);
-            stub[0] = 0x68;
-            BinaryPrimitives.WriteInt32LittleEndian(stub[1..], index);
-            stub[pushSize] = 0xe9;
-            BinaryPrimitives.WriteInt32LittleEndian(stub[(pushSize + 1)..], StubsSize - (start + pushSize + jumpSize));
-            frames.Add((start, 0));
-            frames.Add((start + pushSize, offsets.WordSize));
+            stub[0] = 0xe8;
+            BinaryPrimitives.WriteInt32LittleEndian(stub[1..], StubsSize - (start + CallLength));
         }
 
+        frames.Add((0, 0));
         frames.AddRange(shared.Frames.Select(frame => (StubsSize + frame.Offset, frame.FrameDistance)));
-        return new ReturnTrampoline(new CodeBlock(address, [.. bytes]) { Frames = [.. frames] });
+        return new ReturnTrampoline(new CodeBlock(address, [.. bytes]) { Frames = [.. frames], Done = StubsSize + shared.Done });
     }
 
     /// <summary>Where a function returns to whose return address is kept in an entry.</summary>
@@ -94,7 +94,7 @@ public sealed class ReturnTrampoline
         code.Put32(Mem.At(Reg.Si, ReturnEntry.Program), (uint)program);
         code.Address(Reg.Ax, Mem.At(Reg.Dx, 1));
         code.Store32(Mem.At(Reg.Bx, RecordFormat.ReturnIndex), Reg.Ax);
-        code.Shift32(Mnemonic.Shl, Reg.Dx, 4);
+        code.Shift32(Mnemonic.Shl, Reg.Dx, StubShift);
         code.Address(Reg.Dx, Mem.At(Reg.Dx, (long)_address));
         code.Store(frame.Top, Reg.Dx);
         code.Place(done);
@@ -109,8 +109,10 @@ public sealed class ReturnTrampoline
         code.Begin(offsets.WordSize);
         frame.Enter(closed: null);
 
-        // bp is the index until it is the record's size.
+        // bp is the stub's index until it is the record's size.
         code.Load32(Reg.Bp, frame.Pushed);
+        code.Do32(Mnemonic.Sub, Reg.Bp, unchecked((int)(address - StubsSize + CallLength)));
+        code.Shift32(Mnemonic.Shr, Reg.Bp, StubShift);
         code.Do32(Mnemonic.Cmp, frame.Control(ControlBlock.Closed), 0);
         code.Jump(ConditionCode.ne, home);
         code.Constant(Reg.Di, RecordFormat.ReturnSize);

@@ -1,4 +1,5 @@
-// The stack of a trampoline, from above: [the address that the function's caller is returned to] [return into the function, or a return stub's index] flags ax cx dx bx si di bp [scratch].
+// The stack of a trampoline, from above: [the address that the function's caller is returned to] [return into the function, or an address in a return stub] flags ax cx dx bx si di bp [scratch].
+using System.Collections.Immutable;
 using Iced.Intel;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
@@ -8,8 +9,8 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// <summary>Saves and restores what trampolines use, and knows where it lies.</summary>
 internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, NonStopLayout layout)
 {
-    // Saved in this order behind the flags; they are what all trampolines use.
-    private static readonly Reg[] Saved = [Reg.Ax, Reg.Cx, Reg.Dx, Reg.Bx, Reg.Si, Reg.Di, Reg.Bp];
+    /// <summary>Saved in this order behind the flags; they are what all trampolines use.</summary>
+    internal static readonly ImmutableArray<Reg> Saved = [Reg.Ax, Reg.Cx, Reg.Dx, Reg.Bx, Reg.Si, Reg.Di, Reg.Bp];
 
     public CodeEmitter Code => code;
 
@@ -25,7 +26,7 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
     /// <summary>The word at the frame's address: at a function's entry the caller's return address.</summary>
     public Mem Top => Mem.At(Reg.Sp, code.Distance);
 
-    /// <summary>The word below it: what the call at the function's entry pushed, or a return stub.</summary>
+    /// <summary>The word below it: what the call at the function's entry pushed, or a return stub's.</summary>
     public Mem Pushed => Mem.At(Reg.Sp, code.Distance - Word);
 
     public Mem Flags => Mem.At(Reg.Sp, code.Distance - (2 * Word));
@@ -42,7 +43,10 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
     public Mem WindowLength(int index) => Mem.At(Reg.Sp, Scratch + (2 * Word) + ((index - 1) * 4));
 
     /// <summary>Where a register's value is; any but sp.</summary>
-    public Mem SavedAt(Reg register) => Mem.At(Reg.Sp, code.Distance - ((3 + Array.IndexOf(Saved, register)) * Word));
+    public Mem SavedAt(Reg register) => Mem.At(Reg.Sp, code.Distance - SavedBelow(register, Word));
+
+    /// <summary>How far below the frame's address a register is saved, in bytes; it is there once the stack reaches so far.</summary>
+    internal static int SavedBelow(Reg register, int word) => (3 + Saved.IndexOf(register)) * word;
 
     /// <summary>A field of the control block.</summary>
     public Mem Control(int offset) => Mem.Fixed(layout.Control + (ulong)offset);
@@ -80,6 +84,7 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
     /// <summary>The end: everything is as it was.</summary>
     public void Leave()
     {
+        code.MarkDone();
         code.Grow(-ScratchSize);
         foreach (var register in Saved.Reverse())
         {

@@ -35,4 +35,26 @@ public sealed record CodeBlock(ulong Address, ImmutableArray<byte> Bytes)
 
     /// <summary>From each offset on: how far above the stack pointer the frame address lies (behind the return address into the traced function), in bytes. Ascending by offset.</summary>
     public ImmutableArray<(int Offset, int FrameDistance)> Frames { get; init; } = [];
+
+    /// <summary>Offset of the instruction with which a trampoline begins to put everything back: its record is complete there, and interrupts are off yet. 0: the code writes no records.</summary>
+    public int Done { get; init; }
+
+    public bool Contains(ulong address) => address >= Address && address < End;
+
+    /// <summary>How far above the stack pointer the frame address lies before the instruction at an address; null: that is not known.</summary>
+    public int? FrameDistanceAt(ulong address)
+    {
+        int? found = null;
+        foreach (var (offset, distance) in Contains(address) ? Frames : [])
+        {
+            found = (ulong)offset <= address - Address ? distance : found;
+        }
+
+        return found;
+    }
+
+    /// <summary>
+    /// Whether who stands there may have room in the ring for a record that is not complete. Registers are saved then and not given back yet; whoever waits for room stands so too, and has none.
+    /// </summary>
+    public bool MayHoldRecord(ulong address) => Done > 0 && address - Address != (ulong)Done && FrameDistanceAt(address) >= FrameDistanceAt(Address + (ulong)Done);
 }

@@ -1,3 +1,4 @@
+using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Trampolines;
@@ -39,7 +40,6 @@ internal sealed class ConditionBench
     private readonly string[] _names;
     private readonly CodePlace _place;
     private readonly ulong _entry;
-    private readonly Dictionary<string, ulong> _set = [];
     private RegisterSet _registers;
     private int _cpu;
     private int _programs;
@@ -60,6 +60,14 @@ internal sealed class ConditionBench
 
     public ulong StackPointer { get; private set; }
 
+    public PagingKind Paging => _view.Paging;
+
+    /// <summary>Bytes of all code so far.</summary>
+    public int CodeSize => _guest.Memory.Layout.CodeSize - _guest.Memory.CodeLeft;
+
+    /// <summary>Registers with which the function was entered.</summary>
+    public IReadOnlyList<(string Register, ulong Value)> Found { get; private set; } = [];
+
     /// <summary>Lets the guest run to the next call of a function.</summary>
     public static async Task<ConditionBench> AtAsync(TracedGuest guest, string function)
     {
@@ -75,6 +83,7 @@ internal sealed class ConditionBench
         await guest.Client.SendAsync(new InsertBreakpoint(BreakpointKind.Software, bench.Back));
         await guest.Client.SendAsync(new ReadRegisters(bench._block));
         bench.StackPointer = bench._registers.StackPointer;
+        bench.Found = [.. new[] { "rdi", "rdx", "rcx", "r9", "rsi", "r15" }.Where(_ => guest.Offsets.Is64Bit).Select(n => (n, bench.Value(n)))];
         return bench;
     }
 
@@ -84,7 +93,6 @@ internal sealed class ConditionBench
     /// <summary>The function is entered with this in a register from now on.</summary>
     public async Task SetAsync(string register, ulong value)
     {
-        _set[register] = value;
         _registers[_registers.Architecture.IndexOf(register)] = value;
         await WriteAsync(register, value);
     }

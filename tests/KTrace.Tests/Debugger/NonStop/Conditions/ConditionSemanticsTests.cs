@@ -1,3 +1,4 @@
+using KTrace.Debugger.Memory;
 using KTrace.Tests.Cli;
 using KTrace.Tests.Debugger.NonStop.Trampolines;
 using Xunit.Abstractions;
@@ -34,45 +35,113 @@ public sealed class ConditionSemanticsTests(ITestOutputHelper output)
         "((char *)linux_banner)[count] == 'i'", "(&init_task)->comm[count + 1] == 'a'", "init_task.tasks.next != &init_task.tasks", "*(unsigned long *)(((unsigned long)$rsp & ~0xfffUL) + 0x800)",
     ];
 
+    private static readonly ulong[] Edges = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, ulong.MaxValue, ulong.MaxValue - 21];
+
     [Fact]
     public async Task The_guest_s_own_answers_are_the_evaluator_s()
     {
         await using var guest = await TracedGuest.BootAsync(TracedGuest.Stock, Loop);
         var bench = await ConditionBench.AtAsync(guest, "vfs_read");
-        await CompareAsync(bench, Conditions, maximumRefused: 0);
+        Assert.Equal(PagingKind.FourLevels, bench.Paging);
+        await CompareAsync(bench, Conditions, 1, 0);
     }
 
-    private async Task CompareAsync(ConditionBench bench, IEnumerable<string> conditions, int maximumRefused)
+    /// <summary>Page tables of five levels and their kernel half alone (pti), pages of 1 GiB, and a kernel that lies elsewhere.</summary>
+    [Fact]
+    public async Task They_are_so_under_five_levels_of_page_tables_and_a_displacement()
     {
-        // All stops' answers first: the guest runs a little at each of its own.
-        var asked = new List<(string Condition, Answer Expected, (ulong, int) Made)>();
-        var refused = new List<string>();
-        foreach (var condition in conditions)
+        await using var guest = await TracedGuest.BootAsync(TracedGuest.Stock, Loop, append: "pti=on", cpu: "max");
+        var bench = await ConditionBench.AtAsync(guest, "vfs_read");
+        Assert.Equal(PagingKind.FiveLevels, bench.Paging);
+        await CompareAsync(bench, Conditions, 1, 0);
+    }
+
+    [Fact]
+    public async Task Conditions_without_end_over_any_numbers_have_the_evaluator_s_answers()
+    {
+        const int conditions = 400, rounds = 5;
+        await using var guest = await TracedGuest.BootAsync(TracedGuest.Stock, Loop);
+        var bench = await ConditionBench.AtAsync(guest, "vfs_read");
+        var bytes = new byte[32 << 10];
+        new Random(7).NextBytes(bytes);
+        Assert.True(guest.Target.Memory.Ram!.TryWrite(guest.Memory.Layout.PhysicalRing, bytes));
+        await bench.SetAsync("r8", guest.Memory.Layout.Ring);
+        var random = new RandomConditions(20261121);
+        await CompareAsync(bench, Enumerable.Range(0, conditions).Select(_ => random.Next()).ToList(), rounds, conditions / 2);
+    }
+
+    /// <summary>A stop would ask the device; code in the guest leaves it alone.</summary>
+    [Fact]
+    public async Task What_is_no_memory_is_not_touched()
+    {
+        await using var guest = await TracedGuest.BootAsync(TracedGuest.Stock, Loop);
+        var bench = await ConditionBench.AtAsync(guest, "vfs_read");
+        string[] nowhere =
+        [
+            "*(unsigned int *)0xffffffffff5fd020 || 1", // FIX_APIC_BASE: the local APIC's id
+            "*(char *)0xffff8880000b8000 || 1", // VGA's text, in the direct map
+            "*(char *)0xffff8880000f0000 || 1", // the BIOS
+            "*(char *)0xffff8880fee00000 || 1", "*(char *)0xffff888000000000 + 0 * *(char *)0xffffc8ffffffffff", "*(long *)0xffffffffff5fcfff || 1", "*(long *)0x7fffffffffff || 1", "*(char *)0xffff800000000000 || 1",
+        ];
+        foreach (var condition in nowhere)
         {
-            var (made, whyNot) = bench.Compile(condition);
-            if (made is { } code)
+            Assert.Equal(Answer.Unknown, await bench.RunAsync(bench.Compile(condition).Made!.Value));
+        }
+
+        Assert.Equal(Answer.Yes, await bench.RunAsync(bench.Compile("*(char *)0xffff888000000000 || 1").Made!.Value));
+    }
+
+    private async Task CompareAsync(ConditionBench bench, IReadOnlyList<string> conditions, int rounds, int maximumRefused)
+    {
+        var made = conditions.Select(c => (Condition: c, Answer: bench.Compile(c))).ToList();
+        var refused = made.Where(m => m.Answer.Made is null).Select(m => $"{m.Condition}: {m.Answer.WhyNot}").ToList();
+        made.RemoveAll(m => m.Answer.Made is null);
+        var sets = new List<(string Register, ulong Value)[]>();
+        var random = new Random(11);
+        for (var round = 1; round < rounds; round++)
+        {
+            sets.Add([.. new[] { "rdi", "rdx", "rcx", "r9", "rsi", "r15" }.Select(r => (r, random.Next(3) == 0 ? (ulong)random.NextInt64() : Edges[random.Next(Edges.Length)]))]);
+        }
+
+        // All stops' answers first: the guest runs a little at each of its own.
+        var expected = new List<Answer[]>();
+        for (var round = 0; round < rounds; round++)
+        {
+            await EnterAsync(round);
+            var answers = new Answer[made.Count];
+            for (var i = 0; i < answers.Length; i++)
             {
-                asked.Add((condition, await bench.EvaluateAsync(condition), code));
+                answers[i] = await bench.EvaluateAsync(made[i].Condition);
             }
-            else
-            {
-                refused.Add($"{condition}: {whyNot}");
-            }
+
+            expected.Add(answers);
         }
 
         var wrong = new List<string>();
-        foreach (var (condition, expected, made) in asked)
+        for (var round = rounds - 1; round >= 0; round--)
         {
-            var actual = await bench.RunAsync(made);
-            if (actual != expected)
+            await EnterAsync(round);
+            for (var i = 0; i < made.Count; i++)
             {
-                wrong.Add($"{condition}: {actual}, not {expected}");
+                var actual = await bench.RunAsync(made[i].Answer.Made!.Value);
+                if (actual != expected[round][i])
+                {
+                    wrong.Add($"{made[i].Condition}: {actual}, not {expected[round][i]} in round {round}");
+                }
             }
         }
 
-        output.WriteLine($"{asked.Count} asked ({string.Join(", ", asked.CountBy(a => a.Expected))}), {refused.Count} refused");
+        output.WriteLine($"{made.Count} asked {rounds} times ({string.Join(", ", expected.SelectMany(e => e).CountBy(a => a))}), {refused.Count} refused; {bench.CodeSize} bytes of code");
         refused.ForEach(output.WriteLine);
         Assert.True(wrong.Count == 0, string.Join('\n', wrong));
         Assert.True(refused.Count <= maximumRefused, string.Join('\n', refused));
+
+        async Task EnterAsync(int round)
+        {
+            foreach (var (register, value) in round == 0 ? bench.Found : sets[round - 1])
+            {
+                await bench.SetAsync(register, value);
+            }
+        }
     }
 }

@@ -60,7 +60,7 @@ public sealed class TrampolineCheckTests
     }
 
     [Fact]
-    public void A_stub_s_address_tells_its_index_and_its_code_pushes_it()
+    public void A_stub_s_address_tells_its_index_and_its_code_pushes_one_within_it()
     {
         var stubs = ReturnTrampoline.Assemble(Kernel64, Layout64, false, Layout64.Code);
         foreach (var index in new[] { 0, 1, 255, ReturnEntry.Count - 1 })
@@ -69,8 +69,8 @@ public sealed class TrampolineCheckTests
             Assert.Equal(index, stubs.IndexOf(address));
             Assert.Null(stubs.IndexOf(address + 1));
             var code = KTrace.Symbols.Disassembly.Disassembler.Disassemble(X86_64.Instance, stubs.Code.Bytes.AsSpan((int)(address - Layout64.Code), 10), address);
-            Assert.Equal(index, BitConverter.ToInt32(code[0].Bytes.AsSpan()[1..]));
-            Assert.Equal(Layout64.Code + (ReturnEntry.Count * 16), code[1].Target);
+            Assert.StartsWith("call", code[0].Text, StringComparison.Ordinal);
+            Assert.Equal(Layout64.Code + (ReturnEntry.Count * 16), code[0].Target);
         }
 
         Assert.Null(stubs.IndexOf(stubs.StubAddress(ReturnEntry.Count - 1) + 16));
