@@ -1,3 +1,4 @@
+#:property PublishAot=false
 // A terminal's screen as an SVG picture, for documentation: what `tmux capture-pane -e -p` writes comes in, the picture goes out. Nothing is drawn that was not on the screen.
 //   tmux capture-pane -e -p | dotnet run tools/ScreenToSvg.cs > docs/tui.svg
 // tmux writes SGR sequences alone (ECMA-48 8.3.117): attributes, the 16 colours, 38;5;N, 38;2;R;G;B and the same of the background.
