@@ -4,6 +4,7 @@ using KTrace.Debugger;
 using KTrace.Rsp;
 using KTrace.Symbols;
 using KTrace.Tracing;
+using KTrace.Tui.Terminal;
 using KTrace.Tui.Views;
 
 namespace KTrace.Cli;
@@ -89,6 +90,7 @@ internal static class CommandRunner
         TargetException target => (target.Message, target.Remedy),
         MalformedFileException malformed => (malformed.Message, null),
         RspException rsp => (rsp.Message, null),
+        TerminalException terminal => (terminal.Message, terminal.Remedy),
         FileNotFoundException missing => ($"{missing.FileName}: no such file", null),
         DirectoryNotFoundException or UnauthorizedAccessException => (e.Message, null),
         IOException io => (io.Message, null),

@@ -13,6 +13,7 @@ internal static class VerbTable
     [
         new("demo", _ => DemoVerb.Create()),
         new("record", RecordVerb.Create),
+        new("tui", TuiVerb.Create),
         new("debug", DebugVerb.Create),
         new("attach", _ => AttachVerb.Create()),
         new("show", _ => ShowVerb.Create()),

@@ -5,13 +5,18 @@ namespace KTrace.Tracing;
 internal static class CompactLines
 {
     /// <param name="values">Ids of the frames' arguments; empty when they are not recorded.</param>
-    public static void Write(LineBuffer line, in CompactHit hit, ReadOnlySpan<int> values)
+    /// <param name="isSameTask">The compact hit before it was of the same task's id.</param>
+    public static void Write(LineBuffer line, in CompactHit hit, ReadOnlySpan<int> values, bool isSameTask)
     {
         line.Add("{\"type\":\"hit\",\"seq\":"u8);
         line.Add((ulong)hit.Sequence);
         Cpu(line, hit.Cpu);
-        line.Add(",\"task\":"u8);
-        line.Add((ulong)hit.Task);
+        if (!isSameTask)
+        {
+            line.Add(",\"task\":"u8);
+            line.Add((ulong)hit.Task);
+        }
+
         line.Add(",\"t\":"u8);
         line.Add(hit.Ticks);
         line.Add(",\"at\":"u8);

@@ -16,6 +16,7 @@ public sealed class CompactWriter
     private readonly ushort[] _depths = new ushort[TraceFormat.MaxStacks + 1];
     private readonly bool[] _isLeaf = new bool[TraceFormat.MaxStacks + 1];
     private readonly bool[] _tasks = new bool[TraceFormat.MaxTasks + 1];
+    private int _lastTask;
     private readonly bool[] _results = new bool[TraceFormat.MaxTasks + 1];
 
     internal CompactWriter(TraceWriter writer, TraceFile file, RecordWriter records) => (_writer, _file, _records) = (writer, file, records);
@@ -146,7 +147,8 @@ public sealed class CompactWriter
             Check(hit.Described.IsDefaultOrEmpty || hit.Described.Length == _depths[hit.Stack], "the number of lists of arguments");
             _writer.CheckCompact(hit.Sequence);
             int[] values = hit.Described.IsDefaultOrEmpty ? [] : Describe(hit.Described);
-            CompactLines.Write(_file.Pending, hit, values);
+            CompactLines.Write(_file.Pending, hit, values, hit.Task == _lastTask);
+            _lastTask = hit.Task;
             _file.Added(isHit: true);
         }
     }

@@ -31,6 +31,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
     private readonly CompactDecoder _compact = new(keepRegisters);
     private TraceRecord.Header? _header;
     private TraceRecord.ClockRate? _lastRate;
+    private int? _lastTask;
     private TraceRecord.Hit? _lastHit;
     private bool _ended;
 
@@ -314,7 +315,8 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
         if (stackId is { } at)
         {
             CompactDecoder.StackNode stack = _compact.FindStack(ref json, at);
-            CompactDecoder.TaskNode runs = _compact.FindTask(ref json, taskId ?? throw json.Fail("a compact hit without task"));
+            CompactDecoder.TaskNode runs = _compact.FindTask(ref json, taskId ?? _lastTask ?? throw json.Fail("a compact hit without task"));
+            _lastTask = taskId ?? _lastTask;
             var compact = new TraceRecord.Hit
             {
                 Sequence = sequence ?? throw json.Fail("a hit without seq"),

@@ -80,6 +80,16 @@ public sealed class TraceReader : IDisposable
         }
     }
 
+    /// <summary>Whether a file is meant to be a trace, by its first bytes.</summary>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    public static bool BeginsLikeATrace(string path)
+    {
+        ReadOnlySpan<byte> beginning = "{\"type\":\"header\""u8;
+        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 0);
+        Span<byte> bytes = stackalloc byte[beginning.Length];
+        return file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) == bytes.Length && bytes.SequenceEqual(beginning);
+    }
+
     /// <summary>All records, the header first. Can be asked for once.</summary>
     /// <exception cref="MalformedFileException">While enumerating: the file says something that cannot be true.</exception>
     public IEnumerable<TraceRecord> ReadAll() => ReadLines().Where(line => line.Decoded.Record is not null).Select(line => line.Decoded.Record!);

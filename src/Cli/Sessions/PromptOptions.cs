@@ -28,7 +28,8 @@ internal sealed record PromptSettings(IReadOnlyList<string> Commands, bool IsBat
 }
 
 /// <summary>The options of verbs that take a debugger's commands.</summary>
-internal sealed class PromptOptions
+/// <param name="isPrompt">Line by line; otherwise in panes, without options for scripts.</param>
+internal sealed class PromptOptions(bool isPrompt = true)
 {
     private readonly Option<string[]> _commands = new("--ex") { HelpName = "COMMAND", Description = "A command to begin with; may be given several times" };
     private readonly Option<bool> _batch = new("--batch") { Description = "End after the commands of --ex" };
@@ -39,7 +40,7 @@ internal sealed class PromptOptions
 
     public void AddTo(Command command)
     {
-        foreach (var option in (Option[])[_commands, _batch, _sources, _buildTrees, _noConsole, _transcript])
+        foreach (var option in isPrompt ? (Option[])[_commands, _batch, _sources, _buildTrees, _noConsole, _transcript] : [_sources, _buildTrees, _transcript])
         {
             command.Add(option);
         }

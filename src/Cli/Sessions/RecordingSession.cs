@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using System.Threading.Channels;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
@@ -8,6 +7,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Reading;
 using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Sites;
@@ -30,6 +30,7 @@ internal sealed record RecordingOutcome(string File, RecordingResult Result, boo
 internal sealed class RecordingSession(Scenario scenario, KernelStore store, RecordingStatus status)
 {
     private long? _recorded;
+    private double? _baseline;
 
     /// <summary>How hits are taken.</summary>
     public CaptureOptions Capture { get; init; } = CaptureOptions.Default;
@@ -46,6 +47,14 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         TraceOutput.Check(output);
+        if (Capture.Baseline)
+        {
+            _baseline = await BaselineBoot.MeasureAsync(scenario, store, status, cancellationToken);
+            status.Note(
+                _baseline is { } seconds ? string.Create(CultureInfo.InvariantCulture, $"without tracepoints the guest takes {seconds:0.000} s by its own clock") : "the guest's clock cannot be read: no baseline",
+                _baseline is null);
+        }
+
         await using var boot = await LiveBoot.PrepareAsync(scenario, store, status, cancellationToken);
         foreach (var lack in boot.Image.Lacks)
         {
@@ -60,7 +69,9 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note(note, false);
         }
 
-        var planner = Capture.Choice == CaptureChoice.AlwaysStop ? null : new WayPlanner(Capture, null, resolver.Traceable) { RelocateEntry = relocation.Plan };
+        var planner = Capture.Choice == CaptureChoice.AlwaysStop
+            ? null
+            : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile, RelocateEntry = relocation.Plan };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.
@@ -68,7 +79,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         }
 
         await boot.StartAsync(cancellationToken);
-        var header = await HeaderAsync(boot.Prepared, boot.Image, boot.Qemu.Version, cancellationToken);
+        var header = await BootHeader.OfAsync(boot.Prepared, boot.Image, boot.Qemu.Version, store, cancellationToken);
         if (Cannot(boot) is { } whyNot)
         {
             planner?.Refuse(whyNot);
@@ -96,9 +107,9 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         await using var machine = await boot.ConnectAsync(null, cancellationToken);
         var target = await boot.IdentifyAsync(machine, status, cancellationToken);
         using var writer = new TraceWriter(output);
-        var jiffies = await JiffiesPerSecondAsync(target, cancellationToken);
+        var jiffies = await BootHeader.JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Format = planner is null ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture, _baseline));
         RecordingResult result;
         try
         {
@@ -118,26 +129,8 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         : boot.Prepared.CommandLine.Extra.Any(a => a.Contains("rr=", StringComparison.Ordinal)) ? "a deterministic recording or replay: what is read from outside would not be the same in every replay"
         : null;
 
-    /// <summary>jiffies_64 starts at INITIAL_JIFFIES, 300 seconds before its lower half wraps: early in boot its value tells HZ.</summary>
-    private static async Task<int?> JiffiesPerSecondAsync(KernelTarget target, CancellationToken cancellationToken)
-    {
-        if (!target.Map.Image.TryFindSymbol("jiffies_64", out var symbol))
-        {
-            return null;
-        }
-
-        var initial = new byte[8];
-        if (!target.Map.Image.TryRead(symbol.Value, initial)
-            && !await target.Memory.TryReadAsync(target.Map.ToRunTime(symbol.Value), initial, cancellationToken))
-        {
-            return null;
-        }
-
-        var before = (1L << 32) - (long)BitConverter.ToUInt64(initial);
-        return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
-    }
-
-    private static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
+    /// <summary>Takes pieces of a console apart from what the console keeps of them.</summary>
+    internal static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
     {
         await foreach (var piece in pieces.ReadAllAsync())
         {
@@ -146,43 +139,4 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
 
         bytes.TryComplete();
     }
-
-    private async Task<TraceRecord.Header> HeaderAsync(PreparedBoot prepared, KernelImage image, string qemuVersion, CancellationToken cancellationToken)
-    {
-        var boot = new Dictionary<string, object?> { ["scenario"] = Plain(prepared.Scenario.ToJson()) };
-        if (prepared.Kernel is { } kernel)
-        {
-            boot["kernel"] = new Dictionary<string, object?> { ["file"] = Path.GetFileName(kernel.Image), ["sha256"] = await PreparedBoot.HashAsync(kernel.Image, cancellationToken) };
-        }
-
-        if (prepared.InitramfsPath is { } initramfs)
-        {
-            boot["initramfs"] = new Dictionary<string, object?> { ["file"] = Path.GetFileName(initramfs), ["sha256"] = await PreparedBoot.HashAsync(initramfs, cancellationToken) };
-        }
-
-        boot["qemu"] = new Dictionary<string, object?>
-        {
-            ["version"] = qemuVersion,
-            ["command"] = prepared.CommandLine.ToShell().Replace(store.CacheDirectory, "$XDG_CACHE_HOME/ktrace", StringComparison.Ordinal),
-        };
-        return new TraceRecord.Header
-        {
-            Tool = ToolVersion.Text,
-            Arch = image.Architecture.Name,
-            Kernel = new TraceKernel(image.Release, image.BuildId.IsEmpty ? null : Convert.ToHexStringLower(image.BuildId.AsSpan()), image.Banner),
-            Boot = TraceBoot.From(boot),
-        };
-    }
-
-    /// <summary>JSON as the dictionaries that a trace header is made of.</summary>
-    private static object? Plain(JsonElement element) => element.ValueKind switch
-    {
-        JsonValueKind.Object => element.EnumerateObject().ToDictionary(p => p.Name, p => Plain(p.Value)),
-        JsonValueKind.Array => element.EnumerateArray().Select(Plain).ToList(),
-        JsonValueKind.String => element.GetString(),
-        JsonValueKind.Number => element.TryGetInt64(out var whole) ? whole : element.GetDouble(),
-        JsonValueKind.True => true,
-        JsonValueKind.False => false,
-        _ => null,
-    };
 }

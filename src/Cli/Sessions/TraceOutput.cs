@@ -1,4 +1,5 @@
 using KTrace.Boot;
+using KTrace.Tracing;
 
 namespace KTrace.Cli.Sessions;
 
@@ -37,7 +38,7 @@ internal static class TraceOutput
             }
             else if (new FileInfo(path).Length > 0)
             {
-                if (!BeginsLikeATrace(path))
+                if (!TraceReader.BeginsLikeATrace(path))
                 {
                     throw new BootException($"{path} exists and is no trace: it is not overwritten", "give the trace another name with -o, or remove the file");
                 }
@@ -55,12 +56,4 @@ internal static class TraceOutput
     public static bool IsSame(string a, string b) => Real(a) == Real(b);
 
     private static string Real(string path) => (File.Exists(path) ? File.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName : null) ?? Path.GetFullPath(path);
-
-    private static bool BeginsLikeATrace(string path)
-    {
-        var beginning = "{\"type\":\"header\""u8;
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 0);
-        var bytes = new byte[beginning.Length];
-        return file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) == bytes.Length && bytes.AsSpan().SequenceEqual(beginning);
-    }
 }

@@ -52,7 +52,8 @@ internal static class AttachVerb
         return command;
     }
 
-    private static RspEndpoint Parse(string text)
+    /// <exception cref="BootException">No endpoint.</exception>
+    internal static RspEndpoint Parse(string text)
     {
         try
         {
@@ -89,12 +90,8 @@ internal static class AttachVerb
         var image = guest.Target.Map.Image;
         var tracepoints = new TracepointResolver(image, guest.Modules).Resolve(asked);
         using var writer = new TraceWriter(output);
-        writer.Write(new TraceRecord.Header
+        writer.Write(BootHeader.Of(image, new Dictionary<string, object?> { ["attached"] = endpoint.ToString() }) with
         {
-            Tool = ToolVersion.Text,
-            Arch = image.Architecture.Name,
-            Kernel = new TraceKernel(image.Release, image.BuildId.IsEmpty ? null : Convert.ToHexStringLower(image.BuildId.AsSpan()), image.Banner),
-            Boot = TraceBoot.From(new Dictionary<string, object?> { ["attached"] = endpoint.ToString() }),
             Slide = guest.Target.Map.Slide,
             HasContexts = true,
             Tracepoints = [.. tracepoints.Select(t => t.ToRecord())],

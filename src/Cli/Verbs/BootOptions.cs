@@ -9,12 +9,11 @@ using KTrace.Symbols.Kernel;
 namespace KTrace.Cli.Verbs;
 
 /// <summary>A scenario on the command line: a file or a name, and options that win over it.</summary>
-internal sealed class BootOptions
+/// <param name="what">What may be named.</param>
+/// <param name="meaning">The same as a sentence.</param>
+internal sealed class BootOptions(string what = "SCENARIO", string meaning = "A scenario file, or the name of one of KTrace's own (e1000e-msix)")
 {
-    private readonly Argument<string?> _scenario = new("scenario")
-    {
-        Arity = ArgumentArity.ZeroOrOne, HelpName = "SCENARIO", Description = "A scenario file, or the name of one of KTrace's own (e1000e-msix)",
-    };
+    private readonly Argument<string?> _scenario = new("scenario") { Arity = ArgumentArity.ZeroOrOne, HelpName = what, Description = meaning };
 
     private readonly Option<string?> _kernel = Text("--kernel", "FILE", "The kernel to boot: vmlinuz or bzImage");
     private readonly Option<string?> _vmlinux = Text("--vmlinux", "FILE", "The same build's vmlinux, with DWARF");
@@ -41,6 +40,13 @@ internal sealed class BootOptions
             command.Add(option);
         }
     }
+
+    /// <summary>What was named, or null.</summary>
+    public string? Named(ParseResult result) => result.GetValue(_scenario);
+
+    public string? Vmlinux(ParseResult result) => result.GetValue(_vmlinux);
+
+    public IReadOnlyList<string> Modules(ParseResult result) => result.GetValue(_modules) ?? [];
 
     /// <param name="qemuArguments">What stood behind <c>--</c>.</param>
     /// <exception cref="BootException">A file or folder is missing, or a value is none.</exception>

@@ -5,6 +5,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Cli.Sessions;
 using KTrace.Debugger;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Tui.Views;
@@ -29,7 +30,7 @@ internal static class DryRun
         try
         {
             var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
-            var plan = resolver.Plan(tracepoints, new WayPlanner(options, null, resolver.Traceable));
+            var plan = resolver.Plan(tracepoints, new WayPlanner(options, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile });
             status.Dispose();
             ViewOutput.For(configuration.Output).Write(new PlanView(plan, [.. tracepoints.Select(t => t.Note).OfType<string>(), .. resolver.Notes]));
             return CommandRunner.Success;

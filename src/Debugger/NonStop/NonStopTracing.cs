@@ -6,6 +6,7 @@
 //   the kernel patches no-ops itself, frees its init text                             FtraceHandOver
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
 using KTrace.Debugger.NonStop.Coexistence;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
 using KTrace.Debugger.NonStop.Sites;
@@ -122,8 +123,18 @@ internal sealed class NonStopTracing(
                 GiveUp("the guest's CPUs have no large pages");
                 break;
             case BootMoment.TracerReady when _memory is not null:
+                await MapViewAsync(cancellationToken);
                 await ArmKernelAsync(p => p.Relocation is null, cancellationToken);
                 break;
+        }
+    }
+
+    /// <summary>What conditions look at memory through; the kernel's own maps are complete by now.</summary>
+    private async ValueTask MapViewAsync(CancellationToken cancellationToken)
+    {
+        if (tracepoints.Any(t => t.Request.Actions.Condition is not null))
+        {
+            _programs!.View = await RamView.TryMapAsync(target, _memory!.Layout, cancellationToken);
         }
     }
 

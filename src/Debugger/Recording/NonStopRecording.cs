@@ -1,3 +1,4 @@
+using System.Globalization;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.NonStop;
 using KTrace.Debugger.NonStop.Guest;
@@ -25,6 +26,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private readonly ArgumentScope _arguments;
     private readonly NonStopTracing _tracing;
     private NonStopMemory? _memory;
+    private ProgramTable? _programs;
     private NonStopHits? _hits;
     private StandingStacks? _standing;
     private GuestUptime? _uptime;
@@ -103,6 +105,11 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
             return;
         }
 
+        foreach (var (condition, calls) in _programs!.Unreadable())
+        {
+            Warn(string.Create(CultureInfo.InvariantCulture, $"if {condition.Text}: at {calls} calls memory that it needs could not be read, and it did not hold"));
+        }
+
         WriteClockRate();
         var counts = _hits.Counts;
         _writer.Write(new TraceRecord.NonStop
@@ -130,7 +137,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     RingRecordTaker INonStopProgress.Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites)
     {
-        _memory = memory;
+        (_memory, _programs) = (memory, programs);
         var options = new NonStopReadingOptions
         {
             Arguments = _arguments, Code = programs.Blocks, Moved = sites.Moved,
@@ -175,7 +182,9 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     void INonStopProgress.Changed(Tracepoint tracepoint) => _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
 
-    void INonStopProgress.Warn(string text)
+    void INonStopProgress.Warn(string text) => Warn(text);
+
+    private void Warn(string text)
     {
         _writer.Write(new TraceRecord.Warning(text));
         _progress?.Note(text, true);

@@ -6,6 +6,7 @@ using KTrace.Debugger.Modules;
 using KTrace.Debugger.Phases;
 using KTrace.Debugger.Stepping;
 using KTrace.Debugger.Tracepoints;
+using KTrace.Debugger.Values;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
@@ -145,6 +146,12 @@ public sealed class DebugSession : IAsyncDisposable
     /// <summary>The same, as a value to look into.</summary>
     public ValueTask<ExpressionOutcome> EvaluateAsync(string expression, int frame = 0, CancellationToken cancellationToken = default) =>
         Inspector.EvaluateAsync(Cpu, frame, Expression.Parse(expression), cancellationToken);
+
+    /// <summary>The members of a structure, elements of an array or what a pointer points to, each with its text.</summary>
+    /// <param name="limit">So many at most.</param>
+    /// <exception cref="ExpressionSyntaxException">The text is no expression.</exception>
+    public ValueTask<OpenedValue> OpenAsync(string expression, int frame = 0, int limit = 256, CancellationToken cancellationToken = default) =>
+        Inspector.OpenAsync(Cpu, frame, Expression.Parse(expression), limit, cancellationToken);
 
     /// <summary>The local variables of a frame.</summary>
     public ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(int frame = 0, CancellationToken cancellationToken = default) =>

@@ -99,6 +99,21 @@ internal sealed class StopInspector : IDisposable
         return (await _values.PrintAsync([expression], cancellationToken))[0];
     }
 
+    /// <summary>What is below a value in a tree.</summary>
+    public async ValueTask<OpenedValue> OpenAsync(int cpu, int frame, Expression expression, int limit, CancellationToken cancellationToken)
+    {
+        switch (await EvaluateAsync(cpu, frame, expression, cancellationToken))
+        {
+            case ExpressionOutcome.Value { Result: var value }:
+                var members = await _values.MembersAsync(value, limit, cancellationToken);
+                return new OpenedValue(value.Type.Resolved is Symbols.Types.PointerType, members, null);
+            case ExpressionOutcome.Failed failed:
+                return new OpenedValue(false, [], failed.Message);
+            default:
+                return new OpenedValue(false, [], "it needs more memory than an expression may read");
+        }
+    }
+
     /// <summary>A value as text, in the frame that was chosen last.</summary>
     public ValueTask<string> TextAsync(NamedValue value, PrintOptions options, CancellationToken cancellationToken) =>
         _values.TextAsync(value, options, cancellationToken);

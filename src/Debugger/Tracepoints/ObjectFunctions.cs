@@ -10,6 +10,9 @@ namespace KTrace.Debugger.Tracepoints;
 /// <param name="Module">Null for the kernel; a module lies at addresses of no meaning.</param>
 internal sealed record ObjectFunctions(string? Module, FunctionTable Table, TraceableFunctions Traceable)
 {
+    /// <summary>The module as if it were loaded, at those addresses; null for the kernel.</summary>
+    public KernelModule? Loaded { get; init; }
+
     /// <summary>The name by which a person asks for one function.</summary>
     public string Qualified(int index) => Module is null ? Table.SymbolOf(index) : $"{Module}:{Table.SymbolOf(index)}";
 }
@@ -62,6 +65,6 @@ internal sealed class FunctionObjects(KernelImage image, ModuleFiles modules)
         }
 
         var module = KernelModule.Load(name, image.Architecture, sections, files);
-        return module.Symbolizer is { } symbolizer ? new ObjectFunctions(name, new FunctionTable(symbolizer, image.ShortPath), TraceableFunctions.Of(module)) : null;
+        return module.Symbolizer is { } symbolizer ? new ObjectFunctions(name, new FunctionTable(symbolizer, image.ShortPath), TraceableFunctions.Of(module)) { Loaded = module } : null;
     }
 }

@@ -25,7 +25,7 @@ internal static class TracepointPlan
             return [new PlannedFunction(tracepoint.Id, tracepoint.Request.Text, tracepoint.Title, null, CaptureWay.Stop, "its places are found when its module is loaded", 0)];
         }
 
-        return places.Select(p => (Place: p, Plan: planner.Plan(tracepoint, p, of.Traceable, null))).GroupBy(p => (p.Plan.Way, p.Plan.Reason))
+        return places.Select(p => (Place: p, Plan: planner.Plan(tracepoint, p, of.Traceable, of.Loaded))).GroupBy(p => (p.Plan.Way, p.Plan.Reason))
             .Select(g => new PlannedFunction(tracepoint.Id, tracepoint.Request.Text, tracepoint.Title, FileOf(of, g.First().Place), g.Key.Way, g.Key.Reason, g.Count())).ToList();
     }
 

@@ -174,6 +174,37 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
         return printed.Text;
     }
 
+    /// <summary>What stands below a value in a tree, each with its text. The texts of all take one trip for each level of pointers.</summary>
+    /// <param name="limit">So many at most.</param>
+    public async ValueTask<ImmutableArray<ValueMember>> MembersAsync(TypedValue value, int limit, CancellationToken cancellationToken)
+    {
+        ValueChildren children;
+        var round = 0;
+        do
+        {
+            children = ValuePrinter.Children(value, scope, limit);
+            _ranges.AddRange(children.Missing);
+        }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        ImmutableArray<ValueMember> members;
+        round = 0;
+        do
+        {
+            members = [.. children.Values.Select(Member)];
+        }
+        while (await FetchMissingAsync(round++, cancellationToken));
+
+        return members;
+    }
+
+    private ValueMember Member(NamedValue child)
+    {
+        var printed = ValuePrinter.Print(child, scope, ArgumentOptions);
+        _ranges.AddRange(printed.Missing);
+        return new ValueMember(child.Name, child.Value.Type.ToString(), printed.Text, ValuePrinter.HasChildren(child.Value) && printed.Text != "NULL");
+    }
+
     /// <summary>Fetches what was noted as missing, all in one trip where it fits into one.</summary>
     /// <returns>True when something new is known: ask again. False when nothing was missing, nothing of it can be fetched any more, or it has been asked often enough.</returns>
     private async ValueTask<bool> FetchMissingAsync(int round, CancellationToken cancellationToken)

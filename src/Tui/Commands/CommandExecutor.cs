@@ -28,6 +28,17 @@ public sealed class CommandExecutor
     /// <summary>True when the session is over by this command: detached, or to be quit.</summary>
     public bool IsOver { get; private set; }
 
+    /// <summary>Index of the chosen frame in the call path.</summary>
+    public int Frame => _context.Frame;
+
+    /// <summary>Chooses a frame without showing it.</summary>
+    /// <exception cref="TargetException">There is no such frame.</exception>
+    public ValueTask SelectFrameAsync(int frame, CancellationToken cancellationToken) => _context.SelectFrameAsync(frame, isMove: false, cancellationToken);
+
+    /// <summary>A number, a function's name or an expression as the address that it means.</summary>
+    /// <exception cref="TargetException">It means none.</exception>
+    public ValueTask<ulong> AddressAsync(string text, CancellationToken cancellationToken) => _memory.AddressAsync(text, cancellationToken);
+
     /// <summary>Where the machine stands, as after every stop.</summary>
     public ValueTask ShowStopAsync(CancellationToken cancellationToken) => _run.ShowAsync(cancellationToken);
 

@@ -153,7 +153,7 @@ internal sealed class MemoryCommands(CommandContext context)
         (await context.Session.Machine.RegistersAsync(context.Session.Cpu, cancellationToken)).ProgramCounter;
 
     /// <summary>A plain number needs no kernel; a function's name means where it begins; anything else is an expression.</summary>
-    private async ValueTask<ulong> AddressAsync(string text, CancellationToken cancellationToken)
+    public async ValueTask<ulong> AddressAsync(string text, CancellationToken cancellationToken)
     {
         text = text.TrimStart('*');
         var isHex = text.StartsWith("0x", StringComparison.OrdinalIgnoreCase);

@@ -28,4 +28,7 @@ public sealed record TargetAbilities(
 {
     /// <summary>Of a trace; of a live machine as it would be written now.</summary>
     public TraceRecord.Header? Header { get; init; }
+
+    /// <summary>The hit of a trace that is looked at first; null: its first.</summary>
+    public long? FirstHit { get; init; }
 }

@@ -25,6 +25,9 @@ public abstract record TargetNews
     /// <summary>There is no machine any more; what was seen stays on the screen.</summary>
     public sealed record Ended(string Reason) : TargetNews;
 
+    /// <summary>What the target can do is known better now: its stub offers to go backwards, its console is connected.</summary>
+    public sealed record Able(TargetAbilities Abilities) : TargetNews;
+
     /// <summary>Whether keys and commands that need the kernel's symbols work yet, and the phase of boot.</summary>
     public sealed record Identified(string Kernel, ulong Slide) : TargetNews;
 
@@ -123,6 +126,9 @@ public sealed record CodeRow(ulong Address, string Offset, string Bytes, string 
 /// <param name="Path">The first functions, innermost first.</param>
 public sealed record HitSummary(long Sequence, string Place, int Cpu, string Task, string Context, string Clock, string Path, string Arguments)
 {
+    /// <summary>The function of the path that tells where the hit belongs (<see cref="CallPathLandmark"/>); empty: not known.</summary>
+    public string Where { get; init; } = "";
+
     /// <summary>Recorded deterministically: <see cref="TargetRequest.JumpToHit"/> finds its moment.</summary>
     public bool CanJump { get; init; }
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using KTrace.Tui.State;
 
 namespace KTrace.Tui.Terminal;
 
@@ -82,6 +83,9 @@ public abstract record InputEvent
 
     /// <summary>Back from the background: everything has to be painted again.</summary>
     public sealed record Resumed : InputEvent;
+
+    /// <summary>The terminal has said more of itself (its background, what it can do). The loop puts it into the state.</summary>
+    public sealed record LooksLearned(TerminalLooks Looks) : InputEvent;
 
     /// <summary>The terminal is gone, or asks to end (SIGHUP, SIGTERM, end of input).</summary>
     public sealed record Closed : InputEvent;

@@ -24,9 +24,9 @@ internal sealed class ColumnLines(params TableColumn[] columns)
         TextLine[] heads = [.. columns.Select(c => new TextLine().Add(c.Head, TextRole.Heading))];
         int[] widths = [.. heads.Select((head, i) => _rows.Aggregate(head.Width, (most, row) => Math.Max(most, row[i].Width)))];
         List<int> shown = [.. Enumerable.Range(0, columns.Length).Where(i => _rows.Count == 0 || _rows.Exists(row => row[i].Width > 0))];
-        while (width is { } cells && Needed(shown, widths) > cells && shown.Where(i => columns[i].Rank > 0).MaxBy(i => columns[i].Rank) is var dropped && columns[dropped].Rank > 0)
+        while (width is { } cells && Needed(shown, widths) > cells && shown.Exists(i => columns[i].Rank > 0))
         {
-            shown.Remove(dropped);
+            shown.Remove(shown.MaxBy(i => columns[i].Rank));
         }
 
         foreach (TextLine[] row in _rows.Prepend(heads))

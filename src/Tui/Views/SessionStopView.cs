@@ -72,7 +72,8 @@ public sealed class SessionStopView(SessionStop stop, TraceRecord.Hit? path, str
         }
     }
 
-    private static string Cause(StopCause cause) => cause switch
+    /// <summary>Why, in words.</summary>
+    internal static string Cause(StopCause cause) => cause switch
     {
         StopCause.AtBreakpoint { Breakpoints: var reached } => string.Join(", ", reached.Select(Name)),
         StopCause.AtWatchpoint w => string.Create(

@@ -176,14 +176,16 @@ public static class TerminalText
         return cells > 0 ? Ellipsis + string.Concat(runes[first..]) : "";
     }
 
-    private static bool IsHarmless(Rune rune) => Rune.GetUnicodeCategory(rune) switch
+    /// <summary>False for what is not to reach a terminal.</summary>
+    internal static bool IsHarmless(Rune rune) => Rune.GetUnicodeCategory(rune) switch
     {
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator
             or UnicodeCategory.PrivateUse or UnicodeCategory.OtherNotAssigned or UnicodeCategory.Surrogate => false,
         _ => true,
     };
 
-    private static int Width(Rune rune)
+    /// <summary>Cells of one character: 0 for a mark that combines, otherwise 1 or 2.</summary>
+    internal static int Width(Rune rune)
     {
         if (rune.Value < 0x300)
         {

@@ -17,6 +17,35 @@ public enum TextRole
     Added,
     Removed,
     Warning,
+
+    /// <summary>The chosen row of the focused pane; of another pane.</summary>
+    Selected,
+    SelectedElsewhere,
+
+    /// <summary>Lines between panes; those of the focused one.</summary>
+    Border,
+    BorderFocused,
+
+    /// <summary>A pane's name; a tab that is behind it.</summary>
+    Title,
+    Tab,
+
+    /// <summary>A key that can be pressed, in the footer and the help.</summary>
+    Key,
+
+    /// <summary>The session's line at the top.</summary>
+    Banner,
+
+    /// <summary>It has another value than at the stop before.</summary>
+    Changed,
+
+    /// <summary>Where the machine stands.</summary>
+    Current,
+    Breakpoint,
+
+    /// <summary>What a search found.</summary>
+    Match,
+    Error,
 }
 
 /// <summary>One line of a view, built from left to right. Everything that is added is made safe for a terminal first.</summary>

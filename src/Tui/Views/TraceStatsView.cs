@@ -71,7 +71,7 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
     {
         if (statistics.MeanRate is { } mean)
         {
-            yield return Line("guest's rate", string.Create(CultureInfo.InvariantCulture, $"{mean:0} hits a second of the guest's, {statistics.PeakRate:0} at its peak"));
+            yield return Line("guest rate", string.Create(CultureInfo.InvariantCulture, $"{mean:0} hits a second of the guest's, {statistics.PeakRate:0} at its peak"));
         }
 
         if (trace.NonStop is not { } figures)
@@ -79,7 +79,7 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
             yield break;
         }
 
-        yield return Line("without stop", string.Create(CultureInfo.InvariantCulture, $"{Plural.Of(figures.Hits, "hit")}, {figures.Dropped} dropped, {Plural.Of(figures.Waits, "wait")} for room in a ring of {figures.RingSize >> 20} MiB"));
+        yield return Line("non-stop", string.Create(CultureInfo.InvariantCulture, $"{Plural.Of(figures.Hits, "hit")}, {figures.Dropped} dropped, {Plural.Of(figures.Waits, "wait")} for room in a ring of {figures.RingSize >> 20} MiB"));
         if (figures.Pauses > 0)
         {
             yield return Line("pauses", string.Create(CultureInfo.InvariantCulture, $"{figures.Pauses}, {figures.PausedSeconds:0.000} s in which the guest stood still"));

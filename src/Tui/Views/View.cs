@@ -12,6 +12,9 @@ public abstract class View : IRenderable
     /// <param name="width">Cells of the terminal, or null for a pipe: then nothing is shortened or dropped.</param>
     public abstract IEnumerable<TextLine> Lines(int? width);
 
+    /// <summary>How a role looks.</summary>
+    protected virtual Style StyleOf(TextRole role) => Theme.Of(role);
+
     public Measurement Measure(RenderOptions options, int maxWidth) => new(Math.Min(maxWidth, 40), maxWidth);
 
     public IEnumerable<Segment> Render(RenderOptions options, int maxWidth)
@@ -20,7 +23,7 @@ public abstract class View : IRenderable
         {
             foreach ((string text, TextRole role) in line.Fit(maxWidth).Spans)
             {
-                yield return new Segment(text, Theme.Of(role));
+                yield return new Segment(text, StyleOf(role));
             }
 
             yield return Segment.LineBreak;

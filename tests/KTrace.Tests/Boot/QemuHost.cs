@@ -13,6 +13,11 @@ internal static class StartupHook
         {
             QemuHost.RunAsync(folder, Environment.GetEnvironmentVariable("KTRACE_TEST_QEMU_MOMENT")!).GetAwaiter().GetResult();
         }
+
+        if (Environment.GetEnvironmentVariable("KTRACE_TEST_SCREEN_HOST") is { } cells)
+        {
+            Environment.Exit(KTrace.Tests.Tui.Terminal.ScreenHost.Run(cells));
+        }
     }
 }
 

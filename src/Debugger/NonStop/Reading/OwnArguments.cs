@@ -1,6 +1,4 @@
-// The arguments of the function that was entered. What FrameVariables finds for a function at its first instruction depends on the code alone, not on the values: it is asked twice, with made-up registers and a
-// made-up stack whose words are all different, and where the value went along with a register or a stack slot, that is where it is from. So the places are those that stopping tracepoints read, and a hit
-// costs a few moves.
+// The arguments of the function that was entered: where they are is found once for each function (EntryPlaces.cs), and a hit costs a few moves.
 using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Globalization;
@@ -28,32 +26,14 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
 
     private readonly Dictionary<ulong, Plan> _plans = [];
     private readonly CompactValues _values = new();
+    private readonly EntryPlaces _places = new(map, scope.Types, variables);
     private int _meanings;
 
-    private enum PlaceKind : byte
+    private sealed class Parameter(EntryPlace place)
     {
-        Unknown,
-        Register,
-        Stack,
-        Constant,
-    }
+        public EntryPlace At { get; } = place;
 
-    private sealed class Parameter
-    {
-        public required FrameVariable Variable { get; init; }
-
-        public PlaceKind Kind { get; init; }
-
-        /// <summary>As records number it; or bytes above the stack pointer.</summary>
-        public int Place { get; init; }
-
-        public ulong Constant { get; init; }
-
-        public int Size { get; init; }
-
-        public bool IsSigned { get; init; }
-
-        public bool IsPointer { get; init; }
+        public FrameVariable Variable => At.Variable;
 
         public string Form { get; set; } = ValueForm.Unsigned;
 
@@ -74,7 +54,7 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
             }
             else
             {
-                Array.ForEach(plan.Parameters, p => p.Told.RemoveWhere(value => p.IsPointer && value >= FirstNamed));
+                Array.ForEach(plan.Parameters, p => p.Told.RemoveWhere(value => p.At.IsPointer && value >= FirstNamed));
             }
         }
     }
@@ -104,12 +84,12 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
                 continue;
             }
 
-            if (!parameter.IsPointer || scope.Architecture.WordSize == 4 || value < FirstUnnamed || value >= FirstNamed)
+            if (!parameter.At.IsPointer || scope.Architecture.WordSize == 4 || value < FirstUnnamed || value >= FirstNamed)
             {
                 Tell(plan, i, value);
             }
 
-            _values.Add(value, parameter.IsSigned);
+            _values.Add(value, parameter.At.IsSigned);
         }
 
         return _values.Written;
@@ -118,28 +98,28 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
     private static bool TryRead(Parameter parameter, RingRecord record, out ulong value)
     {
         value = 0;
-        switch (parameter.Kind)
+        switch (parameter.At.Kind)
         {
-            case PlaceKind.Register:
-                value = record.Register(parameter.Place);
+            case EntryPlaceKind.Register:
+                value = record.Register(parameter.At.Place);
                 break;
-            case PlaceKind.Constant:
-                value = parameter.Constant;
+            case EntryPlaceKind.Constant:
+                value = parameter.At.Constant;
                 return true;
-            case PlaceKind.Stack:
-                if (record.WindowCount == 0 || record.Window(0, out _, out _) is var window && window.Length < parameter.Place + 8)
+            case EntryPlaceKind.Stack:
+                if (record.WindowCount == 0 || record.Window(0, out _, out _) is var window && window.Length < parameter.At.Place + 8)
                 {
                     return false;
                 }
 
-                value = BinaryPrimitives.ReadUInt64LittleEndian(record.Window(0, out _, out _)[parameter.Place..]);
+                value = BinaryPrimitives.ReadUInt64LittleEndian(record.Window(0, out _, out _)[parameter.At.Place..]);
                 break;
             default:
                 return false;
         }
 
-        var unused = 64 - (8 * parameter.Size);
-        value = parameter.IsSigned ? (ulong)((long)(value << unused) >> unused) : value << unused >> unused;
+        var unused = 64 - (8 * parameter.At.Size);
+        value = parameter.At.IsSigned ? (ulong)((long)(value << unused) >> unused) : value << unused >> unused;
         return true;
     }
 
@@ -167,25 +147,24 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
     {
         // The function itself comes last: what is inlined at its entry has not been entered.
         var frame = names.FramesOf(site.Entry, UnwindRule.Registers, null)[^1];
-        if (Probe(site.Entry, 1) is not { } first || Probe(site.Entry, 2) is not { } second || first.Length != second.Length || first.Length > TraceFormat.MaxArguments)
+        if (_places.Of(site.Entry) is not { Length: <= TraceFormat.MaxArguments } places)
         {
             return new Plan(site, frame, []);
         }
 
-        var parameters = new Parameter[first.Length];
-        for (var i = 0; i < parameters.Length; i++)
+        Parameter[] parameters = [.. places.Select(p => new Parameter(p))];
+        foreach (var parameter in parameters)
         {
-            parameters[i] = Place(first[i], second[i]);
-            parameters[i].Form = FormOf(parameters[i], frame.Function);
+            parameter.Form = FormOf(parameter, frame.Function);
         }
 
         if (parameters.Length > 0)
         {
             trace.Parameters(frame, [.. parameters.Select(p => new TraceParameter(
-                p.Variable.Name, p.Variable.Type.ToString(), p.Form, p.Kind switch
+                p.Variable.Name, p.Variable.Type.ToString(), p.Form, p.At.Kind switch
                 {
-                    PlaceKind.Stack => ArgumentProvenance.Memory,
-                    PlaceKind.Constant => ArgumentProvenance.Constant,
+                    EntryPlaceKind.Stack => ArgumentProvenance.Memory,
+                    EntryPlaceKind.Constant => ArgumentProvenance.Constant,
                     _ => ArgumentProvenance.Register,
                 }))]);
         }
@@ -197,116 +176,14 @@ internal sealed class OwnArguments(KernelMap map, HitRecords names, FrameVariabl
     private string FormOf(Parameter parameter, string function)
     {
         const ulong sample = 1_234_567_891;
-        if (parameter.IsPointer)
+        if (parameter.At.IsPointer)
         {
             return ValueForm.Pointer;
         }
 
-        var value = parameter.Size < 8 ? sample & ((1ul << (8 * parameter.Size)) - 1) >> 1 : sample;
-        return parameter.IsSigned ? ValueForm.Signed
-            : parameter.Kind != PlaceKind.Unknown && Text(parameter, function, value) == value.ToString("x", CultureInfo.InvariantCulture).Insert(0, "0x") ? ValueForm.Hexadecimal
+        var value = parameter.At.Size < 8 ? sample & ((1ul << (8 * parameter.At.Size)) - 1) >> 1 : sample;
+        return parameter.At.IsSigned ? ValueForm.Signed
+            : parameter.At.Kind != EntryPlaceKind.Unknown && Text(parameter, function, value) == value.ToString("x", CultureInfo.InvariantCulture).Insert(0, "0x") ? ValueForm.Hexadecimal
             : ValueForm.Unsigned;
-    }
-
-    private Parameter Place(FrameVariable first, FrameVariable second)
-    {
-        var unknown = new Parameter { Variable = first };
-        if (first.Value is not { Number: not null, Target: null, BitSize: 0, Bytes.Length: <= 8 } one || second.Value is not { Number: not null } two
-            || first.Type.Resolved is not (IntegerType or PointerType or EnumType))
-        {
-            return unknown;
-        }
-
-        var size = one.Bytes.Length;
-        var word = new Parameter
-        {
-            Variable = first,
-            Size = size,
-            IsPointer = first.Type.Resolved is PointerType,
-            IsSigned = first.Type.Resolved is IntegerType { IsSigned: true } or EnumType { IsSigned: true },
-        };
-        var (a, b) = (Raw(one), Raw(two));
-        if (one.Provenance == Provenance.Constant)
-        {
-            return a == b ? Copy(word, PlaceKind.Constant, 0, (ulong)one.Number!) : unknown;
-        }
-
-        var mask = size == 8 ? ulong.MaxValue : (1ul << (8 * size)) - 1;
-        for (var register = 0; register < RecordRegisters.Numbers(scope.Architecture).Length; register++)
-        {
-            if (a == (ProbeStack.Register(register, 1) & mask) && b == (ProbeStack.Register(register, 2) & mask))
-            {
-                return Copy(word, PlaceKind.Register, register, 0);
-            }
-        }
-
-        for (var offset = scope.Architecture.WordSize; offset < ProbeStack.Size; offset += scope.Architecture.WordSize)
-        {
-            if (a == (ProbeStack.Word(offset, 1) & mask) && b == (ProbeStack.Word(offset, 2) & mask))
-            {
-                return Copy(word, PlaceKind.Stack, offset, 0);
-            }
-        }
-
-        return unknown;
-    }
-
-    private static Parameter Copy(Parameter from, PlaceKind kind, int place, ulong constant) => new()
-    {
-        Variable = from.Variable, Kind = kind, Place = place, Constant = constant, Size = from.Size, IsPointer = from.IsPointer, IsSigned = from.IsSigned,
-    };
-
-    private static ulong Raw(TypedValue value)
-    {
-        Span<byte> bytes = stackalloc byte[8];
-        bytes.Clear();
-        value.Bytes.Span.CopyTo(bytes);
-        return BinaryPrimitives.ReadUInt64LittleEndian(bytes);
-    }
-
-    private ImmutableArray<FrameVariable>? Probe(ulong entry, int seed)
-    {
-        var architecture = scope.Architecture;
-        var registers = new RegisterSet(architecture);
-        var numbers = RecordRegisters.Numbers(architecture);
-        for (var i = 0; i < numbers.Length; i++)
-        {
-            registers[numbers[i]] = RecordRegisters.Word(ProbeStack.Register(i, seed), architecture);
-        }
-
-        registers[architecture.StackPointer] = RecordRegisters.Word(ProbeStack.Address, architecture);
-        registers[architecture.ProgramCounter] = entry;
-        var stack = new UnwindResult([new UnwoundFrame(registers, UnwindRule.Registers, false)], new UnwindStop.EndOfStack());
-        var lists = variables.ArgumentsOf(stack, new ProbeStack(architecture, seed));
-        return map.Image.HasDwarf ? lists.IsEmpty ? null : lists[^1] : EntryArguments.Of(map, scope.Types, registers);
-    }
-
-    /// <summary>A stack whose words are all different.</summary>
-    private sealed class ProbeStack(Architecture architecture, int seed) : IMemoryReader
-    {
-        public const ulong Address = 0xffffc900_5a5a_0000;
-        public const int Size = 256;
-
-        public static ulong Register(int number, int seed) => 0x5e_0000_0000_0000 + ((ulong)seed * 0x0101_0101_0101_0101) + ((ulong)(number + 1) * 0x0000_0b0d_1113_171d);
-
-        public static ulong Word(int offset, int seed) => Register(offset + 64, seed);
-
-        public MemoryReadResult Read(ulong address, Span<byte> destination)
-        {
-            var from = address - RecordRegisters.Word(Address, architecture);
-            if (from >= Size || from + (ulong)destination.Length > Size)
-            {
-                return MemoryReadResult.NotFetched;
-            }
-
-            Span<byte> stack = stackalloc byte[Size + 8];
-            for (var offset = 0; offset < Size; offset += architecture.WordSize)
-            {
-                BinaryPrimitives.WriteUInt64LittleEndian(stack[offset..], Word(offset, seed));
-            }
-
-            stack.Slice((int)from, destination.Length).CopyTo(destination);
-            return MemoryReadResult.Ok;
-        }
     }
 }

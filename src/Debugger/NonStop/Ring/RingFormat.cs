@@ -43,8 +43,14 @@ public static class ControlBlock
     /// <summary>In a program's block, u64: records that were taken, for "the first N". Written by the guest.</summary>
     public const int ProgramTaken = 8;
 
+    /// <summary>In a program's block, u64: calls at which the condition could not be asked, as memory that it needs cannot be read. Written by the guest.</summary>
+    public const int ProgramUnreadable = 16;
+
     /// <summary>First of <see cref="ReturnEntry.Count"/> entries.</summary>
     public const int Returns = 0x20000;
+
+    /// <summary>From here to the block's end: page tables of conditions' own view of the guest's memory.</summary>
+    public const int Tables = 0x100000;
 }
 
 /// <summary>One function that was entered with its return address replaced.</summary>

@@ -20,8 +20,8 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
     private readonly Dictionary<TracepointRequest, HashSet<int>> _stops = new(ReferenceEqualityComparer.Instance);
     private string? _cannot = cannot;
 
-    /// <summary>Compiles a condition for the parameters of a tracepoint's function, or says why it cannot; null: no condition can be compiled.</summary>
-    public Func<Tracepoint, Expression, (CompiledCondition? Compiled, string? WhyNot)>? CompileCondition { get; init; }
+    /// <summary>Compiles a condition for the parameters of the function at a place (in the module, or the kernel), or says why it cannot; null: no condition can be compiled.</summary>
+    public Func<CodePlace, KernelModule?, Expression, (CompiledCondition? Compiled, string? WhyNot)>? CompileCondition { get; init; }
 
     /// <summary>
     /// Plans to move the first instructions at an entry without a no-op (link-time in the kernel, run-time in a module), or says why they cannot be moved; null: none can.
@@ -73,6 +73,12 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
                 return Stop(tracepoint, why);
             }
 
+            if (tracepoint.Request.Actions.Condition is not null)
+            {
+                // First instructions are moved before the kernel has mapped what conditions look at.
+                return Stop(tracepoint, $"{why}, and a condition asks for the tracer's no-op");
+            }
+
             (relocation, var whyNot) = RelocateEntry(place.Address, module);
             if (relocation is null)
             {
@@ -86,7 +92,7 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
         CompiledCondition? condition = null;
         if (actions.Condition is { } expression)
         {
-            (condition, var whyNot) = CompileCondition?.Invoke(tracepoint, expression) ?? (null, "it is asked of the guest's memory");
+            (condition, var whyNot) = CompileCondition?.Invoke(place, module, expression) ?? (null, "it is asked of the guest's memory");
             if (condition is null)
             {
                 return Stop(tracepoint, "its condition: " + (whyNot ?? "it cannot be asked without stops"));

@@ -123,6 +123,11 @@ internal sealed class CodeEmitter
 
     public void DoOne32(Mnemonic operation, Reg register) => Add(Instruction.Create(Of($"{operation}_rm32"), Narrow(register)));
 
+    /// <summary>dx becomes what idiv expects beside ax.</summary>
+    public void ExtendIntoDx() => Add(Instruction.Create(Word == 8 ? Code.Cqo : Code.Cdq));
+
+    public void SwapBytes32(Reg register) => Add(Instruction.Create(Code.Bswap_r32, Narrow(register)));
+
     public void Multiply(Reg left, Reg right) => Add(Instruction.Create(Of($"Imul_r{_bits}_rm{_bits}"), Wide(left), Wide(right)));
 
     /// <summary>lock cmpxchg of a word: ax is what is expected, and becomes what was there.</summary>
@@ -173,6 +178,8 @@ internal sealed class CodeEmitter
             : Instruction.Create(Of($"{operation}_rm32_imm32"), Operand(left), value));
 
     public void Shift32(Mnemonic operation, Reg register, int bits) => Add(Instruction.Create(Of($"{operation}_rm32_imm8"), Narrow(register), bits));
+
+    public void Test32(Reg register, uint value) => Add(Instruction.Create(Code.Test_rm32_imm32, Narrow(register), (int)value));
 
     public void Test32(Mem memory, uint value) => Add(Instruction.Create(Code.Test_rm32_imm32, Operand(memory), (int)value));
 
@@ -235,6 +242,18 @@ internal sealed class CodeEmitter
 
     /// <summary>cx words from si to di.</summary>
     public void CopyWords() => Add(Word == 8 ? Instruction.CreateRepMovsq(64) : Instruction.CreateRepMovsd(32));
+
+    /// <summary>cx bytes from si to di.</summary>
+    public void CopyBytes() => Add(Instruction.CreateRepMovsb(Word * 8));
+
+    /// <summary>Looks for al in cx bytes from di on; the zero flag tells whether it is there.</summary>
+    public void FindByte() => Add(Instruction.CreateRepneScasb(Word * 8));
+
+    /// <summary>The physical address of the topmost page table, and flags.</summary>
+    public void LoadTableRoot(Reg to) => Add(Instruction.Create(Word == 8 ? Code.Mov_r64_cr : Code.Mov_r32_cr, Wide(to), Register.CR3));
+
+    /// <summary>A register of x86-64 that has no number in i386.</summary>
+    public void MoveExtended(Reg to, int number) => Add(Instruction.Create(Code.Mov_r64_rm64, Wide(to), Register.RAX + number));
 
     /// <summary>A register of x86-64 that has no number in i386.</summary>
     public void StoreExtended(Mem to, int number) => Add(Instruction.Create(Code.Mov_rm64_r64, Operand(to), Register.RAX + number));

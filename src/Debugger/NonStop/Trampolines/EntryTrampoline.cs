@@ -6,7 +6,8 @@
 // waits, and is counted as dropped where there is no room. Reading per-cpu data needs the same: the CPU must not change under it.
 // Under TCG cli costs a few ns; popf ends a translation block, and is needed for the flags anyway.
 //
-// Nothing here can fault: what is read and written is the stack between the stack pointer and the stack's end, per-cpu data, the current task's task_struct, and KTrace's own mapping.
+// Nothing here can fault: what is read and written is the stack between the stack pointer and the stack's end, per-cpu data, the current task's task_struct, and KTrace's own mapping. A condition may
+// read more, and looks first (GuardedRead.cs).
 using Iced.Intel;
 using KTrace.Debugger.NonStop.Guest;
 using KTrace.Debugger.NonStop.Ring;
@@ -23,8 +24,10 @@ public static class EntryTrampoline
     /// <param name="lossy">A full ring makes it count and go on; otherwise it waits.</param>
     /// <param name="address">Where its first byte will be: where calls go to.</param>
     /// <param name="returns">Needed where <see cref="TrampolineProgram.Returns"/> is set.</param>
-    /// <exception cref="ArgumentException">The program cannot be run with this layout: its largest record does not fit in the ring, or return stubs are missing.</exception>
-    public static CodeBlock Assemble(KernelOffsets offsets, NonStopLayout layout, TrampolineProgram program, bool lossy, ulong address, ReturnTrampoline? returns = null)
+    /// <param name="view">Needed where the program's condition reads memory or knows an address of the kernel.</param>
+    /// <exception cref="ArgumentException">The program cannot be run with this layout: its largest record does not fit in the ring, or return stubs or the view are missing.</exception>
+    public static CodeBlock Assemble(
+        KernelOffsets offsets, NonStopLayout layout, TrampolineProgram program, bool lossy, ulong address, ReturnTrampoline? returns = null, GuestView? view = null)
     {
         if (program.StackBytes < offsets.WordSize || program.StackBytes % 8 != 0 || RecordSize(program.StackBytes) > Math.Min(layout.RingLimit, RingRecord.MaximumSize))
         {
@@ -43,7 +46,7 @@ public static class EntryTrampoline
 
         var code = new CodeEmitter(offsets);
         code.Begin(offsets.WordSize);
-        new Body(new TrampolineFrame(code, offsets, layout), program, lossy, returns).Write();
+        new Body(new TrampolineFrame(code, offsets, layout), program, lossy, returns, view).Write();
         return code.Assemble(address);
     }
 
@@ -51,9 +54,11 @@ public static class EntryTrampoline
     internal static int RecordSize(int stackBytes) => (RecordFormat.CallHeader + stackBytes + RecordFormat.Alignment - 1) & -RecordFormat.Alignment;
 
     /// <summary>One program's code in the order of its writing: first what a hit on a task's stack passes through, then what is rare.</summary>
-    private sealed class Body(TrampolineFrame frame, TrampolineProgram program, bool lossy, ReturnTrampoline? returns)
+    private sealed class Body(TrampolineFrame frame, TrampolineProgram program, bool lossy, ReturnTrampoline? returns, GuestView? view)
     {
         private readonly CodeEmitter _code = frame.Code;
+
+        private ulong Counters => frame.Layout.Control + ControlBlock.Programs + (ulong)(program.Index * ControlBlock.ProgramStride);
 
         public void Write()
         {
@@ -61,6 +66,8 @@ public static class EntryTrampoline
             var leave = _code.NewLabel();
             frame.Enter(closed);
 
+            var condition = program.Condition is { } asked ? new ConditionWriter(frame, asked, view, Counters, leave) : null;
+            condition?.Write();
             WriteCounters(leave);
             var windows = new StackWindows(frame, program.StackBytes);
             windows.Write();
@@ -87,14 +94,14 @@ public static class EntryTrampoline
             _code.Begin(frame.FullDistance);
             windows.WriteRare();
             reservation.WriteRare(leave);
+            condition?.WriteRare();
         }
 
         private void WriteCounters(CodeLabel leave)
         {
-            var counters = frame.Layout.Control + ControlBlock.Programs + (ulong)(program.Index * ControlBlock.ProgramStride);
             if (program.Sample > 1)
             {
-                Count(counters + ControlBlock.ProgramCalls);
+                Count(Counters + ControlBlock.ProgramCalls);
                 _code.Do(Mnemonic.Xor, Reg.Dx, Reg.Dx);
                 _code.Constant(Reg.Cx, (ulong)program.Sample);
                 _code.DoOne(Mnemonic.Div, Reg.Cx);
@@ -104,7 +111,7 @@ public static class EntryTrampoline
 
             if (program.First is { } first)
             {
-                Count(counters + ControlBlock.ProgramTaken);
+                Count(Counters + ControlBlock.ProgramTaken);
                 _code.Constant(Reg.Cx, (ulong)first);
                 _code.Do(Mnemonic.Cmp, Reg.Ax, Reg.Cx);
                 _code.Jump(ConditionCode.ae, leave);

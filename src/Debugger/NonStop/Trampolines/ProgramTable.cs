@@ -12,6 +12,9 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
 
+    /// <summary>How conditions read memory; null: there can be none.</summary>
+    public GuestView? View { get; set; }
+
     /// <summary>Code that an interrupt may come upon; grows.</summary>
     public List<CodeBlock> Blocks { get; } = [];
 
@@ -36,11 +39,16 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
+        if (condition is not null && View is null)
+        {
+            throw new TargetException("conditions cannot be asked without stops in this guest: its memory cannot be mapped a second time", "--stop, or no condition");
+        }
+
         var program = new TrampolineProgram(_programs.Count, stackBytes)
         {
             Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
         };
-        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null);
+        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null, View);
         Place(block);
         return _programs[key] = (program, block.Address);
     }
@@ -56,6 +64,15 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
 
         return Returns;
     }
+
+    /// <summary>Conditions that could not be asked at some calls, as memory that they need could not be read, and at how many.</summary>
+    public IEnumerable<(CompiledCondition Condition, long Calls)> Unreadable() =>
+        from program in _programs.Values.Select(p => p.Program)
+        where program.Condition is not null
+        let calls = (long)memory.Counter(ControlBlock.Programs + (program.Index * ControlBlock.ProgramStride) + ControlBlock.ProgramUnreadable)
+        where calls > 0
+        group calls by program.Condition!.Text into same
+        select (_programs.Values.First(p => p.Program.Condition?.Text == same.Key).Program.Condition!, same.Sum());
 
     private void Place(CodeBlock block)
     {

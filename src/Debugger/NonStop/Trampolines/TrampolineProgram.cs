@@ -21,14 +21,11 @@ public sealed record TrampolineProgram(int Index, int StackBytes)
 }
 
 /// <summary>
-/// A condition that a trampoline can ask: a small program over 64-bit numbers (32-bit on i386) without jumps backwards. It is made by the condition compiler, for one function's parameters: programs are shared only by functions with equal
-/// conditions.
+/// A condition that a trampoline can ask: a small program over 64-bit numbers (32-bit on i386) without jumps backwards. It is made by the condition compiler, for one function's parameters: programs are
+/// shared only by functions with equal conditions.
 /// </summary>
 /// <param name="Text">As written, for people.</param>
 public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps);
-
-/// <summary>One step of a <see cref="CompiledCondition"/>. The trampolines' room decides which there are.</summary>
-public abstract record ConditionStep;
 
 /// <summary>Code for the guest, at the address for which it was made.</summary>
 /// <param name="Address">Virtual.</param>

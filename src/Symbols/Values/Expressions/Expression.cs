@@ -85,7 +85,11 @@ public sealed class Expression
 
     public override string ToString() => Text;
 
-    private Syntax RootFor(IExpressionScope scope)
+    /// <summary>All of the text that positions count in.</summary>
+    internal string Source => _source;
+
+    /// <summary>The tree, where names in parentheses are types if the scope says so.</summary>
+    internal Syntax RootFor(IExpressionScope scope)
     {
         if (_ambiguousNames.IsEmpty)
         {

@@ -77,7 +77,7 @@ public sealed class WayPlannerTests
         var compiled = new CompiledCondition("irq == 24", []);
         var planner = new WayPlanner(CaptureOptions.Default, null, Traceable.Value)
         {
-            CompileCondition = (_, condition) => condition.Text == "irq == 24" ? (compiled, null) : (null, "it calls a function"),
+            CompileCondition = (_, _, condition) => condition.Text == "irq == 24" ? (compiled, null) : (null, "it calls a function"),
         };
         var yes = Resolve("request_threaded_irq if irq == 24");
         var plan = planner.Plan(yes, yes.Places[0], null);

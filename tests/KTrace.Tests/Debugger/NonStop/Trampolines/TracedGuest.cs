@@ -128,9 +128,9 @@ internal sealed class TracedGuest : IAsyncDisposable
     public ulong AddressOf(string function) => Map.ToRunTime(Symbol(Map.Image, function).Value);
 
     /// <summary>Puts a program's trampoline into the guest.</summary>
-    public ulong Place(TrampolineProgram program, bool lossy = false, ReturnTrampoline? returns = null)
+    public ulong Place(TrampolineProgram program, bool lossy = false, ReturnTrampoline? returns = null, GuestView? view = null)
     {
-        var block = EntryTrampoline.Assemble(Offsets, Memory.Layout, program, lossy, Memory.NextCode, returns);
+        var block = EntryTrampoline.Assemble(Offsets, Memory.Layout, program, lossy, Memory.NextCode, returns, view);
         Memory.Place(block);
         return block.Address;
     }

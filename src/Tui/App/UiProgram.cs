@@ -1,0 +1,23 @@
+using System.Collections.Immutable;
+using KTrace.Tui.Panes;
+using KTrace.Tui.State;
+using KTrace.Tui.Update;
+using Spectre.Console.Rendering;
+
+namespace KTrace.Tui.App;
+
+/// <summary>What a loop runs: how events change the state, and how a state looks. Both pure.</summary>
+/// <param name="Update">The state after an event, and what is to be done outside. Gives the same state where nothing changed: then nothing is painted.</param>
+/// <param name="View">The picture of a state, and where its cursor stands.</param>
+public sealed record UiProgram(
+    Func<UiState, UiEvent, (UiState State, ImmutableArray<UiEffect> Effects)> Update, Func<UiState, (IRenderable Picture, (int Column, int Row)? Cursor)> View)
+{
+    /// <summary>The debugger's.</summary>
+    public static UiProgram Debugger { get; } = new(
+        Updater.Update,
+        static state =>
+        {
+            var root = new RootView(state);
+            return (root, root.Cursor);
+        });
+}

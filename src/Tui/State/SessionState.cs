@@ -1,0 +1,58 @@
+using KTrace.Tracing;
+using KTrace.Tui.Targets;
+
+namespace KTrace.Tui.State;
+
+public enum RunState
+{
+    /// <summary>Booting, attaching or loading: nothing to see yet.</summary>
+    Starting,
+    Running,
+    Stopped,
+
+    /// <summary>No machine any more, or a trace.</summary>
+    Ended,
+}
+
+/// <summary>What the target said of itself last.</summary>
+public sealed record SessionState
+{
+    public RunState Run { get; init; }
+
+    /// <summary>The last stop; it stays while the machine runs.</summary>
+    public StopSnapshot? Stop { get; init; }
+
+    /// <summary>The chosen frame's contents; null until they came.</summary>
+    public FrameSnapshot? Frame { get; init; }
+
+    /// <summary>A hit of the timeline that is looked at instead of the stop.</summary>
+    public TargetNews.HitShown? Shown { get; init; }
+
+    public TargetNews.Progress? Progress { get; init; }
+
+    /// <summary>Release and so on; null until the kernel is known.</summary>
+    public string? Kernel { get; init; }
+
+    public ulong Slide { get; init; }
+
+    /// <summary>Why it ended.</summary>
+    public string? EndReason { get; init; }
+
+    /// <summary>Steps that were asked for and did not stop yet: keys for more of them queue up to a bound, so that a held key steps on.</summary>
+    public int StepsUnderWay { get; init; }
+
+    /// <summary>The target listed breakpoints once: from then on an empty list means that there are none.</summary>
+    public bool HasListedBreakpoints { get; init; }
+
+    /// <summary>Watches were handed to the target.</summary>
+    public bool HasSentWatches { get; init; }
+
+    /// <summary>The hit whose call path is on the screen: the chosen one of the timeline, or the stop's.</summary>
+    public TraceRecord.Hit? Path => Shown?.Hit ?? Stop?.Path;
+
+    /// <summary>The machine is there and stands still.</summary>
+    public bool IsStopped => Run == RunState.Stopped;
+
+    /// <summary>Something is under way that a spinner should show.</summary>
+    public bool IsBusy => Run is RunState.Starting or RunState.Running || Progress is not null;
+}

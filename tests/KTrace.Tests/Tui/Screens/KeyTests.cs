@@ -1,0 +1,233 @@
+using KTrace.Debugger.Stepping;
+using KTrace.Tui.State;
+using KTrace.Tui.Targets;
+using KTrace.Tui.Terminal;
+using KTrace.Tui.Update;
+
+namespace KTrace.Tests.Tui.Screens;
+
+/// <summary>What every key does.</summary>
+public class KeyTests
+{
+    public static IEnumerable<object[]> Bindings => KeyMap.All.SelectMany(b => b.Keys.Select(k => new object[] { b.Command, k.ToString() })).Distinct();
+
+    // Every binding in every pane that it is for: in at least one of these states it must do something.
+    [Theory]
+    [MemberData(nameof(Bindings))]
+    public void A_key_does_something_in_every_pane_that_it_claims(UiCommand command, string key)
+    {
+        var binding = KeyMap.All.First(b => b.Command == command && b.Keys.Any(k => k.ToString() == key));
+        var chord = binding.Keys.First(k => k.ToString() == key);
+        var panes = Enum.GetValues<PaneKind>().Where(p => KeyMap.Find(p, chord) == binding).ToArray();
+        Assert.NotEmpty(panes);
+        Assert.All(binding.Panes, p => Assert.Contains(p, panes));
+        foreach (var pane in panes)
+        {
+            // Code, call path and hits have places; a run to a row of another pane is refused.
+            if (binding.Needs.HasFlag(Needs.Place) && pane is not (PaneKind.Source or PaneKind.Disassembly or PaneKind.CallPath))
+            {
+                continue;
+            }
+
+            Assert.True(States().Any(s => DoesSomething(s(), pane, binding, chord)), $"{key} ({command}) does nothing in {pane}");
+        }
+    }
+
+    [Fact]
+    public void No_key_has_two_meanings_in_one_pane()
+    {
+        foreach (var pane in Enum.GetValues<PaneKind>())
+        {
+            var keys = KeyMap.All.Where(b => b.Panes.Contains(pane)).SelectMany(b => b.Keys).ToArray();
+            Assert.Equal(keys.Length, keys.Distinct().Count());
+        }
+
+        var everywhere = KeyMap.All.Where(b => b.Panes.IsEmpty).SelectMany(b => b.Keys).ToArray();
+        Assert.Equal(everywhere.Length, everywhere.Distinct().Count());
+    }
+
+    [Fact]
+    public void Keys_that_run_the_machine_ask_for_it()
+    {
+        Assert.IsType<TargetRequest.Continue>(Asked("c"));
+        Assert.Equal(new TargetRequest.Step(StepKind.Line), Asked("s"));
+        Assert.Equal(new TargetRequest.Step(StepKind.LineOver), Asked("n"));
+        Assert.Equal(new TargetRequest.Step(StepKind.Instruction), Asked("i"));
+        Assert.Equal(new TargetRequest.Step(StepKind.InstructionOver), Asked("I"));
+        Assert.Equal(new TargetRequest.Finish(0), Asked("f"));
+        Assert.Equal(new TargetRequest.Finish(1), UiSamples.Live(80, 24).Type("uf").Asked.Last());
+        Assert.Equal(new TargetRequest.RunTo("arch/x86/kernel/apic/msi.c:31"), UiSamples.Live(80, 24).Type("\tjt").Asked.Last());
+        Assert.Equal(new TargetRequest.ToggleBreakpoint("arch/x86/kernel/apic/msi.c:28"), UiSamples.Live(80, 24).Type("\tkkb").Asked.Last());
+        Assert.Equal(new TargetRequest.ToggleBreakpoint("*0xffffffff81068b45"), UiSamples.Live(80, 24).Type("\t]jb").Asked.Last());
+
+        static TargetRequest Asked(string keys) => Assert.Single(UiSamples.Live(80, 24).Type(keys).Asked);
+    }
+
+    [Fact]
+    public void A_key_that_cannot_work_says_why_and_asks_for_nothing()
+    {
+        foreach (var (screen, key, why) in new[]
+        {
+            (UiSamples.OfTrace(80, 24), "s", "this is a trace"), (UiSamples.OfTrace(80, 24), "c", "ktrace tui SCENARIO"), (UiSamples.Live(80, 24).Hear(new TargetNews.Running()), "s", "Ctrl-C stops it"),
+            (UiSamples.Live(80, 24), "R", "cannot go backwards"), (UiSamples.Live(80, 24), "J", "exact replay"), (UiSamples.Live(80, 24), "d", "m marks"),
+            (UiSamples.Live(80, 24).Hear(new TargetNews.Ended("QEMU was killed")), "c", "QEMU was killed"), (UiSamples.Empty(80, 24, isLive: true), "s", "not up yet"),
+            (UiSamples.Empty(80, 24, isLive: false), "e", "no hits"),
+        })
+        {
+            screen.Forget().Type(key);
+            Assert.Empty(screen.Asked);
+            Assert.Contains(why, screen.Screen()[^1], StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_held_step_key_steps_on_up_to_a_bound()
+    {
+        var screen = UiSamples.Live(80, 24).Type("s").Hear(new TargetNews.Running()).Type("sssssssssssssssss");
+        Assert.Equal(Obstacles.StepsAtOnce, screen.Asked.Count());
+        screen.Hear(new TargetNews.Stopped(UiSamples.Stop)).Type("s");
+        Assert.Equal(Obstacles.StepsAtOnce + 1, screen.Asked.Count());
+    }
+
+    [Fact]
+    public void Next_goes_to_the_next_match_where_a_search_is_active_and_steps_elsewhere()
+    {
+        var screen = UiSamples.Live(132, 43).Type("/irq_domain\n");
+        var first = screen.State.Pane(PaneKind.CallPath).Cursor;
+        screen.Forget().Type("n");
+        Assert.NotEqual(first, screen.State.Pane(PaneKind.CallPath).Cursor);
+        Assert.DoesNotContain(screen.Asked, r => r is TargetRequest.Step);
+        screen.Type("N");
+        Assert.Equal(first, screen.State.Pane(PaneKind.CallPath).Cursor);
+        screen.Forget().Type("\tn");
+        Assert.Contains(screen.Asked, r => r is TargetRequest.Step { Kind: StepKind.LineOver });
+        screen.Press(KeyChord.Shift(KeyName.Tab)).Forget().Type("\en");
+        Assert.Contains(screen.Asked, r => r is TargetRequest.Step { Kind: StepKind.LineOver });
+    }
+
+    [Fact]
+    public void Ctrl_C_stops_the_guest_or_gives_up_what_is_under_way_and_never_quits()
+    {
+        var screen = UiSamples.Live(80, 24).Press(KeyChord.Control('c'));
+        Assert.Empty(screen.Effects);
+        screen.Hear(new TargetNews.Running()).Press(KeyChord.Control('c'));
+        Assert.IsType<TargetRequest.Interrupt>(Assert.Single(screen.Asked));
+        screen = UiSamples.Empty(80, 24, isLive: true).Hear(new TargetNews.Progress("fetching")).Press(KeyChord.Control('c'));
+        Assert.IsType<TargetRequest.Interrupt>(Assert.Single(screen.Asked));
+    }
+
+    [Fact]
+    public void Quitting_asks_only_where_it_would_end_a_guest()
+    {
+        var live = UiSamples.Live(80, 24).Type("q");
+        Assert.Empty(live.Effects);
+        Assert.Contains("end the guest?", live.Screen()[^1], StringComparison.Ordinal);
+        Assert.DoesNotContain(live.Type("x").Effects, e => e is UiEffect.Quit);
+        Assert.Contains(live.Type("qy").Effects, e => e is UiEffect.Quit);
+        Assert.Contains(UiSamples.OfTrace(80, 24).Type("q").Effects, e => e is UiEffect.Quit);
+        Assert.Contains(UiSamples.Live(80, 24).Hear(new TargetNews.Ended("powered off")).Type(":q\n").Effects, e => e is UiEffect.Quit);
+        var closed = UiSamples.Live(80, 24).Do(new UiEvent.Input(new InputEvent.Closed()));
+        Assert.Contains(closed.Effects, e => e is UiEffect.Quit);
+    }
+
+    [Fact]
+    public void Marking_two_hits_and_comparing_them()
+    {
+        var screen = UiSamples.OfTrace(80, 24).Type("jmjjjm");
+        Assert.Equal([2L, 5L], screen.State.Timeline.Marks.ToArray());
+        screen.Forget().Type("d");
+        Assert.Equal(new TargetRequest.CompareHits(2, 5), Assert.Single(screen.Asked));
+        screen.Hear(new TargetNews.HitsCompared(UiSamples.Recorded.Hits[1], UiSamples.Recorded.Hits[4]));
+        Assert.Equal(PaneKind.Diff, screen.State.Focus);
+        Assert.Contains("hit 2 and hit 5", screen.Text(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void In_a_trace_the_call_path_follows_the_chosen_hit_and_the_source_the_chosen_frame()
+    {
+        var screen = UiSamples.OfTrace(80, 24).Type("j");
+        Assert.Equal(new TargetRequest.ShowHit(2), Assert.Single(screen.Asked));
+        screen.Hear(new TargetNews.HitShown(UiSamples.Recorded.Hits[1], null, UiSamples.Recorded.Tracepoints)).Forget().Type("\tjjj");
+        Assert.Equal(new TargetRequest.SelectFrame(1), screen.Asked.First());
+        Assert.True(screen.State.ChosenFrame >= 1);
+    }
+
+    [Fact]
+    public void A_frame_of_a_live_stop_is_chosen_by_moving_and_by_u()
+    {
+        var screen = UiSamples.Live(80, 24).Type("jj");
+        Assert.Equal([new TargetRequest.SelectFrame(1)], screen.Asked);
+        screen.Type("u");
+        Assert.Equal(new TargetRequest.SelectFrame(2), screen.Asked.Last());
+        screen.Type("UUUU");
+        Assert.Equal(0, screen.State.ChosenFrame);
+        Assert.Contains("innermost", screen.Screen()[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Typing_goes_to_the_guest_until_Ctrl_bracket_or_two_escapes()
+    {
+        var screen = UiSamples.Live(80, 24).Type("6i");
+        Assert.True(screen.State.IsTyping);
+        screen.Forget().Type("q:\n\t").Press(KeyChord.Control('c')).Press(KeyName.Up);
+        Assert.Equal(["q", ":", "\r", "\t", "\u0003", "\e[A"], Typed(screen));
+        screen.Forget().Type("\ex");
+        Assert.Equal(["\ex"], Typed(screen));
+        Assert.False(screen.Type("\e\e").State.IsTyping);
+        Assert.Empty(screen.Forget().Type("i").Asked);
+        Assert.False(screen.Press(KeyChord.Control(']')).State.IsTyping);
+        screen.Type("i").Forget().Do(new UiEvent.Input(new InputEvent.Paste("ls\ncat /proc/interrupts\n")));
+        Assert.Equal(["ls\ncat /proc/interrupts\n"], Typed(screen));
+
+        static IEnumerable<string> Typed(UiDriver screen) => screen.Asked.OfType<TargetRequest.TypeToConsole>().Select(t => t.Text);
+    }
+
+    [Fact]
+    public void Pasted_text_is_never_taken_for_keys()
+    {
+        var screen = UiSamples.Live(80, 24).Do(new UiEvent.Input(new InputEvent.Paste("cq\ny")));
+        Assert.Empty(screen.Effects);
+        screen.Type(":").Do(new UiEvent.Input(new InputEvent.Paste("break foo\nquit\n")));
+        Assert.Equal("break foo", screen.State.Prompt!.Text);
+    }
+
+    private static IEnumerable<Func<UiDriver>> States()
+    {
+        // Rows above and below, something scrolled, something open, everything that a key could need.
+        yield return () => new UiDriver(Able(UiSamples.Live(80, 24).Type("z").State));
+        yield return () => new UiDriver(Able(UiSamples.Live(80, 24).State with { Help = null }));
+        yield return () => UiSamples.Live(80, 24).Hear(new TargetNews.Running());
+        yield return () => UiSamples.OfTrace(80, 24).Type("mjm");
+
+        static UiState Able(UiState state) => state with
+        {
+            Abilities = state.Abilities with { CanReverse = true, CanJump = true },
+            Timeline = state.Timeline.ToggleMark(1).ToggleMark(2),
+            Console = state.Console.Append(string.Concat(Enumerable.Range(0, 100).Select(i => $"line {i}\n"))),
+            Variables = state.Variables.WithWatches(["jiffies_64"]),
+        };
+    }
+
+    private static bool DoesSomething(UiDriver screen, PaneKind pane, KeyBinding binding, KeyChord key)
+    {
+        foreach (var place in new[] { 0, 1, 3, int.MaxValue })
+        {
+            var state = screen.State.Raise(pane, focus: true);
+            var start = new UiDriver(state.WithPane(pane, state.Pane(pane) with { Cursor = place, Left = 8, Follows = false, Search = binding.Command == UiCommand.SearchPrevious ? "0" : null }));
+            start.Do(new UiEvent.Tick());
+            if (Obstacles.Of(start.State, binding) is not null)
+            {
+                continue;
+            }
+
+            var (before, pane0) = (start.Text(), start.State.Pane(pane));
+            start.Press(key);
+            if (start.Effects.Count > 0 || start.Text() != before || start.State.Pane(pane) != pane0)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+}
