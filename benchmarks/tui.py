@@ -8,7 +8,7 @@
 #
 # start      from exec to the first bytes, and to a screen with the first hit in it
 # key        from the key's write to the last byte of what answers it (the screen is quiet again for 3 ms, after a step for 0.3 s), milliseconds
-# bytes      of that frame
+# bytes      of the frames that answer a key, all of them and the largest one
 # idle       processor time of ktrace over ten seconds without a key, per cent of one processor
 import argparse
 import fcntl
@@ -73,13 +73,10 @@ class Session:
         """Milliseconds until what answers a key is there, and its bytes."""
         begun = time.perf_counter()
         os.write(self.master, key)
-        count, last = 0, begun
-        while True:
-            part = self.read(quiet if count else 1)
-            if not part:
-                break
-            count, last = count + len(part), time.perf_counter()
-        return (last - begun) * 1000, count
+        answer, last = b"", begun
+        while part := self.read(quiet if answer else 1):
+            answer, last = answer + part, time.perf_counter()
+        return (last - begun) * 1000, [len(frame) for frame in answer.split(b"\x1b[?2026h") if frame]
 
     def cpu(self):
         # The launcher is a shell that becomes the program: one process.
@@ -102,19 +99,21 @@ class Session:
 def row(name, values, unit):
     values = sorted(values)
     p95 = values[min(len(values) - 1, int(len(values) * 0.95))]
-    print(f"{name:34} p50 {statistics.median(values):8.1f}  p95 {p95:8.1f}  max {values[-1]:8.1f}  {unit}  n={len(values)}")
+    print(f"{name:52} p50 {statistics.median(values):8.1f}  p95 {p95:8.1f}  max {values[-1]:8.1f}  {unit}  n={len(values)}")
 
 
 def keys(session, name, rounds, pressed, quiet=QUIET):
-    times, sizes = [], []
+    times, sizes, largest = [], [], []
     for i in range(rounds):
         session.settle(quiet=0.02, longest=1)
-        took, count = session.key(pressed[i % len(pressed)], quiet)
-        if count:
+        took, frames = session.key(pressed[i % len(pressed)], quiet)
+        if frames:
             times.append(took)
-            sizes.append(count)
-    row(name + ": key to frame", times, "ms")
-    row(name + ": bytes of a frame", sizes, "bytes")
+            sizes.append(sum(frames))
+            largest.append(max(frames))
+    row(name + ": key to last byte", times, "ms")
+    row(name + ": bytes of all frames", sizes, "bytes")
+    row(name + ": bytes of the largest", largest, "bytes")
 
 
 def main():
@@ -154,7 +153,7 @@ def main():
         # The stop comes first and its details after: all of it counts.
         keys(session, "instruction steps, all details", options.rounds, [b"i"], quiet=0.3)
     session.settle(quiet=1)
-    print(f"{'idle':34} {session.idle():.2f} % of a processor over 10 s")
+    print(f"{'idle':52} {session.idle():.2f} % of a processor over 10 s")
     session.end()
 
 
