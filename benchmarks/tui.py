@@ -2,11 +2,13 @@
 # The terminal UI as a terminal sees it: ktrace tui on a pseudo terminal of 200x50, keys in, bytes out. Nothing of ktrace measures itself here.
 #
 #   benchmarks/tui.py [--rounds N] TRACE                    start, idle, keys and bytes on a recorded trace
-#   benchmarks/tui.py [--rounds N] --live SCENARIO          the same on a live guest, stopped, and while its console writes without end
+#   benchmarks/tui.py [--rounds N] --live SCENARIO          keys and bytes on a live guest that stands at a breakpoint, and single steps
+#
+# While a console writes without end: ktrace-benchmarks screen (benchmarks/KTrace.Benchmarks/ScreenLatency.cs).
 #
 # start      from exec to the first bytes, and to a screen with the first hit in it
-# key        from the key's write to the last byte of the frame that answers it (the screen is quiet again for 3 ms), milliseconds
-# bytes      of that frame
+# key        from the key's write to the last byte of what answers it (the screen is quiet again for 3 ms, after a step for 0.3 s), milliseconds
+# bytes      of the frames that answer a key, all of them and the largest one
 # idle       processor time of ktrace over ten seconds without a key, per cent of one processor
 import argparse
 import fcntl
@@ -18,10 +20,14 @@ import signal
 import statistics
 import struct
 import sys
+import tempfile
 import termios
 import time
 
 QUIET = 0.003
+
+# Nobody's own layouts and breakpoints, neither used nor changed.
+STATE = tempfile.TemporaryDirectory()
 
 
 class Session:
@@ -30,7 +36,7 @@ class Session:
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8")
+            os.environ.update(TERM="xterm-256color", LC_ALL="C.UTF-8", XDG_STATE_HOME=STATE.name)
             os.execv("./ktrace", ["./ktrace", "tui", *arguments])
         self.seen = b""
         self.answered = False
@@ -63,28 +69,14 @@ class Session:
         while self.read(quiet) and time.perf_counter() < limit:
             pass
 
-    def key(self, key):
-        """Milliseconds until the frame that answers a key is there, and its bytes."""
+    def key(self, key, quiet=QUIET):
+        """Milliseconds until what answers a key is there, and its bytes."""
         begun = time.perf_counter()
         os.write(self.master, key)
-        count, last = 0, begun
-        while True:
-            part = self.read(QUIET if count else 1)
-            if not part:
-                break
-            count, last = count + len(part), time.perf_counter()
-        return (last - begun) * 1000, count
-
-    def under_flood(self, key, sign):
-        """Milliseconds until a sign that only this key brings is on the way, while other bytes come without end."""
-        self.seen = b""
-        begun = time.perf_counter()
-        os.write(self.master, key)
-        while not re.search(sign, self.seen):
-            if time.perf_counter() - begun > 10:
-                sys.exit(f"tui.py: no answer to {key!r} in ten seconds")
-            self.read(1)
-        return (time.perf_counter() - begun) * 1000
+        answer, last = b"", begun
+        while part := self.read(quiet if answer else 1):
+            answer, last = answer + part, time.perf_counter()
+        return (last - begun) * 1000, [len(frame) for frame in answer.split(b"\x1b[?2026h") if frame]
 
     def cpu(self):
         # The launcher is a shell that becomes the program: one process.
@@ -107,19 +99,21 @@ class Session:
 def row(name, values, unit):
     values = sorted(values)
     p95 = values[min(len(values) - 1, int(len(values) * 0.95))]
-    print(f"{name:34} p50 {statistics.median(values):8.1f}  p95 {p95:8.1f}  max {values[-1]:8.1f}  {unit}  n={len(values)}")
+    print(f"{name:52} p50 {statistics.median(values):8.1f}  p95 {p95:8.1f}  max {values[-1]:8.1f}  {unit}  n={len(values)}")
 
 
-def keys(session, name, rounds, pressed):
-    times, sizes = [], []
+def keys(session, name, rounds, pressed, quiet=QUIET):
+    times, sizes, largest = [], [], []
     for i in range(rounds):
         session.settle(quiet=0.02, longest=1)
-        took, count = session.key(pressed[i % len(pressed)])
-        if count:
+        took, frames = session.key(pressed[i % len(pressed)], quiet)
+        if frames:
             times.append(took)
-            sizes.append(count)
-    row(name + ": key to frame", times, "ms")
-    row(name + ": bytes of a frame", sizes, "bytes")
+            sizes.append(sum(frames))
+            largest.append(max(frames))
+    row(name + ": key to last byte", times, "ms")
+    row(name + ": bytes of all frames", sizes, "bytes")
+    row(name + ": bytes of the largest", largest, "bytes")
 
 
 def main():
@@ -149,11 +143,17 @@ def main():
     keys(session, "down and up", options.rounds, [b"j", b"j", b"k", b"k"])
     keys(session, "layouts", options.rounds, [b"1", b"2", b"3", b"4"])
     if options.live:
-        os.write(session.master, b"1c")
-        session.settle(quiet=1)
-        keys(session, "instruction steps", options.rounds, [b"i"])
+        os.write(session.master, b"1")
+        session.settle()
+        session.seen = b""
+        os.write(session.master, b"c")
+        session.until(rb"breakpoint 1")
+        session.settle(quiet=2)
+
+        # The stop comes first and its details after: all of it counts.
+        keys(session, "instruction steps, all details", options.rounds, [b"i"], quiet=0.3)
     session.settle(quiet=1)
-    print(f"{'idle':34} {session.idle():.2f} % of a processor over 10 s")
+    print(f"{'idle':52} {session.idle():.2f} % of a processor over 10 s")
     session.end()
 
 
