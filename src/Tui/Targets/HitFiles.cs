@@ -10,7 +10,7 @@ namespace KTrace.Tui.Targets;
 /// <summary>Writes traces, and hits in the formats of <c>ktrace show</c>.</summary>
 internal static class HitFiles
 {
-    private const string Formats = ".ktrace and .json (records of the trace), .txt (call paths), .gdb (as gdb's bt prints them)";
+    private const string Formats = ".ktrace and .json (records of the trace), .txt (call paths), .gdb (as gdb's bt prints them), .folded (for flame graphs)";
 
     /// <summary>Exports all hits or one, in the format that the file's extension names.</summary>
     /// <param name="open">Opens the trace anew.</param>
@@ -24,6 +24,7 @@ internal static class HitFiles
             ".txt" => (reader, count) => Hits(reader, only, count, (found, header) => new CallPathView(found.Hit, header, found.Tracepoints, new CallPathOptions(Registers: only is not null)).Lines(null)
                 .Select(l => l.ToString()).Append("")),
             ".gdb" => (reader, count) => Hits(reader, only, count, (found, header) => GdbExport.Lines(found.Hit, header, found.Tracepoints).Select(TerminalText.Sanitize)),
+            ".folded" => (reader, count) => FoldedExport.Lines(Wanted(reader, only, count)).Select(TerminalText.Sanitize),
             var other => throw new TargetException($"there is no format for {(other.Length == 0 ? "a file without extension" : other)}", "give the file one of these: " + Formats),
         };
         if (File.Exists(path) || Directory.Exists(path))
@@ -97,6 +98,15 @@ internal static class HitFiles
                     yield return line;
                 }
             }
+        }
+    }
+
+    private static IEnumerable<TraceRecord.Hit> Wanted(TraceReader reader, long? only, Count count)
+    {
+        foreach (var hit in reader.ReadAll().OfType<TraceRecord.Hit>().Where(h => only is null || h.Sequence == only))
+        {
+            count.Hits++;
+            yield return hit;
         }
     }
 

@@ -29,6 +29,9 @@ internal sealed class RegisterRows
     // Vector registers and the x87's would be a hundred lines that a kernel's debugger hardly ever looks at: `info registers NAME` has them.
     private const int MaximumRows = 64;
 
+    // Below are the templates of per-cpu variables (on x86-64 from 0 on), to which no small number points.
+    private const ulong LowestAddress = 1 << 24;
+
     private readonly Dictionary<(int Cpu, string Name), ulong> _before = [];
 
     public ImmutableArray<RegisterRow> Of(int cpu, RegisterBlock block, KernelMap? map)
@@ -57,8 +60,7 @@ internal sealed class RegisterRows
         "cr4" => Flags(s_cr4, value),
         "efer" => Flags(s_efer, value),
         "cs" when value != 0 => (value & 3) == 3 ? "user" : "kernel",
-        // The per-CPU area of x86-64 is linked at address 0: every small number would have its name.
-        _ => register.BitSize >= 32 && value >= 0x100000 ? map?.NameOf(value) : null,
+        _ => register.BitSize >= 32 && value >= LowestAddress ? map?.NameOf(value) : null,
     };
 
     private static string Flags(ImmutableArray<(int Bit, string Name)> flags, ulong value) => string.Join(' ', flags.Where(f => ((value >> f.Bit) & 1) != 0).Select(f => f.Name));

@@ -75,7 +75,7 @@ public abstract record TargetRequest
     /// <summary>Writes the session's hits as a trace.</summary>
     public sealed record Save(string File) : TargetRequest;
 
-    /// <summary>Exports the hits (or one of them) in a format of <c>ktrace show</c>, chosen by the file's extension: .json, .txt, .folded, .html where there are such.</summary>
+    /// <summary>Exports the hits (or one of them) in the format that the file's extension names: .ktrace, .json, .txt, .gdb, .folded.</summary>
     public sealed record Export(string File, long? Hit) : TargetRequest;
 
     /// <summary>Words that may complete the one at <paramref name="Cursor"/>: <see cref="TargetNews.Completions"/>.</summary>

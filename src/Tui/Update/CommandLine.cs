@@ -30,7 +30,7 @@ public static class CommandLine
         new("mem", ["memory"], "EXPR", "show memory in the memory pane", "mem $rsp"),
         new("irqs", [], "", "read the interrupt table", "irqs"),
         new("w", ["write", "save"], "FILE", "write the session's hits as a trace (S)", "w boot.ktrace"),
-        new("export", [], "FILE [N]", "write the hits, or one, for other programs: .json, .txt, .folded, .html (e)", "export path.json"),
+        new("export", [], "FILE [N]", "write the hits, or one, for other programs: .json, .txt, .gdb, .folded (e)", "export path.json"),
         new("source", [], "DIR", "the kernel's source tree", "source ~/linux-6.1"),
         new("pane", [], "NAME", "go to a pane", "pane registers"),
         new("layout", [], "N|NAME", "choose a layout (1 to 6); the same again resets its borders", "layout source"),

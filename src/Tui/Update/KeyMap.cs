@@ -66,7 +66,7 @@ public static class KeyMap
         Keeping(UiCommand.Watch, ['w'], "watch", "watch an expression: its value is shown at every stop", 29, Needs.Live),
         Keeping(UiCommand.Print, ['p'], "print", "print an expression", 33, Needs.Live | Needs.Stopped),
         Keeping(UiCommand.Save, ['S'], "save", "write the session's hits as a trace", 34, Needs.Hits),
-        Keeping(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .folded, .html)", 35, Needs.Hits),
+        Keeping(UiCommand.Export, ['e'], "export", "write the hits for other programs (.json, .txt, .gdb, .folded)", 35, Needs.Hits),
 
         // Moving.
         Moving(UiCommand.Down, ['j', Down], "down", "one row down"),
