@@ -30,7 +30,7 @@ internal static class NewsUpdate
                 break;
             case TargetNews.Ended { Reason: var reason }:
                 turn.State = state with { IsTyping = false, Session = state.Session with { Run = RunState.Ended, Progress = null, EndReason = reason, StepsUnderWay = 0 } };
-                turn.Print([new TextLine().Add(reason, TextRole.Reason)]);
+                turn.Log(new TextLine().Add(reason, TextRole.Reason));
                 turn.Say(reason);
                 break;
             case TargetNews.Able { Abilities: var abilities }:
@@ -65,11 +65,11 @@ internal static class NewsUpdate
                 break;
             case TargetNews.Failed { Message: var message, Remedy: var remedy }:
                 turn.State = state with { Session = state.Session with { Progress = null, StepsUnderWay = 0 } };
-                turn.Print([Failure(message, remedy)]);
+                turn.Log(Failure(message, remedy));
                 turn.Say(new Message(message, remedy, IsWarning: true));
                 break;
             case TargetNews.Note { Text: var text, IsWarning: var isWarning }:
-                turn.State = state with { Output = state.Output.Append([new TextLine().Add(text, isWarning ? TextRole.Warning : TextRole.Reason)]) };
+                turn.Log(new TextLine().Add(text, isWarning ? TextRole.Warning : TextRole.Reason));
                 turn.Say(new Message(text, IsWarning: isWarning));
                 break;
             case TargetNews.Breakpoints { Rows: var rows }:
