@@ -186,7 +186,8 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         await again.NextAsync<TargetNews.Idle>();
         await again.AskAsync<TargetNews.Running>(new TargetRequest.Continue());
         await guest.DisposeAsync();
-        Assert.Contains("connection", (await again.NextAsync<TargetNews.Ended>()).Reason, StringComparison.Ordinal);
+        Assert.NotEmpty((await again.NextAsync<TargetNews.Ended>()).Reason);
+        Assert.Contains("no machine any more", (await again.AskAsync<TargetNews.Failed>(new TargetRequest.Continue())).Message, StringComparison.Ordinal);
     }
 
     private static TargetWatch Attach(ForeignGuest guest) => new(new LiveTarget(
