@@ -93,7 +93,7 @@ def ours(kernel, folder, hits, *options):
     """Hits per second from the first hit to the last, and microseconds of ktrace's own CPU time a hit over the second half."""
     trace, samples = folder + "/hot.ktrace", []
     command = [ROOT + "/artifacts/ktrace/ktrace", "record", "--kernel", kernel.image, "--vmlinux", kernel.vmlinux, "--append", APPEND, "-b", FUNCTION,
-               "--max-hits", str(hits), *options, "-o", trace]
+               "--stop", "--max-hits", str(hits), *options, "-o", trace]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as recording:
         while recording.poll() is None:
             with contextlib.suppress(OSError, IndexError):

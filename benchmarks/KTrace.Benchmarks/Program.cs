@@ -5,6 +5,7 @@
 //   ktrace-benchmarks warm CAPTURE KERNEL          the same over and over: "frames names arguments ns-names ns-arguments bytes-names bytes-arguments retained ns-text bytes-text"
 //   ktrace-benchmarks steps SOCKET N               single steps per second of the machine behind a stub
 //   ktrace-benchmarks memory KERNEL                the memory of a booted guest, mapped and through the stub: "what ns-stub ns-mapped" lines
+//   ktrace-benchmarks screen TRACE MB/S N          the terminal UI: N keys to their frames at 200x50, while the console writes so much
 //
 // CAPTURE is a stop of the tests' fixtures, KERNEL the unpacked root of its kernel.
 using System.Diagnostics;
@@ -26,11 +27,14 @@ switch (args)
     case ["memory", var kernel]:
         await MemoryReads.RunAsync(kernel);
         return 0;
+    case ["screen", var trace, var megabytes, var keys]:
+        await ScreenLatency.RunAsync(trace, int.Parse(megabytes, CultureInfo.InvariantCulture), int.Parse(keys, CultureInfo.InvariantCulture));
+        return 0;
     case ["steps", var socket, var count]:
         await StepAsync(socket, int.Parse(count, CultureInfo.InvariantCulture));
         return 0;
     default:
-        Console.Error.WriteLine("usage: ktrace-benchmarks steps SOCKET N | core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL");
+        Console.Error.WriteLine("usage: ktrace-benchmarks steps SOCKET N | core CAPTURE KERNEL OUT | backtrace CAPTURE KERNEL | warm CAPTURE KERNEL | memory KERNEL | screen TRACE MB/S N");
         return 2;
 }
 

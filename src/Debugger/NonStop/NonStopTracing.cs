@@ -5,6 +5,8 @@
 //   do_init_module   functions of the module that comes                               ArmModuleAsync
 //   the kernel patches no-ops itself, frees its init text                             FtraceHandOver
 // Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
+using System.Diagnostics;
+using System.Globalization;
 using KTrace.Debugger.NonStop.Coexistence;
 using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Guest;
@@ -28,6 +30,9 @@ internal interface INonStopProgress
 
     /// <summary>Something that a person should know.</summary>
     void Warn(string text);
+
+    /// <summary>Something that is as it should be.</summary>
+    void Note(string text);
 
     /// <summary>The ring is there: who takes its records.</summary>
     RingRecordTaker Begin(NonStopMemory memory, ProgramTable programs, ArmedSites sites);
@@ -300,6 +305,8 @@ internal sealed class NonStopTracing(
     /// <summary>Arms what can be traced without stops; the rest keeps its breakpoints, or gets them.</summary>
     private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address, PlannedPlace Plan)> places, CancellationToken cancellationToken)
     {
+        var elapsed = Stopwatch.StartNew();
+        var armed = 0;
         var waited = new HashSet<Tracepoint>();
         var wanted = new ArmingPlaces(target, _memory!, _programs!, _sites);
         foreach (var (tracepoint, place, address, plan) in places)
@@ -326,6 +333,7 @@ internal sealed class NonStopTracing(
 
         foreach (var (site, isRefused, traced) in await wanted.ArmAsync(cancellationToken))
         {
+            armed += isRefused ? 0 : 1;
             foreach (var (tracepoint, place) in traced)
             {
                 if (isRefused)
@@ -351,6 +359,11 @@ internal sealed class NonStopTracing(
         foreach (var tracepoint in waited.Where(t => t.Address is not null))
         {
             progress.Changed(tracepoint);
+        }
+
+        if (armed > 0)
+        {
+            progress.Note(string.Create(CultureInfo.InvariantCulture, $"{armed} functions armed without stops{(module is null ? "" : " in " + module.Name)} in {elapsed.Elapsed.TotalSeconds:0.000} s"));
         }
     }
 

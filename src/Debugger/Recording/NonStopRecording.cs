@@ -182,6 +182,8 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     void INonStopProgress.Changed(Tracepoint tracepoint) => _writer.Write(new TraceRecord.TracepointResolved(tracepoint.ToRecord()));
 
+    void INonStopProgress.Note(string text) => _writer.Write(new TraceRecord.Note(text));
+
     void INonStopProgress.Warn(string text) => Warn(text);
 
     private void Warn(string text)

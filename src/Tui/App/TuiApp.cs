@@ -149,7 +149,7 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
         }
     }
 
-    /// <summary>A tick follows every change, and every tick that changed something: while nothing moves, there is none.</summary>
+    /// <summary>Only while something moves: an idle screen wakes nobody.</summary>
     private void TakeTick()
     {
         if (_tickAt is { } due && Stopwatch.GetTimestamp() >= due)
@@ -157,6 +157,8 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
             _tickAt = null;
             Apply(new UiEvent.Tick());
         }
+
+        _tickAt = program.Moves(_state) ? _tickAt ?? Stopwatch.GetTimestamp() + (long)(TickPause.TotalSeconds * Stopwatch.Frequency) : null;
     }
 
     private void PaintOrWait(EventSource<InputEvent> input, EventSource<TargetNews> news)
@@ -188,12 +190,7 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
     {
         _last = happened;
         (UiState after, ImmutableArray<UiEffect> effects) = program.Update(_state, happened);
-        if (!ReferenceEquals(after, _state))
-        {
-            _state = after;
-            _tickAt ??= Stopwatch.GetTimestamp() + (long)(TickPause.TotalSeconds * Stopwatch.Frequency);
-        }
-
+        _state = after;
         foreach (UiEffect effect in effects)
         {
             Run(effect);

@@ -9,8 +9,11 @@ namespace KTrace.Tui.App;
 /// <summary>What a loop runs: how events change the state, and how a state looks. Both pure.</summary>
 /// <param name="Update">The state after an event, and what is to be done outside. Gives the same state where nothing changed: then nothing is painted.</param>
 /// <param name="View">The picture of a state, and where its cursor stands.</param>
+/// <param name="Moves">Whether a state changes by itself: it gets ticks.</param>
 public sealed record UiProgram(
-    Func<UiState, UiEvent, (UiState State, ImmutableArray<UiEffect> Effects)> Update, Func<UiState, (IRenderable Picture, (int Column, int Row)? Cursor)> View)
+    Func<UiState, UiEvent, (UiState State, ImmutableArray<UiEffect> Effects)> Update,
+    Func<UiState, (IRenderable Picture, (int Column, int Row)? Cursor)> View,
+    Func<UiState, bool> Moves)
 {
     /// <summary>The debugger's.</summary>
     public static UiProgram Debugger { get; } = new(
@@ -19,5 +22,6 @@ public sealed record UiProgram(
         {
             var root = new RootView(state);
             return (root, root.Cursor);
-        });
+        },
+        static state => state.IsMoving);
 }

@@ -19,7 +19,7 @@ internal static class Banner
         var line = new TextLine().Add(" ", TextRole.Banner).Add(state.Abilities.Title, TextRole.Banner);
         if ((session.Kernel ?? state.Abilities.Header?.Kernel.Release) is { } kernel && width >= 100)
         {
-            line.Add("  " + (session.Kernel is null ? "Linux " + kernel : kernel), TextRole.Banner);
+            line.Add("  " + (kernel.StartsWith("Linux", StringComparison.Ordinal) ? "" : "Linux ") + kernel, TextRole.Banner);
             if (session.Slide != 0 && width >= 160)
             {
                 line.Add($" +0x{session.Slide:x}", TextRole.Banner);

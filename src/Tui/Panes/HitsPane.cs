@@ -73,12 +73,13 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
 
     private static int[] Columns(Timeline timeline, int width)
     {
-        const int PathMinimum = 24;
+        // With a landmark the path itself is the first thing that there need not be room for.
+        var pathMinimum = timeline.Widths[6] > Heads[6].Length ? 0 : 24;
         // What is the same or empty everywhere is no column.
         var shown = Enumerable.Range(0, Timeline.Columns).Where(c => c != 6 || timeline.Widths[c] > Heads[c].Length).ToList();
         foreach (var column in GivenUp)
         {
-            if (1 + shown.Sum(c => timeline.Widths[c] + Gap) + PathMinimum <= width)
+            if (1 + shown.Sum(c => timeline.Widths[c] + Gap) + pathMinimum <= width)
             {
                 break;
             }

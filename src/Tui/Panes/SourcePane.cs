@@ -57,7 +57,7 @@ internal sealed class SourcePane() : Pane(PaneKind.Source, "source")
     public override string? PlaceAt(UiState state, int row) => state.Session.Frame switch
     {
         { Source: not null, File: { } file } => string.Create(CultureInfo.InvariantCulture, $"{file}:{row + 1}"),
-        { Source: null, Code: { } code } frame when row >= WhyRows(frame) => CodeRows.AddressAt(state, code, row - WhyRows(frame)) is { } address ? $"*0x{address:x}" : null,
+        { Source: null, Code: { } code } when row >= WhyRows => CodeRows.AddressAt(state, code, row - WhyRows) is { } address ? $"*0x{address:x}" : null,
         _ => null,
     };
 
@@ -78,24 +78,22 @@ internal sealed class SourcePane() : Pane(PaneKind.Source, "source")
         return string.Concat(line.Spans.Select(s => s.Text));
     }
 
-    /// <summary>Rows before the code where there is no source.</summary>
-    internal static int WhyRows(FrameSnapshot frame) => frame.Line is null && frame.File is null ? 1 : 2;
+    /// <summary>Rows before the code where there is no source: two for why.</summary>
+    internal const int WhyRows = 2;
 
     private static PaneRows WithoutSource(UiState state, FrameSnapshot frame, int width)
     {
-        var why = new List<TextLine>();
-        if (WhyRows(frame) == 2)
-        {
-            why.Add(new TextLine().Add($"{frame.File}{(frame.Line is { } line ? string.Create(CultureInfo.InvariantCulture, $":{line}") : "")}", TextRole.Source));
-        }
-
-        why.Add(new TextLine().Add(frame.WhyNoSource ?? "no source here: ktrace tui --source DIR names a kernel's source tree (or :source DIR)", TextRole.Warning));
+        TextLine[] why =
+        [
+            .. new TextLine().Wrap(frame.WhyNoSource ?? "no source here: ktrace tui --source DIR names a kernel's source tree (or :source DIR)", TextRole.Warning, width)
+                .Concat([new TextLine(), new TextLine()]).Take(WhyRows),
+        ];
         if (frame.Code is not { } code)
         {
             return PaneRows.Of(why);
         }
 
         var rows = CodeRows.Of(state, code, width);
-        return new PaneRows(why.Count + rows.Count, i => i < why.Count ? why[i] : rows[i - why.Count]);
+        return new PaneRows(WhyRows + rows.Count, i => i < WhyRows ? why[i] : rows[i - WhyRows]);
     }
 }

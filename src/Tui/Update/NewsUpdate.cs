@@ -41,6 +41,12 @@ internal static class NewsUpdate
                 break;
             case TargetNews.ConsoleText { Text: var text }:
                 turn.State = state with { Console = state.Console.Append(text) };
+                // Answers that were in front were read by now: the guest runs and speaks.
+                if (state.Session.Run == RunState.Running && state.Focus != PaneKind.Output && Arrangement.Of(state).Find(PaneKind.Output) is { } answers && answers.Tabs.Contains(PaneKind.Console))
+                {
+                    turn.State = turn.State.Raise(PaneKind.Console, focus: false);
+                }
+
                 break;
             case TargetNews.HitsAdded { Hits: var hits }:
                 HitsAdded(turn, hits);
@@ -175,7 +181,7 @@ internal static class NewsUpdate
         var source = frame is { Source: not null, Line: { } line } ? line - 1 : 0;
         if (frame.Source is null && frame.Code is { } instead)
         {
-            source = Math.Max(0, CodeRows.CurrentRow(turn.State, instead)) + SourcePane.WhyRows(frame);
+            source = Math.Max(0, CodeRows.CurrentRow(turn.State, instead)) + SourcePane.WhyRows;
         }
 
         Center(turn, PaneKind.Source, source);

@@ -128,7 +128,12 @@ public sealed class FunctionGraphView(FunctionGraph graph, FunctionGraphOptions?
     /// <summary>As short as it can be read: <c>12.345 us</c>, <c>34.2 M</c>.</summary>
     private string Duration(GraphDuration duration) => duration.Unit switch
     {
-        GraphUnit.Nanoseconds => string.Create(CultureInfo.InvariantCulture, $"{duration.Amount / 1e3:0.000} us"),
+        GraphUnit.Nanoseconds => duration.Amount switch
+        {
+            < 1_000_000 => string.Create(CultureInfo.InvariantCulture, $"{duration.Amount / 1e3:0.000} us"),
+            < 1_000_000_000 => string.Create(CultureInfo.InvariantCulture, $"{duration.Amount / 1e6:0.000} ms"),
+            _ => string.Create(CultureInfo.InvariantCulture, $"{duration.Amount / 1e9:0.000} s "),
+        },
         GraphUnit.Jiffies => graph.Header.JiffiesPerSecond is > 0 and { } hz
             ? string.Create(CultureInfo.InvariantCulture, $"{duration.Amount * 1000.0 / hz:0} ms")
             : string.Create(CultureInfo.InvariantCulture, $"{duration.Amount} j"),

@@ -73,13 +73,6 @@ internal abstract record ConditionNode
             Unary { Operation: ConditionOperation.IsZero or ConditionOperation.IsNotZero } or Binary { Operation: >= ConditionOperation.Equal } or Logical or Text => (1, false),
             _ => (word, false),
         };
-        if ((known == bits && knownSigned == isSigned) || (known < bits && (!knownSigned || isSigned)))
-        {
-            return value;
-        }
-
-        return value is Constant { IsKernelAddress: false } constant
-            ? new Constant(isSigned ? constant.Bits << (64 - bits) >> (64 - bits) : (long)((ulong)constant.Bits << (64 - bits) >> (64 - bits)))
-            : new Widen(value, bits, isSigned);
+        return (known == bits && knownSigned == isSigned) || (known < bits && (!knownSigned || isSigned)) ? value : new Widen(value, bits, isSigned);
     }
 }

@@ -28,7 +28,8 @@ internal sealed class OperatorLowering(BasicTypes types, Evaluation state)
     public ConditionNode Convert(ConditionNode value, CType type)
     {
         CheckSize(type);
-        return type.Resolved is IntegerType { Encoding: IntegerEncoding.Boolean } ? new ConditionNode.Unary(ConditionOperation.IsNotZero, value)
+        return value is ConditionNode.Constant { IsKernelAddress: false } constant ? new ConditionNode.Constant(Arithmetic.Convert(constant.Bits, type))
+            : type.Resolved is IntegerType { Encoding: IntegerEncoding.Boolean } ? new ConditionNode.Unary(ConditionOperation.IsNotZero, value)
             : type.Size <= 0 ? value
             : ConditionNode.Extend(value, 8 * (int)type.Size, Arithmetic.IsSigned(type), WordBits);
     }

@@ -92,7 +92,7 @@ public sealed partial class PosixTerminalTests : IDisposable
         await _tmux.UntilShowsAsync("typed ''");
         PeerProgram.Run("kill", ["-STOP", $"{process}"]);
         await _tmux.UntilAsync(_ => ProcessState(process) == 'T', "a stopped process");
-        _tmux.Run("stty sane; clear; fg");
+        _tmux.Run("clear; fg");
         await _tmux.UntilShowsAsync("typed ''");
         _tmux.Send("b", "C-c");
         await _tmux.UntilShowsAsync("typed 'bC-c'");
@@ -134,9 +134,6 @@ public sealed partial class PosixTerminalTests : IDisposable
         {
             _tmux.Send("p");
             string[] expected = ScreenHost.Picture(Size, number).Rows;
-            var e = new TerminalEmulator(Size);
-            e.Apply(new Screen(new(KTrace.Tui.State.ColourDepth.True, true, false, false, false)).Paint(ScreenHost.Picture(Size, number), Size, null));
-            Assert.Equal(expected, e.Rows);
             await _tmux.UntilAsync(text => text.TrimEnd('\n') == string.Join('\n', expected).TrimEnd('\n'), $"picture {number}:\n{string.Join('\n', expected)}\n");
         }
     }

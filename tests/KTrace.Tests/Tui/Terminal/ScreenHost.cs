@@ -33,8 +33,8 @@ internal static class ScreenHost
         {
             using PosixTerminal terminal = PosixTerminal.Open(Environment.GetEnvironmentVariable);
             var target = new MemoryTarget();
-            var app = new TuiApp(terminal, target, new UiProgram(Update, static state => (View(state), (0, 0))), _ => { });
-            UiState begin = UiState.Begin(terminal.Size, terminal.Looks, target.Abilities, Remembered.Nothing with { Layout = 0, History = [""] });
+            var app = new TuiApp(terminal, target, new UiProgram(Update, static state => (View(state), (0, 0)), static _ => false), _ => { });
+            UiState begin = UiState.Begin(terminal.Size, terminal.Looks, target.Abilities, Remembered.Nothing with { History = [""] });
             TuiEnd end = app.RunAsync(begin, CancellationToken.None).GetAwaiter().GetResult();
             terminal.Dispose();
             Console.WriteLine($"ended: {end}");
@@ -61,7 +61,7 @@ internal static class ScreenHost
                     case "q":
                         return (state, [new UiEffect.Quit()]);
                     case "p":
-                        return (state with { Remembered = state.Remembered with { Layout = state.Remembered.Layout + 1 } }, []);
+                        return (state with { Ticks = state.Ticks + 1 }, []);
                     case "u":
                         throw new InvalidOperationException("an update");
                     case "t":
@@ -86,7 +86,7 @@ internal static class ScreenHost
     }
 
     private static Spectre.Console.Rendering.IRenderable View(UiState state) =>
-        state.Remembered.Layout > 0 ? Picture(state.Size, state.Remembered.Layout) : new Words(state);
+        state.Ticks > 0 ? Picture(state.Size, (int)state.Ticks) : new Words(state);
 
     private sealed class Words(UiState state) : View
     {

@@ -35,6 +35,17 @@ public sealed class ConditionSemanticsTests(ITestOutputHelper output)
         "((char *)linux_banner)[count] == 'i'", "(&init_task)->comm[count + 1] == 'a'", "init_task.tasks.next != &init_task.tasks", "*(unsigned long *)(((unsigned long)$rsp & ~0xfffUL) + 0x800)",
     ];
 
+    /// <summary>The same function on i386, where the fourth parameter lies on the stack and nothing is wider than 32 bits.</summary>
+    private static readonly string[] Conditions32 =
+    [
+        "count == 1", "count > -1", "(int)count > -1", "count / 0 == 1", "(int)count / -1 == -1", "count << 31", "1 << (count + 31)", "~count == -2", "(short)(count + 0x7fff) < 0", "file && buf && pos", "file->f_mode & 1",
+        "file->f_inode->i_ino", "file->f_path.dentry->d_name.name == \"uptime\"", "file->f_path.dentry->d_iname == \"uptime\"", "&file->f_mode != 0", "(file + 1) - file == 1", "IS_ERR(file)", "IS_ERR((void *)-5)", "ntohl(count) == 0x1000000",
+        "current->pid > 1", "current->pid == 1", "current->comm == \"sh\"", "current->comm == \"init\"", "current->mm->pgd", "current->parent->pid == 0", "init_task.comm == \"swapper\"", "system_state == SYSTEM_RUNNING",
+        "linux_banner[0] == 'L'", "$eax == (unsigned long)file", "*(unsigned long *)$esp == $pc", "*(unsigned long *)$esp > 0xc0000000", "*(unsigned long *)($esp + 4) == (unsigned long)pos", "*buf || 1",
+        "*(char *)0", "((struct file *)0)->f_inode", "((struct file *)-14)->f_inode", "*(char *)0x80000000", "*(long *)0xffffffff", "*(int *)0xfffffffe", "*(char *)0xc0000000 || 1", "*(unsigned *)0xc0000ffe || 1", "*(char *)0xf0000000", "0 && *(char *)0",
+        "1 || *(char *)0", "count ? 0 : 1", "(count ? 5 : 6u) == 5", "(count ? -1 : 0u) > 0", "*(unsigned short *)&linux_banner == 0x694c", "((char *)linux_banner)[count] == 'i'", "count * 0x10001 % 7 == 4", "-7 / 2 == -3", "(unsigned)-7 / 2 == 0x7ffffffc",
+    ];
+
     private static readonly ulong[] Edges = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, ulong.MaxValue, ulong.MaxValue - 21];
 
     [Fact]
@@ -54,6 +65,17 @@ public sealed class ConditionSemanticsTests(ITestOutputHelper output)
         var bench = await ConditionBench.AtAsync(guest, "vfs_read");
         Assert.Equal(PagingKind.FiveLevels, bench.Paging);
         await CompareAsync(bench, Conditions, 1, 0);
+    }
+
+    [SkippableTheory]
+    [Trait("Group", "Long")]
+    [InlineData("tree:tiny32")]
+    public async Task They_are_so_on_i386(string kernel)
+    {
+        await using var guest = await TracedGuest.BootAsync(OracleKernels.Open(kernel), Loop);
+        var bench = await ConditionBench.AtAsync(guest, "vfs_read");
+        output.WriteLine(bench.Paging.ToString());
+        await CompareAsync(bench, Conditions32, 1, 0);
     }
 
     [Fact]

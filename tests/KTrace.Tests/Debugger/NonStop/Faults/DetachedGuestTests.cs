@@ -21,7 +21,8 @@ public sealed class DetachedGuestTests(ITestOutputHelper output)
         await guest.Target.Machine.Sites.RemoveAllAsync(CancellationToken.None);
         var text = await DifferencesAsync(guest);
         Assert.True(text.Count == 0, "changed: " + string.Join(", ", text));
-        var said = await guest.GoOnAsync();
+        await guest.GoOnAsync();
+        var said = await guest.ConsoleAsync();
         Assert.Contains("FINISHED", said, StringComparison.Ordinal);
         Assert.DoesNotContain("Oops", said, StringComparison.Ordinal);
         Assert.DoesNotContain("WARNING", said, StringComparison.Ordinal);
@@ -36,7 +37,7 @@ public sealed class DetachedGuestTests(ITestOutputHelper output)
         using var files = new ModuleFiles([kernel.Modules!, kernel.DebugModules!]);
         await guest.RecordAsync(["@module:e1000e"], CaptureOptions.Default, modules: files);
         var trace = guest.Trace;
-        Assert.Contains("FINISHED", guest.Console, StringComparison.Ordinal);
+        Assert.Contains("FINISHED", await guest.ConsoleAsync(), StringComparison.Ordinal);
         var calls = trace.Hits.CountBy(h => h.Path.Frames[0].Function).ToDictionary();
         output.WriteLine(string.Join('\n', calls.Select(c => $"{c.Key} {c.Value}")));
         Assert.Equal((2, 2), (calls["e1000_init_module"], calls["e1000_exit_module"]));
@@ -54,7 +55,7 @@ public sealed class DetachedGuestTests(ITestOutputHelper output)
         await using var guest = await RecordedGuest.BootAsync(OracleKernels.Open(kernel), "echo LAST; sleep 1; reboot -f", append: "nokaslr reboot=t");
         var result = await guest.RecordAsync(["vfs_*", "kernel_restart", "native_machine_emergency_restart", "machine_restart"], CaptureOptions.Default);
         Assert.Equal(RecordingEnd.GuestEnded, result.End);
-        Assert.Contains("LAST", guest.Console, StringComparison.Ordinal);
+        Assert.Contains("LAST", await guest.ConsoleAsync(), StringComparison.Ordinal);
         Assert.Contains(guest.Trace.Hits.TakeLast(20), h => h.Path.Frames[0].Function is "kernel_restart" or "machine_restart" or "native_machine_emergency_restart");
     }
 

@@ -24,19 +24,17 @@ public sealed class FullRingTests(ITestOutputHelper output)
         echo FINISHED
         """;
 
-    private static readonly string[] Places = ["vfs_*", "kmem_cache_*", "do_sys_open*", "*_inode", "d_*", "dput", "mntput*", "path_*"];
+    private static readonly string[] Places = ["vfs_*", "do_sys_open*", "*_inode", "d_*", "path_*"];
 
-    [Theory]
-    [InlineData(1)]
-    [InlineData(4)]
-    public async Task The_guest_waits_for_room_and_every_call_is_there(int cpus)
+    [Fact]
+    public async Task The_guest_waits_for_room_and_every_call_is_there()
     {
-        await using var guest = await RecordedGuest.BootAsync(OracleKernels.Open("stock"), Script, cpus);
+        await using var guest = await RecordedGuest.BootAsync(OracleKernels.Open("stock"), Script, cpus: 4);
         var result = await guest.RecordAsync(Places, Ring(isLossy: false), new SlowReader());
         var trace = guest.Trace;
         output.WriteLine($"{result.Hits} hits, {trace.NonStop!.Waits} waits, {trace.NonStop.Pauses} pauses");
         Assert.Equal(RecordingEnd.GuestEnded, result.End);
-        Assert.Contains("FINISHED", guest.Console, StringComparison.Ordinal);
+        Assert.Contains("FINISHED", await guest.ConsoleAsync(), StringComparison.Ordinal);
         Assert.Equal((0L, 0L), (trace.NonStop.Dropped, trace.NonStop.Broken));
         Assert.True(trace.NonStop.Waits > 20, $"{trace.NonStop.Waits} waits");
         Assert.Equal(Folders, Count(trace, "vfs_mkdir", "mkdir"));
@@ -51,10 +49,10 @@ public sealed class FullRingTests(ITestOutputHelper output)
         var trace = guest.Trace;
         output.WriteLine($"{result.Hits} hits, {trace.NonStop!.Dropped} dropped");
         Assert.Equal(RecordingEnd.GuestEnded, result.End);
-        Assert.Contains("FINISHED", guest.Console, StringComparison.Ordinal);
+        Assert.Contains("FINISHED", await guest.ConsoleAsync(), StringComparison.Ordinal);
         Assert.True(trace.NonStop.Dropped > 20, $"{trace.NonStop.Dropped} dropped");
         Assert.Equal((0L, 0L), (trace.NonStop.Waits, trace.NonStop.Broken));
-        Assert.True(result.Hits > 1000);
+        Assert.True(result.Hits > 200);
     }
 
     private static CaptureOptions Ring(bool isLossy) => CaptureOptions.Default with { StackBytes = StackBytes, RingLimit = 4 * RecordBytes, Lossy = isLossy };
@@ -71,7 +69,7 @@ public sealed class FullRingTests(ITestOutputHelper output)
         {
         }
 
-        public void Reached(long sequence) => Thread.Sleep(2);
+        public void Reached(long sequence) => Thread.Sleep(1);
 
         public void Note(string text, bool isWarning)
         {

@@ -28,13 +28,21 @@ internal sealed class RecordedGuest : IAsyncDisposable
     private readonly KernelImage _image;
     private readonly Channel<ReadOnlyMemory<byte>> _console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>();
 
+    private readonly System.Text.StringBuilder _said = new();
+    private readonly Task _listening;
+
     private RecordedGuest(TemporaryFolder folder, QemuProcess qemu, KernelImage image, KernelTarget target)
     {
         (_folder, _qemu, _image, Target) = (folder, qemu, image, target);
-        _ = Task.Run(async () =>
+        _listening = Task.Run(async () =>
         {
             await foreach (var piece in qemu.Console.Output.ReadAllAsync())
             {
+                lock (_said)
+                {
+                    _said.Append(piece.Text).Append(piece.EndsLine ? "\n" : "");
+                }
+
                 _console.Writer.TryWrite(piece.Bytes);
             }
 
@@ -49,7 +57,15 @@ internal sealed class RecordedGuest : IAsyncDisposable
     /// <summary>What the recorder was told to be done with when it ended.</summary>
     public Trace Trace => Trace.Load(TraceFile);
 
-    public string Console => string.Concat(Trace.Remarks.OfType<TraceRecord.Console>().Select(c => c.Text));
+    /// <summary>All that the guest said; it has ended.</summary>
+    public async Task<string> ConsoleAsync()
+    {
+        await _listening.WaitAsync(Patience);
+        lock (_said)
+        {
+            return _said.ToString();
+        }
+    }
 
     /// <param name="script">What /init does.</param>
     public static async Task<RecordedGuest> BootAsync(OracleKernel kernel, string script, int cpus = 1, string append = "nokaslr", IReadOnlyList<string>? modules = null, string? cpu = null)
@@ -113,19 +129,11 @@ internal sealed class RecordedGuest : IAsyncDisposable
     }
 
     /// <summary>Lets it go on after a recording, without tracepoints, to its end.</summary>
-    /// <returns>What it said since.</returns>
-    public async Task<string> GoOnAsync()
+    public async Task GoOnAsync()
     {
         using var patience = new CancellationTokenSource(Patience);
         await Target.Client.ContinueAsync(patience.Token);
         Assert.IsNotType<StopReply.Stopped>(await Target.Client.WaitForStopAsync(patience.Token));
-        var said = new System.Text.StringBuilder();
-        await foreach (var bytes in _console.Reader.ReadAllAsync(patience.Token))
-        {
-            said.Append(System.Text.Encoding.UTF8.GetString(bytes.Span));
-        }
-
-        return said.ToString();
     }
 
     public async ValueTask DisposeAsync()

@@ -87,6 +87,7 @@ internal sealed class TracedGuest : IAsyncDisposable
                 {
                     Build = new InitramfsDescription
                     {
+                        Busybox = kernel.Busybox,
                         Script = "#!/bin/sh\nexport PATH=/bin:/sbin\nmount -t proc proc /proc\nmount -t sysfs sysfs /sys\nmount -t devtmpfs devtmpfs /dev\n"
                             + script.ReplaceLineEndings("\n") + "\npoweroff -f\nsleep 9\n",
                     },

@@ -1,0 +1,73 @@
+using System.Diagnostics;
+using KTrace.Tests.Cli;
+using Xunit.Abstractions;
+using Trace = KTrace.Tracing.Trace;
+
+namespace KTrace.Tests.Debugger.NonStop.Faults;
+
+/// <summary>ktrace and QEMU killed at any moment of a recording without stops, also while the guest waits for room in a full ring.</summary>
+[Collection(nameof(BootsCollection))]
+public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
+{
+    private const string Header = "\"type\":\"header\"";
+
+    private readonly KTraceProgram _program = new();
+    private readonly string _name = "ktrace-test-" + Guid.NewGuid().ToString("n")[..12];
+
+    public void Dispose() => _program.Dispose();
+
+    [Theory]
+    [InlineData(1, 0, 3)]
+    [Trait("Group", "Long")]
+    [InlineData(2, 0, 12)]
+    public void Kill_9_leaves_a_trace_that_opens_and_no_qemu(int seed, int from, int times)
+    {
+        var random = new Random(seed);
+        for (var i = from; i < times; i++)
+        {
+            using var process = Record();
+            WaitForTrace(process, random.Next(0, 60_000));
+            KTraceProgram.Signal(process, KTraceProgram.Kill);
+            KTraceProgram.Finish(process);
+            KTraceProgram.WaitFor("the end of QEMU", () => KTraceProgram.Processes(_name).Count == 0);
+            var trace = Trace.Load(_program.PathOf("run.ktrace"));
+            Assert.Null(trace.End);
+            Assert.Equal(Enumerable.Range(1, (int)trace.HitCount).Select(n => (long)n), trace.Hits.Select(h => h.Sequence));
+            Assert.Equal(0, _program.Run("show", "run.ktrace", "--stats").ExitCode);
+            output.WriteLine($"{trace.HitCount} hits, {(trace.Truncated ? "the last line was cut" : "whole lines")}");
+        }
+    }
+
+    [Fact]
+    public void Qemu_killed_is_said_and_the_hits_before_stay()
+    {
+        using var process = Record();
+        WaitForTrace(process, 100_000);
+        Process.GetProcessById(Assert.Single(KTraceProgram.Processes(_name))).Kill();
+        var run = KTraceProgram.Finish(process);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains("QEMU ended with exit code 137 while the guest was being recorded", run.Errors, StringComparison.Ordinal);
+        var trace = Trace.Load(_program.PathOf("run.ktrace"));
+        Assert.True(trace.HitCount > 0);
+        Assert.Contains($"has the {trace.HitCount} hits before it", run.Errors, StringComparison.Ordinal);
+        Assert.StartsWith("error: ", trace.End!.Reason, StringComparison.Ordinal);
+    }
+
+    // More than the reader can take at once, into a small ring.
+    private Process Record() => _program.Start(
+        "record", "e1000e-msix", "--cpus", "2", "--ring", "2", "-b", "kernfs_*", "-b", "kmem_cache*", "-b", "@irq", "-b", "@pci", "-b", "_raw_spin_lock*", "-o", "run.ktrace", "--", "-name", _name);
+
+    /// <summary>Until the trace has so many bytes more than its first lines.</summary>
+    private void WaitForTrace(Process process, int bytes) => KTraceProgram.WaitFor("hits", () =>
+    {
+        Assert.False(process.HasExited, "ktrace ended early");
+        var file = new FileInfo(_program.PathOf("run.ktrace"));
+        if (!file.Exists || file.Length == 0)
+        {
+            return false;
+        }
+
+        using var reader = new StreamReader(new FileStream(file.FullName, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+        return reader.ReadLine() is { } first && first.Contains(Header, StringComparison.Ordinal) && file.Length > first.Length + 1_000_000 + (10 * bytes);
+    });
+}
