@@ -21,7 +21,7 @@ namespace KTrace.Tests.Debugger.NonStop.Faults;
 /// <summary>A guest that is recorded without stops by the real recorder, with what a test wants to be different.</summary>
 internal sealed class RecordedGuest : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(10);
 
     private readonly TemporaryFolder _folder;
     private readonly QemuProcess _qemu;
