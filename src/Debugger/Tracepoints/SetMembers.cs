@@ -161,13 +161,13 @@ internal sealed class SetMembers
     private List<SelectedFunction> WithoutStops(TracepointRequest request, List<SelectedFunction> wanted, out string? needsStop)
     {
         needsStop = null;
-        var can = wanted.Where(CanTrace).ToList();
+        var can = wanted.Where(f => CanTrace(request, f)).ToList();
         if (can.Count == wanted.Count)
         {
             return wanted;
         }
 
-        var cannot = wanted.Where(f => !CanTrace(f)).Select(f => new LeftOutFunction(request.Text, f.Object.Qualified(f.Index), f.Object.Traceable.WhyNot(f.Address))).ToList();
+        var cannot = wanted.Where(f => !CanTrace(request, f)).Select(f => new LeftOutFunction(request.Text, f.Object.Qualified(f.Index), f.Object.Traceable.WhyNot(f.Address))).ToList();
         var reasons = cannot.CountBy(f => f.Reason).OrderByDescending(r => r.Value).ToList();
         var words = string.Join("; ", reasons.Take(MostReasons).Select(r => $"{r.Key} ({Count(r.Value)})")) + (reasons.Count > MostReasons ? "; …" : "");
         if (can.Count == 0)
@@ -187,8 +187,10 @@ internal sealed class SetMembers
         return can;
     }
 
-    private bool CanTrace(SelectedFunction function) =>
-        function.Object.Traceable.Find(function.Address) is not null || (function.Object.Module is null && CanRelocate?.Invoke(function.Address) == true);
+    /// <summary>Without stops. First instructions are moved before conditions can be asked.</summary>
+    private bool CanTrace(TracepointRequest request, SelectedFunction function) =>
+        function.Object.Traceable.Find(function.Address) is not null
+        || (function.Object.Module is null && request.Actions.Condition is null && CanRelocate?.Invoke(function.Address) == true);
 
     private static Tracepoint Make(int id, TracepointRequest request, SelectedFunction function)
     {
