@@ -148,11 +148,7 @@ public sealed class Recorder
             end = RecordingEnd.ConsoleText;
         }
 
-        foreach (var tracepoint in _tracepoints.Where(t => !t.WasArmed && t.Module is not null && _target.Map.Modules.All(m => m.Name != t.Module)))
-        {
-            Warn($"{tracepoint.Symbol} was never armed: module {tracepoint.Module} was not loaded");
-        }
-
+        WarnOfMissingModules();
         var words = end == RecordingEnd.GuestEnded && guestEnd is not null ? await guestEnd() : null;
         WriteEnd(words ?? Reason(end), elapsed);
         return new RecordingResult(end, _numbers.Taken, elapsed.Elapsed.TotalSeconds);
@@ -373,6 +369,21 @@ public sealed class Recorder
         foreach (var set in armed.Where(t => t.Request.IsGroup).CountBy(t => t.Request.Text))
         {
             _progress?.Note(string.Create(CultureInfo.InvariantCulture, $"{set.Key}: {set.Value} functions armed: module {module} is being loaded"), false);
+        }
+    }
+
+    /// <summary>A set has hundreds of functions in a module: those are a number.</summary>
+    private void WarnOfMissingModules()
+    {
+        var waiting = _tracepoints.Where(t => !t.WasArmed && t.Module is not null && _target.Map.Modules.All(m => m.Name != t.Module)).ToList();
+        foreach (var named in waiting.Where(t => !t.Request.IsGroup))
+        {
+            Warn($"{named.Symbol} was never armed: module {named.Module} was not loaded");
+        }
+
+        foreach (var set in waiting.Where(t => t.Request.IsGroup).CountBy(t => (t.Request.Text, t.Module)))
+        {
+            Warn(string.Create(CultureInfo.InvariantCulture, $"{set.Key.Text}: {set.Value} functions were never armed: module {set.Key.Module} was not loaded"));
         }
     }
 

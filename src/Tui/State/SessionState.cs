@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using KTrace.Tracing;
 using KTrace.Tui.Targets;
 
@@ -38,8 +39,11 @@ public sealed record SessionState
     /// <summary>Why it ended.</summary>
     public string? EndReason { get; init; }
 
-    /// <summary>Steps that were asked for and did not stop yet: keys for more of them queue up to a bound, so that a held key steps on.</summary>
-    public int StepsUnderWay { get; init; }
+    /// <summary>A step was asked for and did not stop yet.</summary>
+    public bool IsStepping { get; init; }
+
+    /// <summary>Steps that come after it, so that a held key steps on: a target takes one at a time. A breakpoint on the way ends them.</summary>
+    public ImmutableArray<TargetRequest.Step> NextSteps { get; init; } = [];
 
     /// <summary>The target listed breakpoints once: from then on an empty list means that there are none.</summary>
     public bool HasListedBreakpoints { get; init; }
@@ -52,6 +56,9 @@ public sealed record SessionState
 
     /// <summary>The machine is there and stands still.</summary>
     public bool IsStopped => Run == RunState.Stopped;
+
+    /// <summary>No step is under way, and none will be.</summary>
+    public SessionState WithoutSteps() => this with { IsStepping = false, NextSteps = [] };
 
     /// <summary>Something is under way that a spinner should show.</summary>
     public bool IsBusy => Run is RunState.Starting or RunState.Running || Progress is not null;

@@ -54,7 +54,8 @@ public sealed record VariableTree
             Add(known ?? new ValueRow(Watches[i], Watches[i], null, null, null, CanExpand: false), 0, isWatch: true);
         }
 
-        foreach (var variable in Variables)
+        // Arguments, then what has a value: of optimised code most locals have none.
+        foreach (var variable in Variables.OrderBy(v => v.IsArgument ? 0 : v.Text is not null || v.CanExpand ? 1 : 2))
         {
             Add(variable, 0, isWatch: false);
         }

@@ -16,6 +16,7 @@ internal sealed class HitSummarizer(TraceRecord.Header header)
     private readonly Dictionary<CallPath, string> _paths = [];
     private readonly Dictionary<CallPath, string> _landmarks = [];
     private readonly Dictionary<TraceTask, string> _tasks = [];
+    private readonly Dictionary<ArgumentList, string> _arguments = [];
     private double? _ticksPerSecond;
 
     /// <summary>Takes what a record says about clocks.</summary>
@@ -52,15 +53,17 @@ internal sealed class HitSummarizer(TraceRecord.Header header)
 
     private static string PathOf(CallPath path) => string.Join(" < ", path.Frames.Take(ShownFunctions).Select(f => f.Function)) + (path.Frames.Length > ShownFunctions ? " < …" : "");
 
-    private static string Arguments(TraceRecord.Hit hit)
+    private string Arguments(TraceRecord.Hit hit)
     {
         var arguments = hit.ArgumentsOf(0);
-        if (arguments.Count == 0 && hit.Prints.IsDefaultOrEmpty)
-        {
-            return "";
-        }
+        return !hit.Prints.IsDefaultOrEmpty ? Shortened(arguments.Select(ArgumentText.Of).Concat(hit.Prints.Select(ArgumentText.Of)))
+            : arguments.Count == 0 ? ""
+            : Remembered(_arguments, arguments, static list => Shortened(list.Select(ArgumentText.Of)));
+    }
 
-        var text = string.Join(", ", arguments.Select(ArgumentText.Of).Concat(hit.Prints.Select(ArgumentText.Of)));
+    private static string Shortened(IEnumerable<string> parts)
+    {
+        var text = string.Join(", ", parts);
         return text.Length <= LongestArguments ? text : text[..LongestArguments] + "…";
     }
 

@@ -28,6 +28,8 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
     // Keys that come while a guest boots are done when it is up; more than these are somebody leaning on the keyboard.
     private const int MaximumWaiting = 256;
 
+    private static readonly TimeSpan s_goodbye = TimeSpan.FromSeconds(3);
+
     private readonly ILiveGuest _guest;
     private readonly LiveTargetOptions _options;
     private readonly NewsQueue _news = new();
@@ -89,8 +91,11 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
         await _over.CancelAsync();
         _requests.Writer.TryComplete();
         await InterruptAsync();
-        await _work;
+
+        // A stub that does not answer any more is not waited for: without its guest, whoever waits is told.
+        await Task.WhenAny(_work, Task.Delay(s_goodbye));
         await _guest.DisposeAsync();
+        await _work;
         await _console;
         _news.Complete();
         _timeline?.Dispose();

@@ -214,6 +214,9 @@ public static class CommandLine
                 break;
 
             // A machine that is still coming up gets them when it is there; one that runs would let them wait for who knows how long.
+            case "break" or "tbreak" or "hbreak" or "thbreak" or "trace" or "delete" or "enable" or "disable" or "condition" or "ignore" when state.Session.Run == RunState.Running && rest.Length > 0:
+                Unless(turn, Needs.Breakpoints, entry.Name, () => turn.Ask(new TargetRequest.Command(text)));
+                break;
             case var _ when state.Session.Run is RunState.Running or RunState.Ended:
                 turn.Say(Obstacles.Of(state, Needs.Live | Needs.Stopped, entry.Name)!);
                 break;

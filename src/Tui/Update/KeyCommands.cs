@@ -141,10 +141,19 @@ internal static class KeyCommands
         }
     }
 
+    /// <summary>Steps now, or after the step that is under way.</summary>
     public static void Step(Turn turn, StepKind kind, int count = 1)
     {
-        turn.State = turn.State with { Session = turn.State.Session with { StepsUnderWay = turn.State.Session.StepsUnderWay + 1 } };
-        turn.Ask(new TargetRequest.Step(kind, count));
+        var (session, step) = (turn.State.Session, new TargetRequest.Step(kind, count));
+        if (session.IsStepping)
+        {
+            turn.State = turn.State with { Session = session with { NextSteps = session.NextSteps.Add(step) } };
+        }
+        else
+        {
+            turn.State = turn.State with { Session = session with { IsStepping = true } };
+            turn.Ask(step);
+        }
     }
 
     public static void Frame(Turn turn, int frame)
@@ -200,7 +209,8 @@ internal static class KeyCommands
             case { Progress.CanCancel: false } session:
                 turn.Say($"{session.Progress.Text}: this cannot be given up");
                 break;
-            case { IsBusy: true } or { StepsUnderWay: > 0 }:
+            case { IsBusy: true } or { IsStepping: true }:
+                turn.State = turn.State with { Session = turn.State.Session.WithoutSteps() };
                 turn.Ask(new TargetRequest.Interrupt());
                 break;
             default:

@@ -67,7 +67,7 @@ internal static class MouseUpdate
             var row = turn.State.Pane(kind).Top + mouse.Row - placed.Area.Row - 1 - (rows.Head is null ? 0 : 1);
             if (row >= 0 && row < rows.Count)
             {
-                Movement.MoveTo(turn, kind, row);
+                Movement.MoveTo(turn, kind, row, margin: 0);
             }
         }
     }

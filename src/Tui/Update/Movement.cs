@@ -13,12 +13,14 @@ internal static class Movement
     private const int Margin = 2;
 
     /// <summary>Puts the cursor of a pane on a row, or as near as there is one.</summary>
-    public static void MoveTo(Turn turn, PaneKind kind, int row)
+    /// <param name="margin">Rows that stay visible around it; a click moves nothing else.</param>
+    public static void MoveTo(Turn turn, PaneKind kind, int row, int margin = Margin)
     {
         var count = turn.Rows(kind).Count;
         var pane = turn.State.Pane(kind);
         var cursor = Math.Clamp(row, 0, Math.Max(0, count - 1));
-        turn.State = turn.State.WithPane(kind, pane with { Cursor = cursor, Follows = CanFollow(turn.State, kind) && cursor == count - 1 });
+        turn.State = turn.State.WithPane(
+            kind, pane with { Cursor = cursor, Top = Top(pane.Top, cursor, count, turn.Page(kind), margin), Follows = CanFollow(turn.State, kind) && cursor == count - 1 });
         if (cursor != pane.Cursor)
         {
             Moved(turn, kind);
@@ -94,15 +96,21 @@ internal static class Movement
             var page = Turn.PageOf(placed, rows);
             var before = turn.State.Pane(placed.Kind);
             var cursor = before.Follows ? Math.Max(0, rows.Count - 1) : Math.Clamp(before.Cursor, 0, Math.Max(0, rows.Count - 1));
-            var margin = Math.Min(Margin, (page - 1) / 2);
-            var lowest = cursor - page + 1 + Math.Max(0, Math.Min(margin, rows.Count - 1 - cursor));
-            var highest = cursor - Math.Min(margin, cursor);
-            var top = Math.Clamp(Math.Clamp(before.Top, lowest, Math.Max(lowest, highest)), 0, Math.Max(0, rows.Count - page));
+            var top = Top(before.Top, cursor, rows.Count, page, 0);
             if (cursor != before.Cursor || top != before.Top)
             {
                 turn.State = turn.State.WithPane(placed.Kind, before with { Cursor = cursor, Top = top });
             }
         }
+    }
+
+    /// <summary>The first visible row: as it was, unless the cursor needs another.</summary>
+    private static int Top(int before, int cursor, int count, int page, int margin)
+    {
+        margin = Math.Min(margin, (page - 1) / 2);
+        var lowest = cursor - page + 1 + Math.Max(0, Math.Min(margin, count - 1 - cursor));
+        var highest = cursor - Math.Min(margin, cursor);
+        return Math.Clamp(Math.Clamp(before, lowest, Math.Max(lowest, highest)), 0, Math.Max(0, count - page));
     }
 
     /// <summary>What is shown elsewhere follows the cursor.</summary>

@@ -29,8 +29,8 @@ internal static class NewsUpdate
                 Stopped(turn, stop);
                 break;
             case TargetNews.Ended { Reason: var reason }:
-                turn.State = state with { IsTyping = false, Session = state.Session with { Run = RunState.Ended, Progress = null, EndReason = reason, StepsUnderWay = 0 } };
-                turn.Print([new TextLine().Add(reason, TextRole.Reason)]);
+                turn.State = state with { IsTyping = false, Session = state.Session.WithoutSteps() with { Run = RunState.Ended, Progress = null, EndReason = reason } };
+                turn.Log(new TextLine().Add(reason, TextRole.Reason));
                 turn.Say(reason);
                 break;
             case TargetNews.Able { Abilities: var abilities }:
@@ -64,12 +64,12 @@ internal static class NewsUpdate
                 Output(turn, output);
                 break;
             case TargetNews.Failed { Message: var message, Remedy: var remedy }:
-                turn.State = state with { Session = state.Session with { Progress = null, StepsUnderWay = 0 } };
-                turn.Print([Failure(message, remedy)]);
+                turn.State = state with { Session = state.Session.WithoutSteps() with { Progress = null } };
+                turn.Log(Failure(message, remedy));
                 turn.Say(new Message(message, remedy, IsWarning: true));
                 break;
             case TargetNews.Note { Text: var text, IsWarning: var isWarning }:
-                turn.State = state with { Output = state.Output.Append([new TextLine().Add(text, isWarning ? TextRole.Warning : TextRole.Reason)]) };
+                turn.Log(new TextLine().Add(text, isWarning ? TextRole.Warning : TextRole.Reason));
                 turn.Say(new Message(text, IsWarning: isWarning));
                 break;
             case TargetNews.Breakpoints { Rows: var rows }:
@@ -129,7 +129,7 @@ internal static class NewsUpdate
         var session = state.Session;
         turn.State = state with
         {
-            Session = session with { Run = RunState.Stopped, Stop = stop, Progress = null, Shown = null, Frame = null, StepsUnderWay = Math.Max(0, session.StepsUnderWay - 1) },
+            Session = session with { Run = RunState.Stopped, Stop = stop, Progress = null, Shown = null, Frame = null, IsStepping = false },
             ChosenFrame = 0,
             Listing = null,
             OpenFrames = [],
@@ -145,6 +145,17 @@ internal static class NewsUpdate
         if (stop.Result is { } result)
         {
             turn.Say($"returned {result}");
+        }
+
+        if (session.NextSteps is [var next, .. var rest])
+        {
+            // What was reached on the way is to be looked at.
+            var goesOn = session.IsStepping && stop.Hit is null;
+            turn.State = turn.State with { Session = turn.State.Session with { IsStepping = goesOn, NextSteps = goesOn ? rest : [] } };
+            if (goesOn)
+            {
+                turn.Ask(next);
+            }
         }
 
         if (!session.HasSentWatches && !state.Variables.Watches.IsEmpty)

@@ -6,7 +6,7 @@ namespace KTrace.Tui.Update;
 /// <summary>Why a key does not work now, in words that say what would help.</summary>
 internal static class Obstacles
 {
-    /// <summary>Steps that may wait for each other.</summary>
+    /// <summary>Steps that may wait for the one that is under way.</summary>
     public const int StepsAtOnce = 8;
 
     /// <summary>Null: it works.</summary>
@@ -30,15 +30,20 @@ internal static class Obstacles
 
         if (needs.HasFlag(Needs.Steps) && !state.Session.IsStopped)
         {
-            if (state.Session is not { Run: RunState.Running, StepsUnderWay: > 0 })
+            if (state.Session is not { Run: RunState.Running, IsStepping: true })
             {
                 return NotStopped(state, what);
             }
         }
 
-        if (needs.HasFlag(Needs.Steps) && state.Session.StepsUnderWay >= StepsAtOnce)
+        if (needs.HasFlag(Needs.Breakpoints) && !state.Session.IsStopped && state.Session is not { Run: RunState.Running, IsStepping: false })
         {
-            return new Message($"{what}: {StepsAtOnce} steps are under way", "Ctrl-C ends them");
+            return NotStopped(state, what);
+        }
+
+        if (needs.HasFlag(Needs.Steps) && state.Session.NextSteps.Length >= StepsAtOnce)
+        {
+            return new Message($"{what}: {StepsAtOnce} more steps wait already", "Ctrl-C ends them");
         }
 
         return needs switch

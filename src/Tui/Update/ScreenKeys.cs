@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using KTrace.Tui.Panes;
 using KTrace.Tui.State;
 
@@ -12,6 +13,8 @@ internal static class ScreenKeys
         var page = turn.Page(turn.State.Focus);
         switch (command)
         {
+            case UiCommand.Down or UiCommand.PageDown when MoreMemory(turn, isBelow: true): break;
+            case UiCommand.Up or UiCommand.PageUp when MoreMemory(turn, isBelow: false): break;
             case UiCommand.Down: Movement.MoveBy(turn, 1); break;
             case UiCommand.Up: Movement.MoveBy(turn, -1); break;
             case UiCommand.HalfPageDown: Movement.MoveBy(turn, Math.Max(1, page / 2)); break;
@@ -70,6 +73,27 @@ internal static class ScreenKeys
 
         turn.Do(new UiEffect.Remember());
         turn.Do(new UiEffect.Quit());
+    }
+
+    /// <summary>At the edge of the memory that was read: what lies behind it.</summary>
+    private static bool MoreMemory(Turn turn, bool isBelow)
+    {
+        if (turn.State is not { Focus: PaneKind.Memory, Memory: { Bytes.IsEmpty: false } memory, Session.IsStopped: true }
+            || turn.State.Pane(PaneKind.Memory).Cursor != (isBelow ? turn.Rows(PaneKind.Memory).Count - 1 : 0))
+        {
+            return false;
+        }
+
+        var length = (ulong)memory.Bytes.Length;
+        if (isBelow ? memory.Address > ulong.MaxValue - (2 * length) : memory.Address < length)
+        {
+            return false;
+        }
+
+        var address = isBelow ? memory.Address + length : memory.Address - length;
+        KeyCommands.ReadMemory(turn, string.Create(CultureInfo.InvariantCulture, $"0x{address:x}"));
+        turn.State = turn.State.WithPane(PaneKind.Memory, turn.State.Pane(PaneKind.Memory) with { Cursor = isBelow ? 0 : int.MaxValue });
+        return true;
     }
 
     private static void NextPane(Turn turn, int direction)

@@ -54,8 +54,14 @@ internal sealed class Turn(UiState state)
     /// <summary>Adds to the output pane, which comes to the front of its place.</summary>
     public void Print(IEnumerable<TextLine> lines)
     {
+        Log([.. lines]);
+        State = State.Raise(PaneKind.Output, focus: State.Focus == PaneKind.Output);
+    }
+
+    /// <summary>Adds to the output pane, to be read by who looks there.</summary>
+    public void Log(params TextLine[] lines)
+    {
         const int Limit = 20_000;
-        State = (State with { Output = State.Output.Append(lines.ToArray(), Limit) }).Raise(PaneKind.Output, focus: State.Focus == PaneKind.Output);
-        State = State.WithPane(PaneKind.Output, State.Pane(PaneKind.Output) with { Follows = true });
+        State = (State with { Output = State.Output.Append(lines, Limit) }).WithPane(PaneKind.Output, State.Pane(PaneKind.Output) with { Follows = true });
     }
 }

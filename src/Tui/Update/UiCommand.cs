@@ -114,4 +114,7 @@ public enum Needs
 
     /// <summary>A call path is shown.</summary>
     Path = 1024,
+
+    /// <summary>The machine stands still, or runs freely: then the target stops it for the moment that a breakpoint takes.</summary>
+    Breakpoints = 2048,
 }

@@ -22,6 +22,7 @@ internal sealed class ForeignGuest : IAsyncDisposable
     private readonly StringBuilder _console = new();
     private readonly Task _reading;
     private int _questions;
+    private bool _isOver;
 
     private ForeignGuest(Process process, TemporaryFolder cache, int port)
     {
@@ -115,8 +116,15 @@ internal sealed class ForeignGuest : IAsyncDisposable
         return ulong.Parse(word.StartsWith("0x", StringComparison.Ordinal) ? word[2..] : word, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture);
     }
 
+    /// <summary>Ends QEMU; a second time it does nothing.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (_isOver)
+        {
+            return;
+        }
+
+        _isOver = true;
         _process.Kill(entireProcessTree: true);
         await _process.WaitForExitAsync();
         await _reading;

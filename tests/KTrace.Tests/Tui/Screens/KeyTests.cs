@@ -81,12 +81,30 @@ public class KeyTests
     }
 
     [Fact]
-    public void A_held_step_key_steps_on_up_to_a_bound()
+    public void A_held_step_key_steps_on_one_at_a_time_up_to_a_bound()
     {
-        var screen = UiSamples.Live(80, 24).Type("s").Hear(new TargetNews.Running()).Type("sssssssssssssssss");
-        Assert.Equal(Obstacles.StepsAtOnce, screen.Asked.Count());
-        screen.Hear(new TargetNews.Stopped(UiSamples.Stop)).Type("s");
-        Assert.Equal(Obstacles.StepsAtOnce + 1, screen.Asked.Count());
+        var screen = UiSamples.Live(80, 24).Type("sn");
+        Assert.Equal([new TargetRequest.Step(StepKind.Line)], screen.Asked);
+        var stepped = new TargetNews.Stopped(UiSamples.Stop with { Hit = null });
+        screen.Forget().Hear(new TargetNews.Running(), stepped);
+        Assert.Equal([new TargetRequest.Step(StepKind.LineOver)], screen.Asked.OfType<TargetRequest.Step>());
+        screen.Hear(new TargetNews.Running()).Type(new string('s', 100));
+        Assert.Equal(Obstacles.StepsAtOnce, screen.State.Session.NextSteps.Length);
+
+        // A breakpoint on the way, Ctrl-C or a failure end the queue.
+        Assert.Empty(new UiDriver(screen.State).Hear(new TargetNews.Stopped(UiSamples.Stop)).Asked.OfType<TargetRequest.Step>());
+        Assert.Empty(new UiDriver(screen.State).Press(KeyChord.Control('c')).Hear(stepped).Asked.OfType<TargetRequest.Step>());
+        Assert.Empty(new UiDriver(screen.State).Hear(new TargetNews.Failed("no", null), stepped).Asked.OfType<TargetRequest.Step>());
+    }
+
+    [Fact]
+    public void Breakpoints_can_be_set_while_the_guest_runs_freely_but_not_within_a_step()
+    {
+        var running = UiSamples.Live(80, 24).Hear(new TargetNews.Running());
+        Assert.IsType<TargetRequest.ToggleBreakpoint>(Assert.Single(new UiDriver(running.State).Type("b").Asked));
+        Assert.Equal(new TargetRequest.Command("tb foo"), Assert.Single(new UiDriver(running.State).Type(":tb foo\n").Asked));
+        var stepping = UiSamples.Live(80, 24).Type("s").Hear(new TargetNews.Running()).Forget().Type("b:tb foo\n");
+        Assert.Empty(stepping.Asked);
     }
 
     [Fact]
@@ -101,7 +119,7 @@ public class KeyTests
         Assert.Equal(first, screen.State.Pane(PaneKind.CallPath).Cursor);
         screen.Forget().Type("\tn");
         Assert.Contains(screen.Asked, r => r is TargetRequest.Step { Kind: StepKind.LineOver });
-        screen.Press(KeyChord.Shift(KeyName.Tab)).Forget().Type("\en");
+        screen.Hear(new TargetNews.Stopped(UiSamples.Stop)).Press(KeyChord.Shift(KeyName.Tab)).Forget().Type("\en");
         Assert.Contains(screen.Asked, r => r is TargetRequest.Step { Kind: StepKind.LineOver });
     }
 

@@ -91,7 +91,7 @@ public class PromptTests
     public void A_command_of_a_machine_is_refused_in_a_trace_and_while_the_guest_runs()
     {
         Assert.Contains("this is a trace", UiSamples.OfTrace(80, 24).Type(":b foo\n").Screen()[^1], StringComparison.Ordinal);
-        Assert.Contains("Ctrl-C", UiSamples.Live(80, 24).Hear(new TargetNews.Running()).Type(":b foo\n").Screen()[^1], StringComparison.Ordinal);
+        Assert.Contains("Ctrl-C", UiSamples.Live(80, 24).Hear(new TargetNews.Running()).Type(":p foo\n").Screen()[^1], StringComparison.Ordinal);
     }
 
     [Fact]

@@ -28,7 +28,7 @@ public class ScreenSpeedTests(Xunit.Abstractions.ITestOutputHelper output)
     /// <summary>Bytes for a key and its screen, in the layouts with hits and console.</summary>
     private long Allocated(UiDriver screen)
     {
-        const int Keys = 200;
+        const int Keys = 400;
         screen.Type(":pane hits\nGkkk").Forget();
         var times = new List<double>();
         Once();

@@ -3,6 +3,7 @@ using KTrace.Tui.State;
 using KTrace.Tui.Targets;
 using KTrace.Tui.Terminal;
 using KTrace.Tui.Update;
+using KTrace.Tui.Views;
 
 namespace KTrace.Tests.Tui.Screens;
 
@@ -68,4 +69,35 @@ internal sealed class UiDriver(UiState state)
     public string[] Screen() => [.. new RootView(State).Lines(State.Size.Columns).Select(l => l.ToString())];
 
     public string Text() => string.Concat(Screen().Select(l => l + "\n"));
+
+    /// <summary>The same as roles: a letter for each cell, a point where nothing is said about it.</summary>
+    public string Roles()
+    {
+        var text = new System.Text.StringBuilder();
+        foreach (var line in new RootView(State).Lines(State.Size.Columns))
+        {
+            var row = string.Concat(line.Spans.Select(s => new string(Letter(s.Role), TerminalText.Width(s.Text))));
+            text.Append(row.TrimEnd('.')).Append('\n');
+        }
+
+        return text.ToString();
+    }
+
+    private static char Letter(TextRole role) => role switch
+    {
+        TextRole.Plain => '.',
+        TextRole.Selected => 'S',
+        TextRole.SelectedElsewhere => 's',
+        TextRole.Border => '-',
+        TextRole.BorderFocused => '=',
+        TextRole.Title => 'T',
+        TextRole.Tab => 't',
+        TextRole.Banner => 'A',
+        TextRole.Breakpoint => 'B',
+        TextRole.Source => 'o',
+        TextRole.Module => 'm',
+        TextRole.Match => '#',
+        TextRole.Removed => 'x',
+        _ => char.ToLowerInvariant(role.ToString()[0]),
+    };
 }

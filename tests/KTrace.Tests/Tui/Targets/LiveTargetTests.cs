@@ -4,6 +4,8 @@ using KTrace.Boot.Scenarios;
 using KTrace.Cli.Sessions;
 using KTrace.Debugger.Stepping;
 using KTrace.Tests.Cli;
+using KTrace.Tests.Debugger;
+using KTrace.Tests.Debugger.Attach;
 using KTrace.Tests.Support;
 using KTrace.Tui.Targets;
 using Trace = KTrace.Tracing.Trace;
@@ -160,6 +162,36 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         Assert.Contains("/nowhere/bzImage", (await none.NextAsync<TargetNews.Ended>()).Reason, StringComparison.Ordinal);
         Assert.Contains("/nowhere/bzImage", (await none.NextAsync<TargetNews.Failed>()).Message, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task An_attached_guest_runs_on_afterwards_and_a_lost_connection_is_told_while_it_runs()
+    {
+        await using var guest = await ForeignGuest.StartAsync(OracleKernel.Package(StockKernel.Root, StockKernel.Release), "");
+        await guest.WaitUntilReadyAsync();
+        await using (var target = Attach(guest))
+        {
+            await target.NextAsync<TargetNews.Stopped>();
+            await target.NextAsync<TargetNews.Idle>();
+            Assert.Contains("not connected", (await target.AskAsync<TargetNews.Failed>(new TargetRequest.TypeToConsole("x"))).Message, StringComparison.Ordinal);
+            await target.AskAsync<TargetNews.Breakpoints>(new TargetRequest.ToggleBreakpoint("version_proc_show"));
+            target.Post(new TargetRequest.Continue());
+            var asked = guest.AskAsync("cat /proc/version");
+            Assert.Equal("breakpoint 1, version_proc_show", (await target.NextAsync<TargetNews.Stopped>()).Stop.Cause);
+            Assert.False(asked.IsCompleted);
+        }
+
+        Assert.Contains("Linux version", await guest.AskAsync("cat /proc/version"), StringComparison.Ordinal);
+        await using var again = Attach(guest);
+        await again.NextAsync<TargetNews.Stopped>();
+        await again.NextAsync<TargetNews.Idle>();
+        await again.AskAsync<TargetNews.Running>(new TargetRequest.Continue());
+        await guest.DisposeAsync();
+        Assert.NotEmpty((await again.NextAsync<TargetNews.Ended>()).Reason);
+        Assert.Contains("no machine any more", (await again.AskAsync<TargetNews.Failed>(new TargetRequest.Continue())).Message, StringComparison.Ordinal);
+    }
+
+    private static TargetWatch Attach(ForeignGuest guest) => new(new LiveTarget(
+        new JoinedGuest(guest.Endpoint, new AttachFiles(StockKernel.Vmlinux, [], []), [], null), new LiveTargetOptions(null, [])));
 
     private static async Task UntilAsync(string what, Func<bool> condition)
     {

@@ -89,7 +89,7 @@ public sealed class ConditionSemanticsTests(ITestOutputHelper output)
         Assert.True(guest.Target.Memory.Ram!.TryWrite(guest.Memory.Layout.PhysicalRing, bytes));
         await bench.SetAsync("r8", guest.Memory.Layout.Ring);
         var random = new RandomConditions(20261121);
-        await CompareAsync(bench, Enumerable.Range(0, conditions).Select(_ => random.Next()).ToList(), rounds, conditions / 2);
+        await CompareAsync(bench, [.. AcrossPages(guest, bytes), .. Enumerable.Range(0, conditions).Select(_ => random.Next())], rounds, conditions / 2);
     }
 
     /// <summary>A stop would ask the device; code in the guest leaves it alone.</summary>
@@ -111,6 +111,29 @@ public sealed class ConditionSemanticsTests(ITestOutputHelper output)
         }
 
         Assert.Equal(Answer.Yes, await bench.RunAsync(bench.Compile("*(char *)0xffff888000000000 || 1").Made!.Value));
+    }
+
+    /// <summary>Text and numbers that lie on two pages, the second of which may not be there.</summary>
+    private static IEnumerable<string> AcrossPages(TracedGuest guest, byte[] bytes)
+    {
+        var (ram, layout) = (guest.Target.Memory.Ram!, guest.Memory.Layout);
+        Assert.True(ram.TryWrite(layout.PhysicalRing + 8192 - 4, "crossing\0"u8) && ram.TryWrite(layout.PhysicalRing + 12288 - 4, "eth\0abcd"u8));
+        Assert.True(ram.TryWrite(layout.PhysicalRing + (ulong)layout.RingSize - 8, "ip\0xlast"u8));
+        foreach (var (offset, texts) in new[] { (8192 - 4, (string[])["crossing", "crossin", "crossings", "cros"]), (12288 - 4, ["eth", "eth0", "ethabcd"]), ((2 * layout.RingSize) - 8, ["ip", "ip0", "ipxlast0"]), ((2 * layout.RingSize) - 4, ["last", "las", "lasting"]) })
+        {
+            foreach (var text in texts)
+            {
+                yield return $"(char *)($r8 + {offset}) == \"{text}\"";
+                yield return $"(char *)($r8 + {offset}) != \"{text}\"";
+            }
+
+            yield return $"*(long *)($r8 + {offset}) == 0x{BitConverter.ToInt64("crossing"u8):x}";
+            yield return $"*(int *)($r8 + {offset}) == 0x{BitConverter.ToInt32("last"u8):x}";
+            yield return $"*(int *)($r8 + {offset + 1}) || 1";
+        }
+
+        yield return $"*(long *)($r8 + 4091) == {BitConverter.ToInt64(bytes, 4091)}l";
+        yield return $"*(short *)($r8 + 4095) == {BitConverter.ToInt16(bytes, 4095)}";
     }
 
     private async Task CompareAsync(ConditionBench bench, IReadOnlyList<string> conditions, int rounds, int maximumRefused)

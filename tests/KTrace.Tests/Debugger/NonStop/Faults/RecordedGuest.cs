@@ -88,6 +88,7 @@ internal sealed class RecordedGuest : IAsyncDisposable
             Architecture = kernel.Architecture,
             Cpus = cpus,
             Cpu = cpu,
+            Nics = [new NetworkCard("e1000e")],
         };
         QemuProcess? qemu = null;
         try
