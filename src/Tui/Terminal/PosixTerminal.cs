@@ -13,17 +13,20 @@ namespace KTrace.Tui.Terminal;
 /// <summary>A real terminal, given back as it was at the end, by SIGTERM, SIGHUP, SIGINT and SIGQUIT, when any thread crashes, and while it is suspended.</summary>
 public sealed class PosixTerminal : ITerminal
 {
+    // Beyond that nothing is read: what is typed or pasted waits in the terminal until the program has kept up.
+    private const int MostWaiting = 1024;
+
     private static readonly TimeSpan LongestGoodbye = TimeSpan.FromMilliseconds(300);
 
     private readonly TtyDevice _device;
-    private readonly Channel<InputEvent> _input = Channel.CreateBounded<InputEvent>(
-        new BoundedChannelOptions(1024) { SingleReader = true, AllowSynchronousContinuations = true });
+    private readonly Channel<InputEvent> _input = Channel.CreateUnbounded<InputEvent>(new UnboundedChannelOptions { AllowSynchronousContinuations = true });
 
     private readonly InputDecoder _decoder;
     private readonly Thread _reader;
     private readonly PosixSignalRegistration[] _signals;
     private readonly Lock _output = new();
     private readonly Lock _mode = new();
+    private readonly Lock _stop = new();
     private readonly ManualResetEventSlim _answered = new(true);
     private readonly ManualResetEventSlim _closing = new();
     private readonly bool _asks;
@@ -179,21 +182,34 @@ public sealed class PosixTerminal : ITerminal
 
     private void Stop(bool wholeGroup)
     {
-        Leave();
-        JobControl.Stop(wholeGroup);
-
-        // Continued in the background (bg): there is nothing to do without the terminal. SIGTERM may have come along and must get its turn.
-        while (!_device.IsForeground && !_closing.Wait(LongestGoodbye))
+        if (!_stop.TryEnter())
         {
-            JobControl.Stop(wholeGroup: false);
+            // Ctrl-Z and SIGTSTP at once: one stop is enough.
+            return;
         }
 
-        if (!_closing.IsSet)
+        try
         {
-            Enter();
-            _device.Wake();
-            Post(new InputEvent.Resized(Size));
-            Post(new InputEvent.Resumed());
+            Leave();
+            JobControl.Stop(wholeGroup);
+
+            // Continued in the background (bg): there is nothing to do without the terminal. SIGTERM may have come along and must get its turn.
+            while (!_device.IsForeground && !_closing.Wait(LongestGoodbye))
+            {
+                JobControl.Stop(wholeGroup: false);
+            }
+
+            if (!_closing.IsSet)
+            {
+                Enter();
+                _device.Wake();
+                Post(new InputEvent.Resized(Size));
+                Post(new InputEvent.Resumed());
+            }
+        }
+        finally
+        {
+            _stop.Exit();
         }
     }
 
@@ -258,6 +274,12 @@ public sealed class PosixTerminal : ITerminal
         Span<byte> buffer = stackalloc byte[4096];
         while (!_isDisposed && !_closing.IsSet)
         {
+            if (_input.Reader.Count > MostWaiting)
+            {
+                Thread.Sleep(1);
+                continue;
+            }
+
             switch (_device.Read(buffer, _decoder.Patience, _isActive, out int count))
             {
                 case TtyEvent.Bytes:
@@ -273,15 +295,6 @@ public sealed class PosixTerminal : ITerminal
         }
     }
 
-    /// <summary>Waits while the program is behind with its events: the terminal keeps what is typed.</summary>
-    private void Post(InputEvent input)
-    {
-        while (!_input.Writer.TryWrite(input))
-        {
-            if (_closing.IsSet || _isDisposed || !_input.Writer.WaitToWriteAsync().AsTask().GetAwaiter().GetResult())
-            {
-                return;
-            }
-        }
-    }
+    /// <summary>Never waits: it is called by the loop itself and by signals too.</summary>
+    private void Post(InputEvent input) => _input.Writer.TryWrite(input);
 }

@@ -82,6 +82,17 @@ public sealed partial class PosixTerminalTests : IDisposable
     }
 
     [Fact]
+    public async Task More_keys_than_it_reads_at_once_do_not_hold_a_suspension_up()
+    {
+        await StartAsync();
+        _tmux.Type(new string('a', 5000) + "\x1a");
+        await _tmux.UntilAsync(text => text.Contains("Stopped", StringComparison.Ordinal), "the shell");
+        _tmux.Run("clear; fg");
+        await _tmux.UntilShowsAsync("typed 'aaaa");
+        await QuitAsync();
+    }
+
+    [Fact]
     public async Task Stopped_from_outside_it_gives_the_terminal_back_too()
     {
         int process = await StartAsync();
