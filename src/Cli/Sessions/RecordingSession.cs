@@ -7,9 +7,7 @@ using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
-using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Reading;
-using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
 using KTrace.Debugger.Tracepoints;
@@ -61,17 +59,13 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
             status.Note($"{boot.Image.File.Path}: {lack}", true);
         }
 
-        var relocation = new EntryRelocation(boot.Image);
-        var resolver = new TracepointResolver(boot.Image, boot.Modules) { Capture = Capture.Choice, Except = Capture.Except, CanRelocate = relocation.CanMove };
+        var (resolver, planner) = TracingPlan.Of(boot, Capture);
         var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
         foreach (var note in tracepoints.Select(t => t.Note).OfType<string>().Concat(resolver.Notes))
         {
             status.Note(note, false);
         }
 
-        var planner = Capture.Choice == CaptureChoice.AlwaysStop
-            ? null
-            : new WayPlanner(Capture, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile, RelocateEntry = relocation.Plan };
         if (planner is not null && Capture.Choice == CaptureChoice.NeverStop)
         {
             // What cannot be is said before anything boots.

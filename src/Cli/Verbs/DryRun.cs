@@ -5,7 +5,6 @@ using KTrace.Boot.Scenarios;
 using KTrace.Cli.Sessions;
 using KTrace.Debugger;
 using KTrace.Debugger.NonStop;
-using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Tui.Views;
@@ -26,11 +25,11 @@ internal static class DryRun
 
         using var status = new RecordingStatus();
         await using var boot = await LiveBoot.PrepareAsync(scenario, new KernelStore(), status, cancellationToken);
-        var resolver = new TracepointResolver(boot.Image, boot.Modules) { Capture = options.Choice, Except = options.Except };
+        var (resolver, planner) = TracingPlan.Of(boot, options);
         try
         {
             var tracepoints = resolver.Resolve(boot.Prepared.Scenario.Tracepoints);
-            var plan = resolver.Plan(tracepoints, new WayPlanner(options, null, resolver.Traceable) { CompileCondition = new ConditionCompiler(boot.Image).Compile });
+            var plan = resolver.Plan(tracepoints, planner ?? new WayPlanner(options, null, resolver.Traceable));
             status.Dispose();
             ViewOutput.For(configuration.Output).Write(new PlanView(plan, [.. tracepoints.Select(t => t.Note).OfType<string>(), .. resolver.Notes]));
             return CommandRunner.Success;
