@@ -215,7 +215,7 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
             return;
         }
 
-        if (Runs(live, request) is { } run)
+        if (LiveRequests.Runs(live, request) is { } run)
         {
             await TryAsync(_ => RunAsync(live, number, request, run));
             return;
@@ -256,44 +256,10 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
         return default;
     }
 
-    /// <summary>What lets the machine run; null: the request does not.</summary>
-    private static Func<ValueTask<SessionStop>>? Runs(LiveSession live, TargetRequest request)
-    {
-        var session = live.Session;
-        return request switch
-        {
-            TargetRequest.Continue => () => session.ContinueAsync(),
-            TargetRequest.Step { Kind: var kind, Count: var count } => () => session.StepAsync(kind, count),
-            TargetRequest.Finish { Frame: var frame } => () => session.FinishAsync(frame),
-            TargetRequest.RunTo { Place: var place } => () => session.AdvanceAsync(place),
-            TargetRequest.Reverse { IsStep: var isStep } => () => session.ReverseAsync(isStep),
-            TargetRequest.Command { Text: var line } when Parsed(line) is DebuggerCommand.Continue or DebuggerCommand.Step or DebuggerCommand.Finish or DebuggerCommand.Until
-                or DebuggerCommand.Advance or DebuggerCommand.Reverse => async () =>
-                {
-                    await live.Executor.ExecuteAsync(CommandParser.Parse(line), default);
-                    return session.LastStop;
-                },
-            _ => null,
-        };
-    }
-
-    private static DebuggerCommand? Parsed(string line)
-    {
-        try
-        {
-            return CommandParser.Parse(line);
-        }
-        catch (CommandSyntaxException)
-        {
-            // Whoever executes it says so.
-            return null;
-        }
-    }
-
     /// <summary>Lets the machine run until there is a stop to show. Meanwhile requests that need no standing machine are done; breakpoints are set at a stop of a moment.</summary>
     private async ValueTask RunAsync(LiveSession live, long number, TargetRequest request, Func<ValueTask<SessionStop>> run)
     {
-        var mayPause = request is TargetRequest.Continue || (request is TargetRequest.Command { Text: var text } && Parsed(text) is DebuggerCommand.Continue { Count: <= 1 });
+        var mayPause = request is TargetRequest.Continue || (request is TargetRequest.Command { Text: var text } && LiveRequests.Parsed(text) is DebuggerCommand.Continue { Count: <= 1 });
         _isRunning = true;
         try
         {
@@ -373,21 +339,17 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
             {
                 await TryAsync(ct => RecordedAsync(next.Request, ct));
             }
-            else if (mayPause && IsBreakpoint(next.Request))
+            else if (mayPause && LiveRequests.IsBreakpoint(next.Request))
             {
                 return next;
             }
             else
             {
                 _news.Send(new TargetNews.Failed(
-                    Runs(_live!, next.Request) is not null ? "the guest runs already" : mayPause ? "the guest runs: this needs it stopped" : "a step is under way", "Ctrl-C stops it"));
+                    LiveRequests.Runs(_live!, next.Request) is not null ? "the guest runs already" : mayPause ? "the guest runs: this needs it stopped" : "a step is under way", "Ctrl-C stops it"));
             }
         }
     }
-
-    private static bool IsBreakpoint(TargetRequest request) => request is TargetRequest.ToggleBreakpoint or TargetRequest.EnableBreakpoint or TargetRequest.DeleteBreakpoint
-        || (request is TargetRequest.Command { Text: var line } && Parsed(line) is DebuggerCommand.Break { Place: not null } or DebuggerCommand.Delete or DebuggerCommand.Enable
-            or DebuggerCommand.Condition or DebuggerCommand.Ignore or DebuggerCommand.Info { Topic: "breakpoints" } or DebuggerCommand.Help or DebuggerCommand.Send);
 
     private bool IsOvertaken() => _requests.Reader.TryPeek(out var next) && (next.Request is TargetRequest.Continue or TargetRequest.Step or TargetRequest.Finish or TargetRequest.RunTo or TargetRequest.Reverse);
 
