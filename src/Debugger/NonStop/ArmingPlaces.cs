@@ -26,6 +26,11 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
     /// <returns>Why it cannot be armed, in words for people; or null.</returns>
     public async ValueTask<string?> AddAsync(Tracepoint tracepoint, CodePlace place, ulong address, PlannedPlace plan, KernelModule? module, CancellationToken cancellationToken)
     {
+        if (plan.Needs?.Condition is not null && programs.View is null)
+        {
+            return "the guest's memory cannot be mapped a second time, as its condition asks for";
+        }
+
         var (program, trampoline) = programs.For(tracepoint.Request, plan.Needs?.Condition);
         var patch = address + (plan.Nop is { } nop ? nop.Patch - nop.Entry : (ulong)plan.Relocation!.PatchOffset);
         if (!_places.TryGetValue(patch, out var known))

@@ -350,6 +350,11 @@ internal sealed class NonStopTracing(
 
         async ValueTask StopAtAsync(Tracepoint tracepoint, CodePlace place, ulong address, string whyNot)
         {
+            if (options.Choice == CaptureChoice.NeverStop && !tracepoint.Request.IsGroup)
+            {
+                throw new TargetException($"{tracepoint.Title} cannot be traced without stops: {whyNot}", "leave --no-stop out, or this tracepoint");
+            }
+
             tracepoint.ForgetWay();
             tracepoint.AddWay(TracepointWay.Stop, whyNot);
             waited.Add(tracepoint);

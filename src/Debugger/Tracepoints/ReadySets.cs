@@ -1,5 +1,5 @@
 // Sets of functions that people ask for again and again. Globs of source files (from the top of the kernel's tree) and of function names; what a kernel version does not have matches nothing
-// and does no harm. Checked with Linux 5.10, 6.1 and 6.12.
+// and does no harm. Checked with Linux 6.1.
 using System.Collections.Immutable;
 
 namespace KTrace.Debugger.Tracepoints;

@@ -129,8 +129,10 @@ public sealed class NonStopHitsTests(ITestOutputHelper output)
 
         var names = new HitRecords(boot.Map);
         var memory = new RecordMemory(new OpenReturns(null, 8, null), 8);
+        var hitBytes = 0L;
         foreach (var (type, lines) in File.ReadLines(file).GroupBy(l => l[9..l.IndexOf('"', 9)]).Select(g => (g.Key, g.ToList())))
         {
+            hitBytes += type == "hit" ? lines.Sum(l => l.Length + 1L) : 0;
             output.WriteLine($"{type}: {lines.Count} lines, {lines.Sum(l => l.Length + 1L)} bytes; {lines[lines.Count / 2]}");
         }
 
@@ -163,7 +165,10 @@ public sealed class NonStopHitsTests(ITestOutputHelper output)
         }
 
         Assert.Equal(boot.Records.Count, index);
-        Assert.True(new FileInfo(file).Length < 140L * hits, $"{new FileInfo(file).Length / (double)hits} bytes a hit");
+
+        // What is told once is told to few hits here: how much that is depends on how often a busy host let the guest's timer come.
+        Assert.True(hitBytes <= 120L * hits, $"{hitBytes / (double)hits} bytes a hit");
+        Assert.True(new FileInfo(file).Length < 300L * hits, $"{new FileInfo(file).Length / (double)hits} bytes a hit with all that it refers to");
     }
 
     [Fact]
