@@ -46,18 +46,18 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteString("tool"u8, header.Tool);
         _json.WriteString("arch"u8, header.Arch);
         _json.WriteStartObject("kernel"u8);
-        Optional("release"u8, header.Kernel.Release);
-        Optional("build_id"u8, header.Kernel.BuildId);
-        Optional("banner"u8, header.Kernel.Banner);
+        _json.Optional("release"u8, header.Kernel.Release);
+        _json.Optional("build_id"u8, header.Kernel.BuildId);
+        _json.Optional("banner"u8, header.Kernel.Banner);
         _json.WriteEndObject();
-        Hex("slide"u8, header.Slide);
+        _json.Hex("slide"u8, header.Slide);
         _json.WritePropertyName("boot"u8);
         header.Boot.Value.WriteTo(_json);
         _json.WriteStartArray("tracepoints"u8);
         foreach (TraceTracepoint tracepoint in header.Tracepoints)
         {
             _json.WriteStartObject();
-            Fields(tracepoint);
+            _json.Fields(tracepoint);
             _json.WriteEndObject();
         }
 
@@ -81,16 +81,16 @@ internal sealed class RecordWriter : IDisposable
     {
         Begin("module"u8);
         _json.WriteString("name"u8, module.Name);
-        Hex("base"u8, module.Base);
-        Optional("build_id"u8, module.BuildId);
-        Optional("file"u8, module.File);
+        _json.Hex("base"u8, module.Base);
+        _json.Optional("build_id"u8, module.BuildId);
+        _json.Optional("file"u8, module.File);
         EndLine();
     }
 
     public void Write(TraceRecord.TracepointResolved resolved)
     {
         Begin("tracepoint"u8);
-        Fields(resolved.Tracepoint);
+        _json.Fields(resolved.Tracepoint);
         EndLine();
     }
 
@@ -104,10 +104,10 @@ internal sealed class RecordWriter : IDisposable
         Begin("frame"u8);
         _json.WriteNumber("id"u8, id);
         _json.WriteString("function"u8, frame.Function);
-        Optional("symbol"u8, frame.Symbol);
-        Optional("module"u8, frame.Module);
+        _json.Optional("symbol"u8, frame.Symbol);
+        _json.Optional("module"u8, frame.Module);
         _json.WriteNumber("offset"u8, frame.Offset);
-        Optional("file"u8, frame.File);
+        _json.Optional("file"u8, frame.File);
         if (frame.Line is { } line)
         {
             _json.WriteNumber("line"u8, line);
@@ -155,9 +155,9 @@ internal sealed class RecordWriter : IDisposable
         {
             _json.WriteStartObject();
             _json.WriteString("name"u8, argument.Name);
-            Optional("type"u8, argument.Type);
-            Hex("value"u8, argument.Value);
-            Optional("text"u8, argument.Text);
+            _json.Optional("type"u8, argument.Type);
+            _json.Hex("value"u8, argument.Value);
+            _json.Optional("text"u8, argument.Text);
             _json.WriteString("from"u8, argument.Provenance);
             if (argument.IsAtEntry)
             {
@@ -181,24 +181,24 @@ internal sealed class RecordWriter : IDisposable
         if (hit.Task is { } task)
         {
             _json.WriteStartObject("task"u8);
-            Fields(task);
+            _json.Fields(task);
             _json.WriteEndObject();
         }
 
-        Fields(hit.Context);
-        Fields(hit.Clock);
+        _json.Fields(hit.Context, _hasContexts);
+        _json.Fields(hit.Clock);
         _json.WriteNumber("path"u8, pathId);
         if (!hit.Pcs.IsDefaultOrEmpty)
         {
             _json.WriteStartArray("pcs"u8);
-            HexValues(hit.Pcs);
+            _json.HexValues(hit.Pcs);
             _json.WriteEndArray();
         }
 
         if (!hit.TailPcs.IsDefaultOrEmpty)
         {
             _json.WriteStartArray("tail_pcs"u8);
-            HexValues(hit.TailPcs);
+            _json.HexValues(hit.TailPcs);
             _json.WriteEndArray();
         }
 
@@ -208,7 +208,7 @@ internal sealed class RecordWriter : IDisposable
             foreach (TraceRegister register in hit.Registers)
             {
                 _json.WritePropertyName(register.Name);
-                HexValue(register.Value);
+                _json.HexValue(register.Value);
             }
 
             _json.WriteEndObject();
@@ -225,8 +225,8 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteEndArray();
         }
 
-        Prints(hit.Prints);
-        Fields(hit.PathEnd);
+        _json.Prints(hit.Prints);
+        _json.Fields(hit.PathEnd);
         EndLine();
     }
 
@@ -235,10 +235,10 @@ internal sealed class RecordWriter : IDisposable
         Begin("return"u8);
         _json.WriteNumber("hit"u8, returned.HitSequence);
         _json.WriteNumber("cpu"u8, returned.Cpu);
-        Fields(returned.Clock);
-        Optional("duration"u8, returned.Duration);
-        Optional("depth"u8, (ulong?)returned.Depth);
-        Prints(returned.Prints);
+        _json.Fields(returned.Clock);
+        _json.Optional("duration"u8, returned.Duration);
+        _json.Optional("depth"u8, (ulong?)returned.Depth);
+        _json.Prints(returned.Prints);
         EndLine();
     }
 
@@ -255,7 +255,7 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteBoolean("at_return"u8, true);
         }
 
-        Fields(interrupts.Clock);
+        _json.Fields(interrupts.Clock);
         InterruptsWriter.Write(_json, interrupts);
         EndLine();
     }
@@ -263,7 +263,7 @@ internal sealed class RecordWriter : IDisposable
     public void Write(TraceRecord.Console console)
     {
         Begin("console"u8);
-        Fields(console.Clock);
+        _json.Fields(console.Clock);
         _json.WriteString("text"u8, console.Text);
         EndLine();
     }
@@ -285,7 +285,7 @@ internal sealed class RecordWriter : IDisposable
             _json.WriteNumber("caller"u8, stack.Caller);
         }
 
-        Hex("pc"u8, stack.Pc);
+        _json.Hex("pc"u8, stack.Pc);
         _json.WriteStartArray("frames"u8);
         foreach (int frame in frames)
         {
@@ -296,14 +296,14 @@ internal sealed class RecordWriter : IDisposable
         if (!stack.TailPcs.IsDefaultOrEmpty)
         {
             _json.WriteStartArray("tail_pcs"u8);
-            HexValues(stack.TailPcs);
+            _json.HexValues(stack.TailPcs);
             _json.WriteEndArray();
         }
 
         if (stack.Tracepoint is { } tracepoint)
         {
             _json.WriteNumber("tracepoint"u8, tracepoint);
-            Fields(stack.Context);
+            _json.Fields(stack.Context, _hasContexts);
         }
 
         EndLine();
@@ -316,10 +316,10 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("id"u8, taskId);
         if (task is not null)
         {
-            Fields(task);
+            _json.Fields(task);
         }
 
-        Fields(end);
+        _json.Fields(end);
         EndLine();
     }
 
@@ -333,7 +333,7 @@ internal sealed class RecordWriter : IDisposable
         {
             _json.WriteStartObject();
             _json.WriteString("name"u8, parameter.Name);
-            Optional("type"u8, parameter.Type);
+            _json.Optional("type"u8, parameter.Type);
             _json.WriteString("form"u8, parameter.Form);
             if (parameter.Provenance != ArgumentProvenance.Register)
             {
@@ -352,7 +352,7 @@ internal sealed class RecordWriter : IDisposable
         Begin("meaning"u8);
         _json.WriteNumber("frame"u8, frameId);
         _json.WriteNumber("param"u8, parameter);
-        Hex("value"u8, value);
+        _json.Hex("value"u8, value);
         _json.WriteString("text"u8, text);
         EndLine();
     }
@@ -362,7 +362,7 @@ internal sealed class RecordWriter : IDisposable
     {
         Begin("result"u8);
         _json.WriteNumber("id"u8, id);
-        Optional("ctype"u8, type);
+        _json.Optional("ctype"u8, type);
         _json.WriteString("form"u8, form);
         EndLine();
     }
@@ -387,8 +387,8 @@ internal sealed class RecordWriter : IDisposable
         _json.WriteNumber("pauses"u8, nonStop.Pauses);
         _json.WriteNumber("paused_seconds"u8, Math.Round(nonStop.PausedSeconds, 6));
         _json.WriteNumber("ring_size"u8, nonStop.RingSize);
-        Seconds("guest_seconds"u8, nonStop.GuestSeconds);
-        Seconds("baseline_guest_seconds"u8, nonStop.BaselineGuestSeconds);
+        _json.Seconds("guest_seconds"u8, nonStop.GuestSeconds);
+        _json.Seconds("baseline_guest_seconds"u8, nonStop.BaselineGuestSeconds);
         EndLine();
     }
 
@@ -417,143 +417,6 @@ internal sealed class RecordWriter : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(rule), rule, "a rule that the trace format has no word for"),
     };
 
-    private void Fields(TraceTracepoint tracepoint)
-    {
-        _json.WriteNumber("id"u8, tracepoint.Id);
-        _json.WriteString("requested"u8, tracepoint.Requested);
-        Optional("symbol"u8, tracepoint.Symbol);
-        _json.WriteString("state"u8, tracepoint.State);
-        Hex("address"u8, tracepoint.Address);
-        Optional("note"u8, tracepoint.Note);
-        Optional("way"u8, tracepoint.Way);
-        Optional("why"u8, tracepoint.WayReason);
-        Optional("functions"u8, (ulong?)tracepoint.Functions);
-    }
-
-    private void Fields(TraceTask task)
-    {
-        _json.WriteNumber("pid"u8, task.Pid);
-        _json.WriteString("comm"u8, task.Comm);
-        if (task.ThreadGroup != task.Pid)
-        {
-            _json.WriteNumber("tgid"u8, task.ThreadGroup);
-        }
-
-        if (task.IsKernelThread)
-        {
-            _json.WriteBoolean("kernel"u8, true);
-        }
-    }
-
-    private void Fields(TraceClock? clock)
-    {
-        if (clock is null)
-        {
-            return;
-        }
-
-        _json.WriteStartObject("clock"u8);
-        Optional("jiffies"u8, clock.Jiffies);
-        Optional("ns"u8, clock.Nanoseconds);
-        Optional("instructions"u8, clock.Instructions);
-        Optional("ticks"u8, clock.Ticks);
-        _json.WriteEndObject();
-    }
-
-    /// <summary>Where the header says that hits have contexts, one that is plain is left out, and one that is not known says so.</summary>
-    private void Fields(TraceContext? context)
-    {
-        if (_hasContexts ? context == TraceContext.Plain : context is null)
-        {
-            return;
-        }
-
-        _json.WriteStartObject("context"u8);
-        if (context is null)
-        {
-            _json.WriteString("in"u8, HitParts.UnknownContext);
-        }
-        else
-        {
-            if (context.Preempt.Context != CodeContext.Task)
-            {
-                _json.WriteString("in"u8, TraceContext.WordOf(context.Preempt.Context));
-            }
-
-            if (context.IrqsOff)
-            {
-                _json.WriteBoolean("irqs_off"u8, true);
-            }
-
-            if (context.Preempt.Counts != 0)
-            {
-                Hex("preempt_count"u8, context.Preempt.Counts);
-            }
-
-            if (context.Preempt.NeedsReschedule)
-            {
-                _json.WriteBoolean("need_resched"u8, true);
-            }
-        }
-
-        _json.WriteEndObject();
-    }
-
-    private void Fields(TraceEnd end)
-    {
-        _json.WriteStartObject("end"u8);
-        _json.WriteString("reason"u8, end.Reason);
-        Hex("pc"u8, end.Pc);
-        Hex("sp"u8, end.Sp);
-        Hex("address"u8, end.Address);
-        if (end.Syscall is { } syscall)
-        {
-            _json.WriteStartObject("syscall"u8);
-            Optional("name"u8, syscall.Name);
-            _json.WriteNumber("number"u8, syscall.Number);
-            _json.WriteStartArray("args"u8);
-            HexValues(syscall.Arguments);
-            _json.WriteEndArray();
-            if (!syscall.ArgumentTexts.IsDefaultOrEmpty)
-            {
-                _json.WriteStartArray("texts"u8);
-                foreach (string? text in syscall.ArgumentTexts)
-                {
-                    _json.WriteStringValue(text);
-                }
-
-                _json.WriteEndArray();
-            }
-
-            _json.WriteEndObject();
-        }
-
-        Optional("detail"u8, end.Detail);
-        _json.WriteEndObject();
-    }
-
-    private void Prints(ImmutableArray<TracePrint> prints)
-    {
-        if (prints.IsDefaultOrEmpty)
-        {
-            return;
-        }
-
-        _json.WriteStartArray("prints"u8);
-        foreach (TracePrint print in prints)
-        {
-            _json.WriteStartObject();
-            _json.WriteString("expression"u8, print.Expression);
-            Optional("type"u8, print.Type);
-            Hex("value"u8, print.Value);
-            Optional("text"u8, print.Text);
-            Optional("error"u8, print.Error);
-            _json.WriteEndObject();
-        }
-
-        _json.WriteEndArray();
-    }
-
     private void Begin(ReadOnlySpan<byte> type)
     {
         _lineStart = _buffer.WrittenCount;
@@ -574,56 +437,5 @@ internal sealed class RecordWriter : IDisposable
 
         _buffer.GetSpan(1)[0] = (byte)'\n';
         _buffer.Advance(1);
-    }
-
-    private void Optional(ReadOnlySpan<byte> name, string? value)
-    {
-        if (value is not null)
-        {
-            _json.WriteString(name, value);
-        }
-    }
-
-    private void Optional(ReadOnlySpan<byte> name, ulong? value)
-    {
-        if (value is { } number)
-        {
-            _json.WriteNumber(name, number);
-        }
-    }
-
-    private void Seconds(ReadOnlySpan<byte> name, double? value)
-    {
-        if (value is { } seconds)
-        {
-            _json.WriteNumber(name, Math.Round(seconds, 6));
-        }
-    }
-
-    private void Hex(ReadOnlySpan<byte> name, ulong? value)
-    {
-        if (value is { } number)
-        {
-            _json.WritePropertyName(name);
-            HexValue(number);
-        }
-    }
-
-    private void HexValues(ImmutableArray<ulong> values)
-    {
-        foreach (ulong value in values.IsDefault ? [] : values)
-        {
-            HexValue(value);
-        }
-    }
-
-    private void HexValue(ulong value)
-    {
-        // Written raw: digits need no escaping, and this is most of what a hit consists of.
-        Span<byte> text = stackalloc byte[20];
-        "\"0x"u8.CopyTo(text);
-        value.TryFormat(text[3..], out int digits, "x", CultureInfo.InvariantCulture);
-        text[3 + digits] = (byte)'"';
-        _json.WriteRawValue(text[..(4 + digits)], skipInputValidation: true);
     }
 }
