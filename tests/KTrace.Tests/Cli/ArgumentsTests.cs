@@ -13,7 +13,9 @@ public sealed partial class ArgumentsTests(RecordedBoots boots, ITestOutputHelpe
 {
     private const string Composer = "x86_vector_msi_compose_msg";
 
-    private List<TraceRecord.Hit> Composed => [.. boots.Plain.Hits.Where(h => h.Path.Frames[0].Function == Composer)];
+    private List<TraceRecord.Hit> Composed => ComposedIn(boots.Plain);
+
+    private static List<TraceRecord.Hit> ComposedIn(Trace trace) => [.. trace.Hits.Where(h => h.Path.Frames[0].Function == Composer)];
 
     [Fact]
     public void What_gdb_knows_is_known_and_the_same()
@@ -62,14 +64,18 @@ public sealed partial class ArgumentsTests(RecordedBoots boots, ITestOutputHelpe
         Assert.True(compared > 300, $"only {compared} were compared");
     }
 
-    [Fact]
-    public void At_least_92_of_100_arguments_are_known()
+    [Theory]
+    [InlineData(true, 92)]
+
+    // Registers and stack alone: what recovery would read elsewhere may have changed when the record is read.
+    [InlineData(false, 87)]
+    public void At_least_so_many_of_100_arguments_are_known(bool stops, int atLeast)
     {
-        var all = Composed.SelectMany(h => h.Arguments.SelectMany(a => a)).ToList();
+        var all = ComposedIn(stops ? boots.Stopping : boots.Plain).SelectMany(h => h.Arguments.SelectMany(a => a)).ToList();
         var known = all.Count(a => a.IsKnown);
 
         output.WriteLine($"{known} of {all.Count}: {100.0 * known / all.Count:0.0} %; {string.Join(", ", all.CountBy(a => a.Provenance).Select(p => $"{p.Key} {p.Value}"))}");
-        Assert.True(known * 100L >= all.Count * 92L, $"{known} of {all.Count}");
+        Assert.True(known * 100L >= all.Count * (long)atLeast, $"{known} of {all.Count}");
     }
 
     [Fact]

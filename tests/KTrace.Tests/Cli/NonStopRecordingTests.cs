@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Cli;
 
 /// <summary>Whole recordings without stops, by the program: beside the same with stops, and where nothing stands where it usually does.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
 {
     /// <summary>Called as often, in the same order, in every boot of the scenario: by the boot CPU, by kernel threads, by system calls, in the kernel and in a module, its init text included.</summary>

@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop;
 
 /// <summary>One recording in which four CPUs run through trampolines all the time and the machine is stopped hundreds of times, by interrupts' handlers.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class MixedWaysTests(ITestOutputHelper output) : IDisposable
 {
     // Above the modules: where trampolines, return stubs and moved instructions lie.

@@ -10,7 +10,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Coexistence;
 
 /// <summary>Kernels whose own tracers are switched on and off while thousands of their functions lead to our code.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class FtraceHandOverTests(ITestOutputHelper output)
 {
     /// <summary>Each word SOME stands for lines that the kernel's tracer wrote.</summary>

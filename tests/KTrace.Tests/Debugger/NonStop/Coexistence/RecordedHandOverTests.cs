@@ -7,7 +7,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Coexistence;
 
 /// <summary>The kernel's own tracers used in a guest that is being recorded.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class RecordedHandOverTests(ITestOutputHelper output)
 {
     private const string Script = """

@@ -5,7 +5,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Conditions;
 
 /// <summary>Whole recordings with conditions, by the program.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class ConditionBootTests(ITestOutputHelper output)
 {
     /// <summary>Each at a function of its own; the last cannot be asked, as what it reads is not there.</summary>

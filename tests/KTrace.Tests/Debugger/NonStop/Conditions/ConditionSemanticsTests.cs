@@ -6,7 +6,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Conditions;
 
 /// <summary>Compiled conditions say of a call what the evaluator says at a stop, on a real CPU over a real kernel's memory.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class ConditionSemanticsTests(ITestOutputHelper output)
 {
     private const string Loop = "while true; do read line < /proc/uptime; done";

@@ -9,7 +9,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Faults;
 
 /// <summary>Guests that live on: after the recording, after a module, after a reset.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class DetachedGuestTests(ITestOutputHelper output)
 {
     [Fact]

@@ -10,7 +10,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Faults;
 
 /// <summary>A ring that holds four records, and a reader who takes his time.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class FullRingTests(ITestOutputHelper output)
 {
     private const int StackBytes = 1024, RecordBytes = 256 + StackBytes;

@@ -6,7 +6,7 @@ using Trace = KTrace.Tracing.Trace;
 namespace KTrace.Tests.Debugger.NonStop.Faults;
 
 /// <summary>ktrace and QEMU killed at any moment of a recording without stops, also while the guest waits for room in a full ring.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
 {
     private const string Header = "\"type\":\"header\"";

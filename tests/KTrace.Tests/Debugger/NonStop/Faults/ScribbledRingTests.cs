@@ -10,7 +10,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Faults;
 
 /// <summary>A guest that writes over the ring and its counters, at any time: what is there is hostile input.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class ScribbledRingTests(ITestOutputHelper output)
 {
     private const int Page = 2 << 20;

@@ -10,7 +10,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Reading;
 
 /// <summary>A CPU that stands at each instruction of KTrace's own code in turn: what an interrupt there would find on the stack.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class InterruptedTrampolineTests(ITestOutputHelper output)
 {
     private const int Calls = 4, MaximumSteps = 1000;

@@ -11,7 +11,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Reading;
 
 /// <summary>Hits out of real records.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class NonStopHitsTests(ITestOutputHelper output)
 {
     /// <summary>Hits to write in the measurement; 0 runs through the records once.</summary>

@@ -8,7 +8,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Relocation;
 
 /// <summary>Real boots in which the first instructions of every function that can be asked for run elsewhere, from rest_init to power-off.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class RelocatedBootTests(ITestOutputHelper output)
 {
     private const string Work = "ifconfig eth0 up\nfor i in 1 2 3 4 5 6 7 8 9; do [ \"$(cat /sys/class/net/eth0/carrier)\" = 1 ] && break; sleep 1; done\ncat /proc/interrupts\nls -lR /sys/class > /dev/null\n(exit 3)\necho DONE";

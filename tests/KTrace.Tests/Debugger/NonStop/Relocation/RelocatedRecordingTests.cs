@@ -9,7 +9,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Relocation;
 
 /// <summary>Kernels of other kinds, recorded without stops from beginning to end.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 [Trait("Group", "Long")]
 public sealed class RelocatedRecordingTests(ITestOutputHelper output)
 {

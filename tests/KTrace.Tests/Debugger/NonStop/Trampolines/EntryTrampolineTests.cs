@@ -6,7 +6,7 @@ using Xunit.Abstractions;
 namespace KTrace.Tests.Debugger.NonStop.Trampolines;
 
 /// <summary>Trampolines in real guests.</summary>
-[Collection(nameof(BootsCollection))]
+[Collection(nameof(NonStopBootsCollection))]
 public sealed class EntryTrampolineTests(ITestOutputHelper output)
 {
     private static readonly string[] Prefixes = ["irq_", "pci_", "vfs_", "kmem_cache", "alloc_", "__alloc", "device_", "acpi_", "tick_", "hrtimer_", "sched", "do_", "rcu_", "timer", "dev_", "kernfs_", "sysfs_"];
