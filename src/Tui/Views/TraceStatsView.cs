@@ -6,7 +6,7 @@ namespace KTrace.Tui.Views;
 /// <summary>A trace in numbers, one a line, each with its name first.</summary>
 public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : View
 {
-    private const int Names = 12;
+    private const int Names = 13;
 
     public override IEnumerable<TextLine> Lines(int? width)
     {
@@ -108,7 +108,7 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
     private IEnumerable<TextLine> Tracepoints()
     {
         foreach (var group in statistics.Tracepoints.GroupBy(t => t.Tracepoint.IsGroup
-            ? (t.Tracepoint.Requested, t.Tracepoint.State, t.Tracepoint.Way, t.Tracepoint.WayReason, 0) : (t.Tracepoint.Requested, "", null, null, t.Tracepoint.Id)))
+            ? (t.Tracepoint.Requested, t.Tracepoint.State, t.Tracepoint.Way, InShort(t.Tracepoint.WayReason), 0) : (t.Tracepoint.Requested, "", null, null, t.Tracepoint.Id)))
         {
             (TraceTracepoint tracepoint, _) = group.First();
             int functions = group.Count();
@@ -116,9 +116,12 @@ public sealed class TraceStatsView(Trace trace, TraceStatistics statistics) : Vi
             line = functions > 1
                 ? line.Add(string.Create(CultureInfo.InvariantCulture, $"  {functions} functions, {group.Count(t => t.Hits > 0)} of them hit"), TextRole.Source)
                 : line.Add(TracepointText.Armed(tracepoint), TextRole.Source);
-            yield return tracepoint.Way is { } way ? line.Add($"  {way}{(tracepoint.WayReason is { } why ? ": " + why : "")}", TextRole.Source) : line;
+            yield return tracepoint.Way is { } way ? line.Add($"  {way}{((functions > 1 ? InShort(tracepoint.WayReason) : tracepoint.WayReason) is { } why ? ": " + why : "")}", TextRole.Source) : line;
         }
     }
+
+    /// <summary>A reason without what holds for this function alone.</summary>
+    private static string? InShort(string? reason) => reason?.IndexOf(" (", StringComparison.Ordinal) is > 0 and var end ? reason[..end] : reason;
 
     private static TextLine Line(string name, string value, TextRole role = TextRole.Plain) =>
         new TextLine().Add(name, TextRole.Heading).PadTo(Names).Add(value, role);
