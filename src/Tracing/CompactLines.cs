@@ -1,4 +1,9 @@
 // The lines of hits without stops, which come by the hundred thousand: digits into a buffer, and nothing is allocated. docs/trace-format.md, "Compact hits".
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+
 namespace KTrace.Tracing;
 
 /// <summary>Formats compact hits and returns.</summary>
@@ -43,6 +48,11 @@ internal static class CompactLines
             line.Add("]"u8);
         }
 
+        if (!hit.Registers.IsDefaultOrEmpty)
+        {
+            Registers(line, hit.Registers);
+        }
+
         line.Add("}\n"u8);
     }
 
@@ -74,6 +84,19 @@ internal static class CompactLines
         }
 
         line.Add("}\n"u8);
+    }
+
+    /// <summary>Few hits have them: those that a person reads.</summary>
+    private static void Registers(LineBuffer line, ImmutableArray<TraceRegister> registers)
+    {
+        var separator = ",\"registers\":{";
+        foreach (var register in registers)
+        {
+            line.Add(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"{separator}\"{JsonEncodedText.Encode(register.Name)}\":\"0x{register.Value:x}\"")));
+            separator = ",";
+        }
+
+        line.Add("}"u8);
     }
 
     private static void Cpu(LineBuffer line, int cpu)

@@ -328,6 +328,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
                 Path = _compact.PathOf(stack),
                 Pcs = keepRegisters ? stack.Pcs : [],
                 TailPcs = keepRegisters ? stack.TailPcs : [],
+                Registers = registers,
                 Arguments = arguments.IsDefault ? [.. values.Select(id => _values[id])] : _compact.Arguments(ref json, stack, arguments),
                 Prints = prints,
                 PathEnd = runs.End,

@@ -67,6 +67,9 @@ public readonly ref struct CompactHit
 
     /// <summary>The arguments of all frames instead.</summary>
     public ImmutableArray<ArgumentList> Described { get; init; }
+
+    /// <summary>Registers at the function's entry; empty when they are not recorded.</summary>
+    public ImmutableArray<TraceRegister> Registers { get; init; }
 }
 
 /// <summary>A return without a stop, as it is written.</summary>

@@ -135,7 +135,7 @@ internal sealed class HitRecords(KernelMap map)
 
     private static bool IsNotEntered(Frame frame, string? entered) => frame.IsInline && frame.Offset == 0 && frame.Function != entered;
 
-    private static ImmutableArray<TraceRegister> RegistersOf(RegisterSet registers)
+    internal static ImmutableArray<TraceRegister> RegistersOf(RegisterSet registers)
     {
         var architecture = registers.Architecture;
         var known = ImmutableArray.CreateBuilder<TraceRegister>(architecture.GeneralRegisters.Length);

@@ -34,6 +34,9 @@ public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
             Assert.Equal(a.Path.Frames.Select(f => (f.Function, f.Module, f.Line, f.IsInline, f.IsTailCall)), b.Path.Frames.Select(f => (f.Function, f.Module, f.Line, f.IsInline, f.IsTailCall)));
             Assert.Equal((a.PathEnd!.Reason, a.PathEnd.Syscall?.Name, a.Task!.Comm, a.Cpu), (b.PathEnd!.Reason, b.PathEnd.Syscall?.Name, b.Task!.Comm, b.Cpu));
 
+            Assert.Equal(a.Registers.Select(r => r.Name), b.Registers.Select(r => r.Name));
+            Assert.Equal(a.Pcs[0], b.Registers.Single(r => r.Name == "rip").Value);
+
             // Heap addresses differ from boot to boot; what they lead to, and all else, does not.
             Assert.Equal(a.ArgumentsOf(0).Select(v => v.Name + "=" + Stable(v)), b.ArgumentsOf(0).Select(v => v.Name + "=" + Stable(v)));
         }
@@ -82,7 +85,7 @@ public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
     {
         var run = program.Run(["record", .. arguments, "-o", file]);
         Assert.True(run.ExitCode == 0, run.Errors);
-        return Trace.Load(program.PathOf(file));
+        return Trace.Load(program.PathOf(file), keepRegisters: true);
     }
 
     private static string Stable(TraceArgument value) => HeapAddress().Replace(value.Text ?? "?", "HEAP");

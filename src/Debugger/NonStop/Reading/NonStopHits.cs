@@ -151,7 +151,8 @@ internal sealed class NonStopHits : IDisposable
         return true;
     }
 
-    private void Write(RingRecord record, int stack, int task, ReadOnlySpan<byte> arguments, ImmutableArray<ArgumentList> described)
+    private void Write(
+        RingRecord record, int stack, int task, ReadOnlySpan<byte> arguments, ImmutableArray<ArgumentList> described, ImmutableArray<TraceRegister> registers = default)
     {
         if (_numbers.IsFull)
         {
@@ -161,7 +162,7 @@ internal sealed class NonStopHits : IDisposable
         var number = _numbers.Take();
         _writer.Compact.Hit(new CompactHit
         {
-            Sequence = number, Cpu = (int)record.Cpu, Task = task, Stack = stack, Ticks = record.Clock, Arguments = arguments, Described = described,
+            Sequence = number, Cpu = (int)record.Cpu, Task = task, Stack = stack, Ticks = record.Clock, Arguments = arguments, Described = described, Registers = registers,
         });
         _hits++;
         if (number % ProgressEvery == 0)
@@ -287,11 +288,12 @@ internal sealed class NonStopHits : IDisposable
         var (stack, end) = Unwound(record, site, context, out var result);
         _slow--;
         var task = _tasks.TaskOf(record, end);
+        var registers = HitRecords.RegistersOf(result.Frames[0].Registers);
         for (var i = 0; i < stack.Ids.Length; i++)
         {
             var tracepoint = site.Tracepoints[i];
             var path = _names.PathOf(result, tracepoint);
-            Write(record, stack.Ids[i], task, default, _described.Of(result, _names.SkippedInlines(site.Entry, tracepoint), path));
+            Write(record, stack.Ids[i], task, default, _described.Of(result, _names.SkippedInlines(site.Entry, tracepoint), path), registers);
         }
     }
 
