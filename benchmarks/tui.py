@@ -97,6 +97,9 @@ class Session:
 
 
 def row(name, values, unit):
+    if not values:
+        print("%-52s nothing was painted" % name)
+        return
     values = sorted(values)
     p95 = values[min(len(values) - 1, int(len(values) * 0.95))]
     print(f"{name:52} p50 {statistics.median(values):8.1f}  p95 {p95:8.1f}  max {values[-1]:8.1f}  {unit}  n={len(values)}")
