@@ -1,4 +1,3 @@
-using System.Threading.Channels;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Boot.Scenarios;
@@ -36,7 +35,7 @@ internal static class BaselineBoot
             using var writer = new TraceWriter(file);
             writer.Write(new TraceRecord.Header { Tool = ToolVersion.Text, Arch = boot.Image.Architecture.Name, Kernel = new TraceKernel(boot.Image.Release, null, null), Boot = TraceBoot.From(new Dictionary<string, object?>()) });
             var limits = new RecorderLimits(null, scenario.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, scenario.Until, Arguments: false);
-            await new Recorder(target, [], boot.Modules, writer, Console(boot), limits, null).RunAsync(boot.EndInWordsAsync, cancellationToken);
+            await new Recorder(target, [], boot.Modules, writer, boot.ConsoleBytes(), limits, null).RunAsync(boot.EndInWordsAsync, cancellationToken);
             cancellationToken.ThrowIfCancellationRequested();
             return uptime.Seconds;
         }
@@ -48,12 +47,5 @@ internal static class BaselineBoot
         {
             File.Delete(file);
         }
-    }
-
-    private static ChannelReader<ReadOnlyMemory<byte>> Console(LiveBoot boot)
-    {
-        var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
-        _ = RecordingSession.PumpAsync(boot.Qemu.Console.Output, console.Writer);
-        return console.Reader;
     }
 }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Debugger;
+using KTrace.Debugger.Recording;
 using KTrace.Symbols.Kernel;
 using KTrace.Tracing;
 
@@ -56,8 +57,7 @@ internal static class BootHeader
             return null;
         }
 
-        var before = (1L << 32) - (long)BitConverter.ToUInt64(initial);
-        return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
+        return GuestUptime.PerSecond(BitConverter.ToUInt64(initial));
     }
 
     /// <summary>JSON as the dictionaries that a trace header is made of.</summary>

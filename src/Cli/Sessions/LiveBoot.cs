@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Threading.Channels;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Boot.Qemu;
@@ -78,6 +79,24 @@ internal sealed class LiveBoot : IAsyncDisposable
     /// <summary>The code that runs before the kernel, as far as files have it: the boot image's, and that of build trees.</summary>
     public BootCode OpenBootCode(IEnumerable<string> buildTrees) => BootCode.Open(
         Prepared.Kernel?.Image, [.. buildTrees, .. ((string?[])[Prepared.Scenario.Kernel?.Tree]).OfType<string>()]);
+
+    /// <summary>The guest's console from now on, apart from what the console keeps of it; completes with it. Asked for early, nothing of it is missed.</summary>
+    public ChannelReader<ReadOnlyMemory<byte>> ConsoleBytes()
+    {
+        var bytes = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
+        _ = PumpAsync(Qemu.Console.Output, bytes.Writer);
+        return bytes.Reader;
+
+        static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
+        {
+            await foreach (var piece in pieces.ReadAllAsync())
+            {
+                bytes.TryWrite(piece.Bytes);
+            }
+
+            bytes.TryComplete();
+        }
+    }
 
     /// <summary>Why the machine ended; null: it was powered off.</summary>
     public async Task<string?> EndInWordsAsync() => await Qemu.ReadShutdownReasonAsync() switch

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Threading.Channels;
 using KTrace.Boot;
 using KTrace.Boot.Kernels;
 using KTrace.Boot.Qemu;
@@ -94,8 +93,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
     private async Task<RecordingOutcome> RecordAsync(
         LiveBoot boot, IReadOnlyList<Tracepoint> tracepoints, WayPlanner? planner, TraceRecord.Header header, string output, CancellationToken cancellationToken)
     {
-        var console = Channel.CreateUnbounded<ReadOnlyMemory<byte>>(new UnboundedChannelOptions { SingleReader = true, SingleWriter = true });
-        _ = PumpAsync(boot.Qemu.Console.Output, console.Writer);
+        var console = boot.ConsoleBytes();
         var scenario = boot.Prepared.Scenario;
         var limits = new RecorderLimits(scenario.MaxHits, scenario.Timeout is { } seconds ? TimeSpan.FromSeconds(seconds) : null, scenario.Until, Capture.Arguments != ArgumentScope.None);
         await using var machine = await boot.ConnectAsync(null, cancellationToken);
@@ -103,7 +101,7 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         using var writer = new TraceWriter(output);
         var jiffies = await BootHeader.JiffiesPerSecondAsync(target, cancellationToken);
         writer.Write(header with { Format = planner is null ? TraceFormat.First : TraceFormat.Compact, Slide = target.Map.Slide, JiffiesPerSecond = jiffies, HasContexts = true, Tracepoints = [.. tracepoints.Select(t => t.ToRecord())] });
-        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console.Reader, limits, status, planner is null ? null : new NonStopRequest(planner, Capture, _baseline));
+        var recorder = new Recorder(target, tracepoints, boot.Modules, writer, console, limits, status, planner is null ? null : new NonStopRequest(planner, Capture, _baseline));
         RecordingResult result;
         try
         {
@@ -122,15 +120,4 @@ internal sealed class RecordingSession(Scenario scenario, KernelStore store, Rec
         boot.Qemu.RamFile is null ? "QEMU does not share the guest's memory (its own memory options were given)"
         : boot.Prepared.CommandLine.Extra.Any(a => a.Contains("rr=", StringComparison.Ordinal)) ? "a deterministic recording or replay: what is read from outside would not be the same in every replay"
         : null;
-
-    /// <summary>Takes pieces of a console apart from what the console keeps of them.</summary>
-    internal static async Task PumpAsync(ChannelReader<ConsolePiece> pieces, ChannelWriter<ReadOnlyMemory<byte>> bytes)
-    {
-        await foreach (var piece in pieces.ReadAllAsync())
-        {
-            bytes.TryWrite(piece.Bytes);
-        }
-
-        bytes.TryComplete();
-    }
 }

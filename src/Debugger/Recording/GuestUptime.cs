@@ -28,14 +28,20 @@ public sealed class GuestUptime : IDisposable
             return null;
         }
 
-        var before = (1L << 32) - (long)BitConverter.ToUInt64(initial);
-        return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? ((int)(before / 300), BitConverter.ToUInt64(initial)) : null;
+        var begin = BitConverter.ToUInt64(initial);
+        return PerSecond(begin) is { } rate ? (rate, begin) : null;
+    }
+
+    /// <summary>CONFIG_HZ from what jiffies_64 begins with; null when that is not its beginning.</summary>
+    public static int? PerSecond(ulong initial)
+    {
+        var before = (1L << 32) - (long)initial;
+        return before > 0 && before % 300 == 0 && before / 300 is >= 24 and <= 10000 ? (int)(before / 300) : null;
     }
 
     /// <summary>Finds the clock in a stopped guest; null where RAM is not shared, or the kernel does not tell.</summary>
     public static async ValueTask<GuestUptime?> TryFindAsync(KernelTarget target, CancellationToken cancellationToken) =>
-        RateOf(target.Map.Image) is { } rate && target.Map.Image.TryFindSymbol("jiffies_64", out var symbol)
-            && await GuestTables.TranslateAsync(target.Machine, target.Map.ToRunTime(symbol.Value), cancellationToken) is { } physical
+        RateOf(target.Map.Image) is { } rate && await GuestTables.TranslateAsync(target, "jiffies_64", cancellationToken) is { } physical
             && target.Memory.Ram?.TryShare(physical, Word) is { } piece
             ? new GuestUptime(piece, rate.Initial, rate.PerSecond)
             : null;

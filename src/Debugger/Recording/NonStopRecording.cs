@@ -196,10 +196,7 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
 
     /// <summary>tsc_khz (arch/x86/kernel/tsc.c): how fast the time-stamp counter runs, once the kernel knows; 0 before.</summary>
     private async ValueTask<SharedPiece?> FindTickRateAsync(CancellationToken cancellationToken) =>
-        _target.Map.Image.TryFindSymbol("tsc_khz", out var symbol)
-            && await GuestTables.TranslateAsync(_target.Machine, _target.Map.ToRunTime(symbol.Value), cancellationToken) is { } physical
-            ? _target.Memory.Ram?.TryShare(physical, sizeof(uint))
-            : null;
+        await GuestTables.TranslateAsync(_target, "tsc_khz", cancellationToken) is { } physical ? _target.Memory.Ram?.TryShare(physical, sizeof(uint)) : null;
 
     /// <summary>From the drain's thread.</summary>
     private void PauseGuest()

@@ -43,6 +43,10 @@ internal static class GuestTables
             ? found.Physical
             : null;
 
+    /// <summary>Where a variable of the kernel's lies in physical memory; null where there is none of that name, or it is not mapped.</summary>
+    public static async ValueTask<ulong?> TranslateAsync(KernelTarget target, string symbol, CancellationToken cancellationToken) =>
+        target.Map.Image.TryFindSymbol(symbol, out var found) ? await TranslateAsync(target.Machine, target.Map.ToRunTime(found.Value), cancellationToken) : null;
+
     /// <summary>Finds address space for a layout in the tables of a mode; null when there is none.</summary>
     public static ulong? FindRoom(in PagingMode mode, ulong size, IPhysicalMemory memory)
     {

@@ -1,4 +1,5 @@
 using KTrace.Debugger.Memory;
+using KTrace.Debugger.NonStop.Guest;
 using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.NonStop.Reading;
@@ -38,13 +39,9 @@ internal sealed class LateMemory(IMemoryReader record, MappedRam ram, PagingMode
 
     /// <summary>The kernel's own tables, which every task's share: init_mm's (arch/x86/kernel/head_64.S, arch/x86/include/asm/pgtable_32.h).</summary>
     /// <returns>Null where they are not known.</returns>
-    public static async ValueTask<PagingMode?> TablesAsync(KernelTarget target, CancellationToken cancellationToken)
-    {
-        var map = target.Map;
-        return (map.Image.TryFindSymbol("init_top_pgt", out var symbol) || map.Image.TryFindSymbol("swapper_pg_dir", out symbol))
-            && await Guest.GuestTables.ModeAsync(target.Machine, cancellationToken) is { } mode
-            && await Guest.GuestTables.TranslateAsync(target.Machine, map.ToRunTime(symbol.Value), cancellationToken) is { } physical
-            ? mode with { Root = physical }
+    public static async ValueTask<PagingMode?> TablesAsync(KernelTarget target, CancellationToken cancellationToken) =>
+        (await GuestTables.TranslateAsync(target, "init_top_pgt", cancellationToken) ?? await GuestTables.TranslateAsync(target, "swapper_pg_dir", cancellationToken)) is { } root
+            && await GuestTables.ModeAsync(target.Machine, cancellationToken) is { } mode
+            ? mode with { Root = root }
             : null;
-    }
 }
