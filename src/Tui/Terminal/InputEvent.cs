@@ -87,6 +87,6 @@ public abstract record InputEvent
     /// <summary>The terminal has said more of itself (its background, what it can do). The loop puts it into the state.</summary>
     public sealed record LooksLearned(TerminalLooks Looks) : InputEvent;
 
-    /// <summary>The terminal is gone, or asks to end (SIGHUP, SIGTERM, end of input).</summary>
+    /// <summary>The terminal is gone (hung up, end of input), or whoever runs the loop asks to end.</summary>
     public sealed record Closed : InputEvent;
 }

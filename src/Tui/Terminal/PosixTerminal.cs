@@ -44,7 +44,7 @@ public sealed class PosixTerminal : ITerminal
 #pragma warning disable CA1416 // Not on Windows: there is no libc either, and Open has failed before.
         _signals =
         [
-            .. new[] { PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGINT, PosixSignal.SIGQUIT }.Select(signal => PosixSignalRegistration.Create(signal, _ => Close())),
+            .. new[] { PosixSignal.SIGTERM, PosixSignal.SIGHUP, PosixSignal.SIGINT, PosixSignal.SIGQUIT }.Select(signal => PosixSignalRegistration.Create(signal, _ => GiveBack())),
             PosixSignalRegistration.Create(PosixSignal.SIGWINCH, _ => Post(new InputEvent.Resized(Size))),
             PosixSignalRegistration.Create(PosixSignal.SIGTSTP, OnStop),
             PosixSignalRegistration.Create(PosixSignal.SIGCONT, OnContinue),
@@ -242,14 +242,23 @@ public sealed class PosixTerminal : ITerminal
         }
     }
 
-    /// <summary>Whatever happens to the loop: the terminal is whole again before anything else is done.</summary>
-    private void Close()
+    /// <summary>
+    /// Whatever a signal does next: the terminal is whole again before it. What it does is not the terminal's to say: the default action ends the process with
+    /// the signal's exit code, or the program has a handler that ends it in order. Ending the loop here would race with both.
+    /// </summary>
+    private void GiveBack()
     {
         _closing.Set();
         Leave();
+        _device.Wake();
+    }
+
+    /// <summary>There is no terminal any more: that ends the loop.</summary>
+    private void Close()
+    {
+        GiveBack();
         Post(new InputEvent.Closed());
         _input.Writer.TryComplete();
-        _device.Wake();
     }
 
     private void OnProcessEnd(object? sender, EventArgs e) => Leave();

@@ -29,7 +29,7 @@ public sealed partial class PosixTerminalTests : IDisposable
     [Theory]
     [InlineData("TERM", 143)]
     [InlineData("HUP", 129)]
-        [InlineData("QUIT", 131)]
+    [InlineData("QUIT", 131)]
     public async Task A_signal_from_outside_gives_the_terminal_back_first(string signal, int exitCode)
     {
         int process = await StartAsync();
