@@ -100,8 +100,11 @@ public sealed class SessionTests
         using var cancel = new CancellationTokenSource(200);
         Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync(cancel.Token)).Cause);
         var stepping = session.StepAsync(StepKind.Instruction, 1_000_000).AsTask();
-        await Task.Delay(100);
-        Assert.True(await session.InterruptAsync());
+        while (!stepping.IsCompleted && !await session.InterruptAsync())
+        {
+            await Task.Delay(10);
+        }
+
         Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await stepping).Cause);
         await guest.ContinueToAsync(await guest.BreakAsync("uptime_proc_show", new BreakpointOptions(IsTemporary: true)));
     }
