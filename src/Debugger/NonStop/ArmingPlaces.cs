@@ -10,7 +10,8 @@ using KTrace.Symbols.Lookup;
 namespace KTrace.Debugger.NonStop;
 
 /// <summary>Places that are to be armed at one stop: each function gets its trampoline, and what leads there, once.</summary>
-internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, ProgramTable programs, ArmedSites sites)
+/// <param name="isBeforeTracer">The kernel's tracer has not made its no-ops yet.</param>
+internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, ProgramTable programs, ArmedSites sites, bool isBeforeTracer)
 {
     // arch/x86/include/asm/page_types.h, THREAD_SIZE: of a stack more than is ever in use.
     private const int StackSize = 16 << 10;
@@ -35,7 +36,9 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
         var patch = address + (plan.Nop is { } nop ? nop.Patch - nop.Entry : (ulong)plan.Relocation!.PatchOffset);
         if (!_places.TryGetValue(patch, out var known))
         {
-            var (made, whyNot) = plan.Relocation is { } relocation ? await MoveAsync(relocation, trampoline, address, module, cancellationToken) : (OverNop(address, patch, trampoline, module), null);
+            var (made, whyNot) = plan.Relocation is { } relocation
+                ? await MoveAsync(relocation, trampoline, address, module, cancellationToken)
+                : (await OverNopAsync(address, patch, trampoline, module, cancellationToken), null);
             if (made is not { } sitePatch)
             {
                 return whyNot;
@@ -63,9 +66,16 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
         return [.. _places.Values.Select(p => (p.Patch.Site, refused.Contains(p.Patch.Site.Patch), (IReadOnlyList<(Tracepoint, CodePlace)>)p.Traced))];
     }
 
-    private SitePatch OverNop(ulong entry, ulong patch, ulong trampoline, KernelModule? module)
+    private async ValueTask<SitePatch> OverNopAsync(ulong entry, ulong patch, ulong trampoline, KernelModule? module, CancellationToken cancellationToken)
     {
         var original = target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
+        if (isBeforeTracer)
+        {
+            // The call that a compiler has made, or another no-op: whatever is there comes back before the tracer looks.
+            var compiled = new byte[original.Length];
+            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) ? [.. compiled] : original;
+        }
+
         return SitePatch.OverNop(new NonStopSite(entry, patch, patch + (ulong)original.Length, original, module?.Name), trampoline);
     }
 

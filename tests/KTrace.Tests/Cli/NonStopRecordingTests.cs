@@ -8,9 +8,13 @@ namespace KTrace.Tests.Cli;
 [Collection(nameof(NonStopBootsCollection))]
 public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
 {
-    /// <summary>Called as often, in the same order, in every boot of the scenario: by the boot CPU, by kernel threads, by system calls, in the kernel and in a module, its init text included.</summary>
+    /// <summary>
+    /// Called as often, in the same order, in every boot of the scenario: by the boot CPU (the first three before there are the tracer's no-ops), by kernel threads, by system calls, in the kernel and in a
+    /// module, its init text included.
+    /// </summary>
     private static readonly string[] Functions =
     [
+        "setup_per_cpu_areas", "build_all_zonelists", "kmem_cache_init",
         "irq_msi_compose_msg", "request_threaded_irq", "free_irq", "__dev_open", "e1000e_open", "e1000e:e1000_request_irq", "e1000e:e1000_init_module", "msi_domain_activate", "pci_enable_msix_range",
     ];
 

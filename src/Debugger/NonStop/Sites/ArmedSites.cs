@@ -128,13 +128,13 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
     }
 
     /// <summary>Restores and forgets: the memory is about to be something else.</summary>
-    public async Task ForgetAsync(Func<NonStopSite, bool> which, CancellationToken cancellationToken)
+    /// <returns>Their <see cref="NonStopSite.Patch"/>.</returns>
+    public async Task<IReadOnlyList<ulong>> ForgetAsync(Func<NonStopSite, bool> which, CancellationToken cancellationToken)
     {
         await RestoreAsync(which, cancellationToken);
-        foreach (var gone in _byPatch.Where(s => which(s.Value.Patch.Site)).Select(s => s.Key).ToList())
-        {
-            _byPatch.Remove(gone);
-        }
+        var gone = _byPatch.Where(s => which(s.Value.Patch.Site)).Select(s => s.Key).ToList();
+        gone.ForEach(patch => _byPatch.Remove(patch));
+        return gone;
     }
 
     private async ValueTask<bool> HoldsAsync(ulong address, ReadOnlyMemory<byte> expected, CancellationToken cancellationToken)

@@ -19,6 +19,9 @@ public sealed record NonStopSite(ulong Entry, ulong Patch, ulong Return, Immutab
 
     /// <summary>It lies in text that is freed after boot, or after its module's init.</summary>
     public bool IsInit { get; init; }
+
+    /// <summary>Its code is a place of the kernel's own tracer; of a moved entry it is not, and somebody may stand between its instructions.</summary>
+    public bool IsTracers => Return == Patch + (ulong)Original.Length;
 }
 
 /// <summary>Sites by what records say of them.</summary>
