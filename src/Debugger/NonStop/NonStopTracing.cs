@@ -349,26 +349,26 @@ internal sealed class NonStopTracing(
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
             }
-            else if (await wanted.AddAsync(tracepoint, place, address, plan, module, cancellationToken) is { } whyNot)
+            else if (wanted.Add(tracepoint, place, address, plan, module) is { } whyNot)
             {
                 await StopAtAsync(tracepoint, place, address, whyNot);
             }
         }
 
-        foreach (var (site, isRefused, traced) in await wanted.ArmAsync(cancellationToken))
+        foreach (var function in await wanted.ArmAsync(cancellationToken))
         {
-            armed += isRefused ? 0 : 1;
-            again += isRefused || !_givenBack.Contains(site.Patch) ? 0 : 1;
-            foreach (var (tracepoint, place) in traced)
+            armed += function.WhyNot is null ? 1 : 0;
+            again += function is { WhyNot: null, Patch: { } patch } && _givenBack.Contains(patch) ? 1 : 0;
+            foreach (var (tracepoint, place) in function.Traced)
             {
-                if (isRefused)
+                if (function.WhyNot is { } refusal)
                 {
-                    await StopAtAsync(tracepoint, place, site.Entry, "its code is in use: the kernel's own tracer, or a probe");
+                    await StopAtAsync(tracepoint, place, function.Entry, refusal);
                 }
                 else
                 {
-                    await stops.DisarmAsync(tracepoint, site.Entry, cancellationToken);
-                    tracepoint.SetArmed(site.Entry, place.Kind, module?.Name);
+                    await stops.DisarmAsync(tracepoint, function.Entry, cancellationToken);
+                    tracepoint.SetArmed(function.Entry, place.Kind, module?.Name);
                 }
             }
         }
