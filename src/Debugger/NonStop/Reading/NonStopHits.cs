@@ -47,6 +47,7 @@ internal sealed class NonStopHits : IDisposable
     private readonly ReturnValues _returnValues;
     private readonly Func<ulong, ulong> _original;
     private readonly Dictionary<ulong, TraceContext> _contexts = [];
+    private readonly FeatureTests _features;
     private TracerText _table;
     private StackWalk _walk;
     private long _hits;
@@ -78,7 +79,8 @@ internal sealed class NonStopHits : IDisposable
         _own = new OwnArguments(map, _names, new FrameVariables(map), scope, writer.Compact);
         _described = new RecordValues(map, new FrameVariables(map) { Recovery = _recovery }, scope);
         _returnValues = new ReturnValues(scope, writer.Compact);
-        _table = new TracerText(map.Unwind, options, _original, _architecture);
+        _features = new FeatureTests(map);
+        _table = new TracerText(map.Unwind, _features, options, _original, _architecture);
         _walk = new StackWalk(_architecture, _table);
     }
 
@@ -95,7 +97,7 @@ internal sealed class NonStopHits : IDisposable
         _returnValues.Forget();
         _own.Forget();
         _stacks.Forget(IsKernel);
-        _table = new TracerText(_map.Unwind, _options, _original, _architecture);
+        _table = new TracerText(_map.Unwind, _features, _options, _original, _architecture);
         _walk = _walk.With(_table, IsKernel);
     }
 
@@ -113,7 +115,7 @@ internal sealed class NonStopHits : IDisposable
 
     private bool TakeCall(RingRecord record)
     {
-        if (_sites.Find(record.Site) is not { } site || site.Tracepoints.IsEmpty || !IsPossible(record))
+        if (_sites.Find(record.Site, record.Program) is not { } site || site.Tracepoints.IsEmpty || !IsPossible(record))
         {
             return false;
         }
@@ -198,7 +200,7 @@ internal sealed class NonStopHits : IDisposable
             return Unwound(record, site, context, out _);
         }
 
-        var hash = Mix.Of(_walk.Counters, Mix.In(site.Return, (ulong)RuntimeHelpersHash(context)));
+        var hash = Mix.Of(_walk.Counters, Mix.In(Mix.In(site.Return, (ulong)site.Program), (ulong)RuntimeHelpersHash(context)));
         return (_stacks.Find(hash, site, context, _walk.Counters) ?? _stacks.Add(hash, site, context, _walk.Counters, _walk.Lookups, _walk.Rules), end);
     }
 
