@@ -42,7 +42,8 @@ internal sealed class RecordedHits(string name, Func<TraceReader> open, NewsQueu
                 {
                     var theirs = Trace.Load(other);
                     cancellationToken.ThrowIfCancellationRequested();
-                    news.Send(new TargetNews.TracesCompared(name, other, TraceDiff.Compare(Trace.Load(mine), theirs)));
+                    var ours = Trace.Load(mine);
+                    news.Send(new TargetNews.TracesCompared(name, other, TraceDiff.Compare(ours, theirs), ours.Tracepoints, theirs.Tracepoints));
                 }
 
                 break;

@@ -40,7 +40,9 @@ public abstract record TargetNews
 
     public sealed record HitsCompared(TraceRecord.Hit First, TraceRecord.Hit Second) : TargetNews;
 
-    public sealed record TracesCompared(string First, string Second, TraceDiff Diff) : TargetNews;
+    /// <param name="FirstPlaces">The tracepoints of the first trace.</param>
+    /// <param name="SecondPlaces">The tracepoints of the second trace.</param>
+    public sealed record TracesCompared(string First, string Second, TraceDiff Diff, TracepointTable FirstPlaces, TracepointTable SecondPlaces) : TargetNews;
 
     /// <summary>The answer to a command.</summary>
     public sealed record Output(string Command, ImmutableArray<TextLine> Lines) : TargetNews;
@@ -65,7 +67,14 @@ public abstract record TargetNews
     public sealed record Instructions(CodeListing Listing) : TargetNews;
 
     /// <param name="Bytes">Null where it cannot be read, byte by byte.</param>
-    public sealed record MemoryRead(ulong Address, ImmutableArray<byte?> Bytes) : TargetNews;
+    public sealed record MemoryRead(ulong Address, ImmutableArray<byte?> Bytes) : TargetNews
+    {
+        /// <summary>Bytes of a pointer.</summary>
+        public int WordSize { get; init; } = sizeof(ulong);
+
+        /// <summary>What each word points to in the kernel or a module, by its place in <see cref="Bytes"/>; words that point to nothing with a name are not there.</summary>
+        public ImmutableDictionary<int, string> Names { get; init; } = ImmutableDictionary<int, string>.Empty;
+    }
 
     public sealed record Interrupts(TraceRecord.Interrupts Table) : TargetNews;
 
