@@ -156,7 +156,7 @@ internal sealed class NonStopTracing(
     }
 
     /// <summary>What conditions look at is mapped when the kernel's own maps are complete, after its tracer is set up.</summary>
-    private static bool IsArmedEarly(PlannedPlace plan) => plan is { Way: CaptureWay.NonStop, Nop: not null, Needs.Condition: null };
+    private static bool IsArmedEarly(PlannedPlace plan) => plan is { Way: CaptureWay.NonStop, Nop: not null, Needs: { } needs } && needs.Condition is not { NeedsView: true };
 
     /// <summary>What conditions look at memory through; the kernel's own maps are complete by now.</summary>
     private async ValueTask MapViewAsync(CancellationToken cancellationToken)

@@ -25,7 +25,13 @@ public sealed record TrampolineProgram(int Index, int StackBytes)
 /// shared only by functions with equal conditions.
 /// </summary>
 /// <param name="Text">As written, for people.</param>
-public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps);
+public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps)
+{
+    /// <summary>
+    /// It looks at memory that could be anywhere, or knows an address of the kernel: there must be a <see cref="GuestView"/>. Otherwise registers and the current task are all that it asks for, at any time of a boot.
+    /// </summary>
+    public bool NeedsView => Steps.Any(s => s is ConditionStep.Load { IsOwnTask: false } or ConditionStep.TextEquals { IsOwnTask: false } or ConditionStep.Constant { IsKernelAddress: true });
+}
 
 /// <summary>Code for the guest, at the address for which it was made.</summary>
 /// <param name="Address">Virtual.</param>

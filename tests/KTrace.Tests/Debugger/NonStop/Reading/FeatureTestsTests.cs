@@ -14,7 +14,7 @@ public sealed class FeatureTestsTests
     [Fact]
     public void Wherever_an_interrupt_finds_a_feature_test_it_has_interrupted_the_function_that_asks()
     {
-        using var image = KernelImage.Open(StockKernel.Vmlinux);
+        var image = KernelImage.Open(StockKernel.Vmlinux);
         var map = new KernelMap(image, Slide);
         var features = new FeatureTests(map);
         var text = new TracerText(map.Unwind, features, new NonStopReadingOptions(), word => word, X86_64.Instance);
