@@ -6,15 +6,31 @@ using System.Text.Json;
 namespace KTrace.Tracing;
 
 /// <summary>Decodes the lines behind compact hits and keeps them.</summary>
-internal sealed class CompactDecoder(bool keepRegisters)
+internal sealed class CompactDecoder
 {
     private const int MaximumPaths = 1 << 17;
 
-    private readonly Dictionary<int, StackNode> _stacks = [];
-    private readonly Dictionary<int, TaskNode> _tasks = [];
-    private readonly Dictionary<int, (string? Type, string Form)> _results = [];
-    private readonly Dictionary<int, KnownParameters> _parameters = [];
+    private readonly Dictionary<int, StackNode> _stacks;
+    private readonly Dictionary<int, TaskNode> _tasks;
+    private readonly Dictionary<int, (string? Type, string Form)> _results;
+    private readonly Dictionary<int, KnownParameters> _parameters;
     private readonly HashSet<CallPath> _paths = [];
+    private readonly bool _keepRegisters;
+
+    public CompactDecoder(bool keepRegisters) => (_keepRegisters, _stacks, _tasks, _results, _parameters) = (keepRegisters, [], [], [], []);
+
+    /// <summary>One that goes on where another is; nothing that either reads from then on is seen by the other.</summary>
+    public CompactDecoder(CompactDecoder other)
+    {
+        (_keepRegisters, Rate) = (other._keepRegisters, other.Rate);
+        (_stacks, _tasks, _results) = (new(other._stacks), new(other._tasks), new(other._results));
+
+        // Meanings are added to.
+        _parameters = other._parameters.ToDictionary(known => known.Key, known => known.Value.Copy());
+    }
+
+    /// <summary>What it has learnt, for who has to bound that.</summary>
+    public int Count => _stacks.Count + _tasks.Count + _results.Count + _parameters.Values.Sum(known => 1 + known.Meanings.Count);
 
     /// <summary>How fast ticks count, as far as was read or is known from the file's end.</summary>
     public TraceRecord.ClockRate? Rate { get; set; }
@@ -22,7 +38,9 @@ internal sealed class CompactDecoder(bool keepRegisters)
     /// <summary>A function's parameters, and the values of them whose texts were written.</summary>
     private sealed record KnownParameters(ImmutableArray<TraceParameter> All)
     {
-        public Dictionary<(int Parameter, ulong Value), string> Meanings { get; } = [];
+        public Dictionary<(int Parameter, ulong Value), string> Meanings { get; private init; } = [];
+
+        public KnownParameters Copy() => new(All) { Meanings = new(Meanings) };
     }
 
     /// <summary>Who ran, and where its paths end.</summary>
@@ -270,7 +288,7 @@ internal sealed class CompactDecoder(bool keepRegisters)
             throw json.Fail($"tracepoint {hit} is not there");
         }
 
-        var node = new StackNode(caller, pc ?? throw json.Fail("a stack without pc"), frames, keepRegisters ? tailPcs : [], frameIds[function]) { Tracepoint = tracepoint, Context = context };
+        var node = new StackNode(caller, pc ?? throw json.Fail("a stack without pc"), frames, _keepRegisters ? tailPcs : [], frameIds[function]) { Tracepoint = tracepoint, Context = context };
         if (node.FrameCount > TraceFormat.MaxPathFrames)
         {
             throw json.Fail($"a path of more than {TraceFormat.MaxPathFrames} frames");

@@ -4,7 +4,9 @@ using KTrace.Symbols;
 namespace KTrace.Tracing;
 
 /// <summary>Cuts a stream into lines, without copying them.</summary>
-internal sealed class LineSource(Stream stream, string file)
+/// <param name="offset">Of the stream's first byte in the file.</param>
+/// <param name="number">Lines before it.</param>
+internal sealed class LineSource(Stream stream, string file, long offset = 0, long number = 0)
 {
     private const int FirstBuffer = 64 << 10;
 
@@ -13,6 +15,7 @@ internal sealed class LineSource(Stream stream, string file)
     private int _end;
     private int _scanned;
     private bool _endOfFile;
+    private long _bufferOffset = offset;
     private bool _zeros;
 
     public enum Found
@@ -32,7 +35,10 @@ internal sealed class LineSource(Stream stream, string file)
     }
 
     /// <summary>Number of the line that <see cref="Take"/> found last, from 1.</summary>
-    public long Number { get; private set; }
+    public long Number { get; private set; } = number;
+
+    /// <summary>Where the next line begins in the file.</summary>
+    public long Offset => _bufferOffset + _start;
 
     /// <param name="line">Without line feed; valid until the next <see cref="Fill"/>.</param>
     /// <exception cref="MalformedFileException">A line is too long, or NUL bytes stand where text follows.</exception>
@@ -110,6 +116,7 @@ internal sealed class LineSource(Stream stream, string file)
             _buffer.AsSpan(_start, _end - _start).CopyTo(_buffer);
             _end -= _start;
             _scanned -= _start;
+            _bufferOffset += _start;
             _start = 0;
         }
 

@@ -22,25 +22,46 @@ internal readonly record struct DecodedLine(
     ImmutableArray<int> Values = default, bool IsCompact = false, bool IsDefinition = false);
 
 /// <summary>Decodes the lines of one file in order.</summary>
-internal sealed class RecordDecoder(string file, bool keepRegisters)
+internal sealed class RecordDecoder
 {
-    private readonly Dictionary<int, TraceFrame> _frames = [];
-    private readonly Dictionary<int, CallPath> _paths = [];
-    private readonly Dictionary<int, ArgumentList> _values = new() { [0] = ArgumentList.Empty };
-    private readonly HashSet<int> _tracepoints = [];
-    private readonly CompactDecoder _compact = new(keepRegisters);
+    private readonly string _file;
+    private readonly bool _keepRegisters;
+    private readonly Dictionary<int, TraceFrame> _frames;
+    private readonly Dictionary<int, CallPath> _paths;
+    private readonly Dictionary<int, ArgumentList> _values;
+    private readonly HashSet<int> _tracepoints;
+    private readonly CompactDecoder _compact;
     private TraceRecord.Header? _header;
     private TraceRecord.ClockRate? _lastRate;
     private int? _lastTask;
     private TraceRecord.Hit? _lastHit;
     private bool _ended;
 
+    public RecordDecoder(string file, bool keepRegisters)
+    {
+        (_file, _keepRegisters, _frames, _paths, _tracepoints) = (file, keepRegisters, [], [], []);
+        _values = new() { [0] = ArgumentList.Empty };
+        _compact = new CompactDecoder(keepRegisters);
+    }
+
+    /// <summary>One that goes on where another is; nothing that either reads from then on is seen by the other.</summary>
+    public RecordDecoder(RecordDecoder other)
+    {
+        (_file, _keepRegisters, _header, _lastRate, _lastTask, _lastHit, _ended) =
+            (other._file, other._keepRegisters, other._header, other._lastRate, other._lastTask, other._lastHit, other._ended);
+        (_frames, _paths, _values, _tracepoints) = (new(other._frames), new(other._paths), new(other._values), [.. other._tracepoints]);
+        _compact = new CompactDecoder(other._compact);
+    }
+
+    /// <summary>What it has learnt, for who has to bound that.</summary>
+    public int Count => _frames.Count + _paths.Count + _values.Count + _tracepoints.Count + _compact.Count;
+
     /// <exception cref="MalformedFileException">The line says something that cannot be true.</exception>
     /// <exception cref="JsonException">The line is no JSON.</exception>
     /// <exception cref="InvalidOperationException">A string of the line is no text (half a surrogate pair).</exception>
     public DecodedLine Decode(ReadOnlyMemory<byte> line, long number)
     {
-        var json = new RecordJson(line, file, number);
+        var json = new RecordJson(line, _file, number);
         RecordJson type = json.FindType(out bool found);
         if (!found)
         {
@@ -264,7 +285,7 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 clock = new TraceClock(Ticks: json.UInt64("t")) { Rate = _compact.Rate };
             }
-            else if (json.Is("args"u8) && keepRegisters)
+            else if (json.Is("args"u8) && _keepRegisters)
             {
                 arguments = CompactDecoder.Values(ref json);
             }
@@ -280,21 +301,21 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
             {
                 pathId = json.Int32("path");
             }
-            else if (json.Is("pcs"u8) && keepRegisters)
+            else if (json.Is("pcs"u8) && _keepRegisters)
             {
                 json.StartArray("pcs");
                 pcs = HitParts.HexValues(ref json, "a pc", TraceFormat.MaxPathFrames);
             }
-            else if (json.Is("tail_pcs"u8) && keepRegisters)
+            else if (json.Is("tail_pcs"u8) && _keepRegisters)
             {
                 json.StartArray("tail_pcs");
                 tailPcs = HitParts.HexValues(ref json, "a pc", TraceFormat.MaxPathFrames);
             }
-            else if (json.Is("registers"u8) && keepRegisters)
+            else if (json.Is("registers"u8) && _keepRegisters)
             {
                 registers = HitParts.Registers(ref json, _lastHit?.Registers ?? []);
             }
-            else if (json.Is("values"u8) && keepRegisters)
+            else if (json.Is("values"u8) && _keepRegisters)
             {
                 values = ValueIds(ref json);
             }
@@ -326,8 +347,8 @@ internal sealed class RecordDecoder(string file, bool keepRegisters)
                 Context = stack.Context,
                 Clock = clock,
                 Path = _compact.PathOf(stack),
-                Pcs = keepRegisters ? stack.Pcs : [],
-                TailPcs = keepRegisters ? stack.TailPcs : [],
+                Pcs = _keepRegisters ? stack.Pcs : [],
+                TailPcs = _keepRegisters ? stack.TailPcs : [],
                 Registers = registers,
                 Arguments = arguments.IsDefault ? [.. values.Select(id => _values[id])] : _compact.Arguments(ref json, stack, arguments),
                 Prints = prints,

@@ -28,6 +28,13 @@ public sealed class TraceReader : IDisposable
         Header = ReadHeader();
     }
 
+    private TraceReader(Stream stream, string file, TracePlace place)
+    {
+        (_stream, File, Header) = (stream, file, place.Header);
+        _lines = new LineSource(stream, file, place.Offset, place.Line);
+        _decoder = new RecordDecoder(place.Decoder);
+    }
+
     /// <summary>Path as the user gave it.</summary>
     public string File { get; }
 
@@ -63,6 +70,33 @@ public sealed class TraceReader : IDisposable
         return reader;
     }
 
+    /// <summary>Opens a file again where another reader was: what comes is what came behind that place.</summary>
+    /// <param name="path">The file of that reader, which may have grown since.</param>
+    /// <exception cref="IOException">The file cannot be read, or is shorter than it was.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
+    public static TraceReader Open(string path, TracePlace place)
+    {
+        var stream = new FileStream(
+            path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 0, FileOptions.SequentialScan);
+        if (stream.Length < place.Offset)
+        {
+            stream.Dispose();
+            throw new IOException($"{path} is shorter than it was");
+        }
+
+        var reader = new TraceReader(stream, path, place);
+        if (reader.Header.Format >= TraceFormat.Compact && LastLines.FindClockRate(stream, path) is { } rate)
+        {
+            reader._decoder.KnowRate(rate);
+        }
+
+        stream.Position = place.Offset;
+        return reader;
+    }
+
+    /// <summary>The place behind the record that was read last.</summary>
+    public TracePlace Place() => new(Header, _lines.Offset, _lines.Number, new RecordDecoder(_decoder));
+
     /// <param name="stream">Belongs to the reader from now on, also when this throws.</param>
     /// <param name="name">What error messages call it.</param>
     /// <param name="keepRegisters">See the other overload.</param>
@@ -90,7 +124,7 @@ public sealed class TraceReader : IDisposable
         return file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false) == bytes.Length && bytes.SequenceEqual(beginning);
     }
 
-    /// <summary>All records, the header first. Can be asked for once.</summary>
+    /// <summary>All records, the header first (from a place in the middle on: those behind it). Can be asked for once.</summary>
     /// <exception cref="MalformedFileException">While enumerating: the file says something that cannot be true.</exception>
     public IEnumerable<TraceRecord> ReadAll() => ReadLines().Where(line => line.Decoded.Record is not null).Select(line => line.Decoded.Record!);
 
@@ -98,7 +132,11 @@ public sealed class TraceReader : IDisposable
     public async IAsyncEnumerable<TraceRecord> ReadAllAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         Start();
-        yield return Header;
+        if (_headerLine is not null)
+        {
+            yield return Header;
+        }
+
         while (true)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -127,8 +165,12 @@ public sealed class TraceReader : IDisposable
     internal IEnumerable<TraceLine> ReadLines()
     {
         Start();
-        yield return new TraceLine(_headerLine, new DecodedLine(Header));
-        _headerLine = null;
+        if (_headerLine is not null)
+        {
+            yield return new TraceLine(_headerLine, new DecodedLine(Header));
+            _headerLine = null;
+        }
+
         while (true)
         {
             if (TryReadLine(out TraceLine line, out bool more))

@@ -115,8 +115,11 @@ internal static class TuiVerb
     {
         var file = new RememberedFile(guest.Abilities.Identity);
         var kept = file.Load(out var note);
-        ImmutableArray<string> breakpoints = [.. kept.Breakpoints, .. asked.Select(place => "break " + place).Where(line => !kept.Breakpoints.Contains(line))];
-        await using var target = new LiveTarget(guest, new LiveTargetOptions(settings.Sources, breakpoints) { Note = note });
+        ImmutableArray<string> commands = [.. asked.Select(place => "break " + place)];
+        ImmutableArray<string> breakpoints = [.. kept.Breakpoints, .. commands.Where(line => !kept.Breakpoints.Contains(line))];
+
+        // What is asked for by name is wanted, whether it was switched off before or not.
+        await using var target = new LiveTarget(guest, new LiveTargetOptions(settings.Sources, breakpoints) { Note = note, Disabled = [.. kept.Disabled.Except(commands)] });
         return await ShowAsync(target, file, kept, cancellationToken);
     }
 

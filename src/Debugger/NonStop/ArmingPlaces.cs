@@ -90,9 +90,10 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
         var original = target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
         if (isBeforeTracer)
         {
-            // The call that a compiler has made, or another no-op: whatever is there comes back before the tracer looks.
+            // The call that a compiler has made comes back before the tracer looks; objtool may have made a no-op of it at build time. Anything else is not ours to replace.
+            const byte nearCall = 0xe8;
             var compiled = new byte[original.Length];
-            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) ? [.. compiled] : original;
+            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) && compiled[0] == nearCall ? [.. compiled] : original;
         }
 
         return SitePatch.OverNop(new NonStopSite(entry, patch, patch + (ulong)original.Length, original, module?.Name), trampoline);

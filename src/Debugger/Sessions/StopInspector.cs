@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
+using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.Recording;
+using KTrace.Debugger.Stepping;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -90,6 +92,18 @@ internal sealed class StopInspector : IDisposable
     {
         await EnterAsync(cpu, frame, cancellationToken);
         return await _values.EvaluateAsync(expression, isCondition: false, cancellationToken);
+    }
+
+    /// <summary>Where what the expression that was evaluated last named ceases to be: with the return of its frame's function. Null where it named nothing of the kind, or that cannot be told.</summary>
+    public async ValueTask<WatchScope?> ScopeAsync(int cpu, int frame, CancellationToken cancellationToken)
+    {
+        if (!_scope.HasNamedLocal)
+        {
+            return null;
+        }
+
+        var (capture, hit) = await TakeAsync(cpu, null, cancellationToken);
+        return FinishStep.CallerOf(capture.Stack, FrameAt(hit.Path, frame).Physical) is { Mark.IsUser: false } caller ? new WatchScope(caller.Pc, caller.Mark) : null;
     }
 
     /// <summary>The same, as text for a person.</summary>

@@ -31,7 +31,7 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
 
     private static readonly TimeSpan LongestRemembering = TimeSpan.FromSeconds(2);
 
-    private static readonly TimeSpan PaintPause = TimeSpan.FromMilliseconds(8), NewsTime = TimeSpan.FromMilliseconds(4), TickPause = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan PaintPause = TimeSpan.FromMilliseconds(8), NewsTime = TimeSpan.FromMilliseconds(4), TickPause = TimeSpan.FromMilliseconds(250), Brief = TimeSpan.FromMilliseconds(100);
 
     private readonly AutoResetEvent _bell = new(false);
     private readonly Screen _screen = new(terminal.Looks);
@@ -44,6 +44,7 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
     private readonly ConcurrentQueue<TargetNews> _notes = new();
     private Task _remembering = Task.CompletedTask;
     private long? _tickAt;
+    private (long Change, long Due)? _heldBack;
     private UiEvent? _last;
     private bool _isPainting;
 
@@ -101,6 +102,7 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
 
             TakeNews(news, input);
             TakeTick();
+            TakeLasted();
             if (!input.HasMore && !_isOver)
             {
                 PaintOrWait(input, news);
@@ -161,9 +163,32 @@ public sealed class TuiApp(ITerminal terminal, IUiTarget target, UiProgram progr
         _tickAt = program.Moves(_state) ? _tickAt ?? Stopwatch.GetTimestamp() + (long)(TickPause.TotalSeconds * Stopwatch.Frequency) : null;
     }
 
+    /// <summary>A run or stop is shown as it is once it has lasted; each is timed anew, also where others came and went within one batch of news.</summary>
+    private void TakeLasted()
+    {
+        if (program.HeldBack(_state) is not { } change)
+        {
+            _heldBack = null;
+        }
+        else if (_heldBack is not { } held || held.Change != change)
+        {
+            _heldBack = (change, Stopwatch.GetTimestamp() + (long)(Brief.TotalSeconds * Stopwatch.Frequency));
+        }
+        else if (Stopwatch.GetTimestamp() >= held.Due)
+        {
+            _heldBack = null;
+            Apply(new UiEvent.Lasted(change));
+        }
+    }
+
     private void PaintOrWait(EventSource<InputEvent> input, EventSource<TargetNews> news)
     {
-        TimeSpan? until = _tickAt is { } due ? Stopwatch.GetElapsedTime(Stopwatch.GetTimestamp(), due) : null;
+        long now = Stopwatch.GetTimestamp();
+        TimeSpan? until = (_tickAt, _heldBack?.Due) switch
+        {
+            ({ } first, { } second) => Stopwatch.GetElapsedTime(now, Math.Min(first, second)),
+            var (tick, held) => (tick ?? held) is { } one ? Stopwatch.GetElapsedTime(now, one) : null,
+        };
         if (_isForced || !ReferenceEquals(_painted, _state))
         {
             TimeSpan left = _paintPause - Stopwatch.GetElapsedTime(_lastPaint);

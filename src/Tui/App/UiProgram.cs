@@ -15,6 +15,9 @@ public sealed record UiProgram(
     Func<UiState, (IRenderable Picture, (int Column, int Row)? Cursor)> View,
     Func<UiState, bool> Moves)
 {
+    /// <summary>The number of a run or stop that the screen does not show as it is yet; null: there is none.</summary>
+    public Func<UiState, long?> HeldBack { get; init; } = static state => state.HeldBack;
+
     /// <summary>The debugger's.</summary>
     public static UiProgram Debugger { get; } = new(
         Updater.Update,

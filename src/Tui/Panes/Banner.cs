@@ -52,7 +52,7 @@ internal static class Banner
             { Run: RunState.Starting } => $"{spinner} starting",
             { Run: RunState.Running } => $"{spinner} running",
             { Run: RunState.Stopped, Stop: { } stop } => $"● {stop.Cause}",
-            { Run: RunState.Ended } when !state.Abilities.IsLive => "■ trace, " + Plural.Of(state.Timeline.All.Count, "hit"),
+            { Run: RunState.Ended } when !state.Abilities.IsLive => "■ trace, " + Plural.Of(state.Timeline.All.Count + state.Timeline.Hidden, "hit") + (state.Timeline.Hidden > 0 ? $", the first {state.Timeline.All.Count} listed" : ""),
             { Run: RunState.Ended, EndReason: var reason } => $"■ ended{(reason is null ? "" : ": " + reason)}",
             _ => "",
         };

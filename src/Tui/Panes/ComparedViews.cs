@@ -33,9 +33,11 @@ internal sealed class HitsComparedView(TargetNews.HitsCompared compared, Timelin
     }
 }
 
-/// <summary>Two traces: what they have in common in one line, then each difference.</summary>
+/// <summary>Two traces: what they have in common in one line, which tracepoints differ, then each difference.</summary>
 internal sealed class TracesComparedView(TargetNews.TracesCompared compared) : View
 {
+    private const int MostPlaces = 20;
+
     public override IEnumerable<TextLine> Lines(int? width)
     {
         var diff = compared.Diff;
@@ -47,22 +49,28 @@ internal sealed class TracesComparedView(TargetNews.TracesCompared compared) : V
             diff.IsEqual
                 ? $"the same: {Plural.Of(diff.Same, "hit")} with the same call paths in the same order"
                 : string.Create(CultureInfo.InvariantCulture, $"{Plural.Of(diff.Same, "hit")} the same, {diff.Differences.Length - onlyA - onlyB} by another path, {onlyA} only in A, {onlyB} only in B"), TextRole.Reason);
+        foreach (var line in Places(width))
+        {
+            yield return line;
+        }
+
         foreach (var difference in diff.Differences)
         {
             yield return new TextLine();
             switch (difference)
             {
                 case HitDifference.OnlyInA { Hit: var hit }:
-                    yield return Only("- only in A: ", hit, TextRole.Removed);
+                    yield return Only("- only in A: ", hit, compared.FirstPlaces, TextRole.Removed);
                     yield return Path(hit);
                     break;
                 case HitDifference.OnlyInB { Hit: var hit }:
-                    yield return Only("+ only in B: ", hit, TextRole.Added);
+                    yield return Only("+ only in B: ", hit, compared.SecondPlaces, TextRole.Added);
                     yield return Path(hit);
                     break;
                 case HitDifference.OtherPath other:
                     yield return new TextLine().Add("! another path: ", TextRole.Warning)
-                        .Add(string.Create(CultureInfo.InvariantCulture, $"hit {other.A.Sequence} of A, hit {other.B.Sequence} of B"), TextRole.Heading).Add($"  {other.A.Task?.Comm}");
+                        .Add(string.Create(CultureInfo.InvariantCulture, $"hit {other.A.Sequence} of A, hit {other.B.Sequence} of B"), TextRole.Heading)
+                        .Add("  ").Add(compared.FirstPlaces.Place(other.A.Tracepoint), TextRole.Function).Add($"  {other.A.Task?.Comm}");
                     foreach (var line in new PathDiffView(other.Path, other.A.Path, other.B.Path).Lines(width))
                     {
                         yield return line;
@@ -73,8 +81,47 @@ internal sealed class TracesComparedView(TargetNews.TracesCompared compared) : V
         }
     }
 
-    private static TextLine Only(string label, TraceRecord.Hit hit, TextRole role) =>
-        new TextLine().Add(label, role).Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}"), TextRole.Heading).Add($"  {hit.Task}");
+    /// <summary>Which tracepoints differ, and how: those with the most differences first.</summary>
+    private IEnumerable<TextLine> Places(int? width)
+    {
+        var differing = compared.Diff.Differences.GroupBy(difference => difference switch
+        {
+            HitDifference.OnlyInA { Hit: var hit } => compared.FirstPlaces.Place(hit.Tracepoint),
+            HitDifference.OnlyInB { Hit: var hit } => compared.SecondPlaces.Place(hit.Tracepoint),
+            HitDifference.OtherPath { A: var hit } => compared.FirstPlaces.Place(hit.Tracepoint),
+            _ => "",
+        }).OrderByDescending(place => place.Count()).ThenBy(place => place.Key, StringComparer.Ordinal).ToList();
+        if (differing.Count == 0)
+        {
+            yield break;
+        }
+
+        yield return new TextLine();
+        var table = new ColumnLines(new("OTHER PATH", IsNumber: true), new("ONLY IN A", IsNumber: true), new("ONLY IN B", IsNumber: true), new("TRACEPOINT"));
+        foreach (var place in differing.Take(MostPlaces))
+        {
+            table.Add(
+                Count(place.Count(d => d is HitDifference.OtherPath)), Count(place.Count(d => d is HitDifference.OnlyInA)),
+                Count(place.Count(d => d is HitDifference.OnlyInB)), new TextLine().Add(place.Key, TextRole.Function));
+        }
+
+        foreach (var line in table.Lines(width))
+        {
+            yield return line;
+        }
+
+        if (differing.Count > MostPlaces)
+        {
+            yield return new TextLine().Add($"and {Plural.Of(differing.Count - MostPlaces, "tracepoint")} more", TextRole.Reason);
+        }
+    }
+
+    // Not in the roles of what is added and removed: those are the differences that { and } go to.
+    private static TextLine? Count(int count) => count == 0 ? null : new TextLine().Add(count.ToString(CultureInfo.InvariantCulture));
+
+    private static TextLine Only(string label, TraceRecord.Hit hit, TracepointTable places, TextRole role) =>
+        new TextLine().Add(label, role).Add(string.Create(CultureInfo.InvariantCulture, $"hit {hit.Sequence}"), TextRole.Heading)
+            .Add("  ").Add(places.Place(hit.Tracepoint), TextRole.Function).Add($"  {hit.Task}");
 
     private static TextLine Path(TraceRecord.Hit hit) => new TextLine().PadTo(2).Add(string.Join(" < ", hit.Path.Frames.Take(24).Select(f => f.Function)) + (hit.Path.Frames.Length > 24 ? " < …" : ""));
 }

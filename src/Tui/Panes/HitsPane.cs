@@ -53,6 +53,7 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
     {
         { Filter: { } filter } timeline => $"& {filter.Text} ({timeline.Count} of {timeline.All.Count})",
         { Marks.Length: > 0 } timeline => "marked " + string.Join(", ", timeline.Marks),
+        { Hidden: > 0 } timeline => $"{Plural.Of(timeline.Hidden, "hit")} more, by :hit N",
         _ => null,
     };
 

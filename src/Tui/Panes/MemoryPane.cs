@@ -6,7 +6,7 @@ using KTrace.Tui.Views;
 
 namespace KTrace.Tui.Panes;
 
-/// <summary>Memory as bytes and as text.</summary>
+/// <summary>Memory as bytes and as text, and what its words point to.</summary>
 internal sealed class MemoryPane() : Pane(PaneKind.Memory, "memory")
 {
     /// <summary>Sixteen bytes a row where there is room for them.</summary>
@@ -42,7 +42,26 @@ internal sealed class MemoryPane() : Pane(PaneKind.Memory, "memory")
                 text.Append(value is >= 0x20 and < 0x7f ? (char)value : '.');
             }
 
-            return line.Add("  ").Add(text.ToString(), TextRole.Value);
+            return WithNames(line.Add("  ").Add(text.ToString(), TextRole.Value), first);
+        }
+
+        // A point stands for a word before a named one that has no name itself: which word a name belongs to is seen by its place.
+        TextLine WithNames(TextLine line, int first)
+        {
+            var unnamed = 0;
+            for (var i = first; i < Math.Min(first + perRow, memory.Bytes.Length); i += memory.WordSize)
+            {
+                if (!memory.Names.TryGetValue(i, out var name))
+                {
+                    unnamed++;
+                    continue;
+                }
+
+                line.Add("  ").Add(string.Concat(Enumerable.Repeat("· ", unnamed)), TextRole.Number).Add(name, TextRole.Function);
+                unnamed = 0;
+            }
+
+            return line;
         }
     }
 

@@ -17,6 +17,9 @@ internal sealed class PaneRows(int count, Func<int, TextLine> row, Func<int, str
     /// <summary>Stands above the rows and does not scroll; null: none.</summary>
     public TextLine? Head { get; init; }
 
+    /// <summary>Cells of equal width beside each other, each with a blank for the cursor's mark before it; the cursor is on one of a row's cells. Null: rows are whole.</summary>
+    public PaneGrid? Grid { get; init; }
+
     public static PaneRows Of(IReadOnlyList<TextLine> lines) => new(lines.Count, i => lines[i]);
 
     /// <summary>A table: its first line is the head.</summary>
@@ -28,6 +31,12 @@ internal sealed class PaneRows(int count, Func<int, TextLine> row, Func<int, str
 
     public string Text(int index) => text is null ? row(index).ToString() : text(index);
 }
+
+/// <summary>The cells of a pane whose items stand beside each other.</summary>
+/// <param name="CellWidth">With the blank before it.</param>
+/// <param name="Cells">Of a row.</param>
+/// <param name="Column">The cell of a row that the cursor is on.</param>
+internal sealed record PaneGrid(int CellWidth, Func<int, IReadOnlyList<TextLine>> Cells, Func<int, int> Column);
 
 /// <summary>How a part of the state looks as rows with a cursor, and what its rows mean.</summary>
 internal abstract class Pane(PaneKind kind, string name)

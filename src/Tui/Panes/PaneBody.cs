@@ -45,12 +45,12 @@ internal static class PaneBody
 
         TextLine Row(int row)
         {
-            var line = Shifted(rows[row], at.Left);
-            if (at.Search is { Length: > 0 } search)
+            if (rows.Grid is { } grid)
             {
-                line = WithMatches(line, search);
+                return GridRow(grid, row);
             }
 
+            var line = Found(Shifted(rows[row], at.Left));
             if (row != at.Cursor || (state.IsTyping && isFocused))
             {
                 return new TextLine().Add(" ").Add(line);
@@ -61,6 +61,22 @@ internal static class PaneBody
                     ? fitted.Add(new string(' ', Math.Max(0, placed.Area.Columns - fitted.Width)), TextRole.Selected) : line
                 : new TextLine().Add("▹", TextRole.Tab).Add(line, TextRole.SelectedElsewhere);
         }
+
+        TextLine GridRow(PaneGrid grid, int row)
+        {
+            var line = new TextLine();
+            var cells = grid.Cells(row);
+            for (var column = 0; column < cells.Count; column++)
+            {
+                var isChosen = row == at.Cursor && column == grid.Column(row);
+                line.PadTo(column * grid.CellWidth).Add(isChosen ? isFocused ? "▸" : "▹" : " ", isFocused ? TextRole.Selected : TextRole.Tab);
+                line.Add(Found(cells[column]), isChosen ? isFocused ? TextRole.Selected : TextRole.SelectedElsewhere : null);
+            }
+
+            return line;
+        }
+
+        TextLine Found(TextLine line) => at.Search is { Length: > 0 } search ? WithMatches(line, search) : line;
     }
 
     /// <summary>A line without its first cells.</summary>

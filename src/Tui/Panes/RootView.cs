@@ -13,7 +13,8 @@ public sealed class RootView : View
 
     public RootView(UiState state)
     {
-        (_state, _arrangement) = (state, Arrangement.Of(state));
+        _state = state.OnScreen;
+        _arrangement = Arrangement.Of(_state);
         Cursor = FindCursor();
     }
 

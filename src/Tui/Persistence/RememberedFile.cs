@@ -111,6 +111,7 @@ public sealed class RememberedFile
         using var json = new Utf8JsonWriter(stream, new JsonWriterOptions { Indented = true });
         json.WriteStartObject();
         WriteTexts(json, "breakpoints", remembered.Breakpoints.Take(MaximumItems));
+        WriteTexts(json, "disabled", remembered.Disabled.Take(MaximumItems));
         WriteTexts(json, "watches", remembered.Watches.Take(MaximumItems));
         json.WriteNumber("layout", remembered.Layout);
         json.WriteStartObject("splits");
@@ -151,7 +152,11 @@ public sealed class RememberedFile
 
         var layout = root.TryGetProperty("layout", out var number) && number.ValueKind == JsonValueKind.Number && number.TryGetInt32(out var key) && key is > 0 and <= MaximumLayout
             ? key : Remembered.Nothing.Layout;
-        return new Remembered(Texts(root, "breakpoints", MaximumItems), Texts(root, "watches", MaximumItems), layout, splits.ToImmutable(), Texts(root, "history", MaximumHistory));
+        return new Remembered(Texts(root, "breakpoints", MaximumItems), Texts(root, "watches", MaximumItems), layout, splits.ToImmutable(), Texts(root, "history", MaximumHistory))
+        {
+            // Files of earlier versions have none.
+            Disabled = Texts(root, "disabled", MaximumItems),
+        };
     }
 
     private static ImmutableArray<string> Texts(JsonElement root, string name, int limit) =>

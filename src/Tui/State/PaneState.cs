@@ -9,6 +9,9 @@ public sealed record PaneState(int Cursor = 0, int Top = 0, int Left = 0, string
 {
     public static PaneState Start { get; } = new();
 
+    /// <summary>Of the cursor, where a pane has items beside each other (registers).</summary>
+    public int Column { get; init; }
+
     /// <summary>New rows at the end take the cursor along.</summary>
     public bool Follows { get; init; }
 }

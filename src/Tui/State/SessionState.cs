@@ -39,6 +39,12 @@ public sealed record SessionState
     /// <summary>Why it ended.</summary>
     public string? EndReason { get; init; }
 
+    /// <summary>Counts runs and stops.</summary>
+    public long Changes { get; init; }
+
+    /// <summary>The last of them has not lasted yet (<see cref="UiEvent.Lasted"/>): during a run the screen still shows the stop before it, after a stop still <see cref="Frame"/> of the one before.</summary>
+    public bool IsBrief { get; init; }
+
     /// <summary>A step was asked for and did not stop yet.</summary>
     public bool IsStepping { get; init; }
 
@@ -59,6 +65,9 @@ public sealed record SessionState
 
     /// <summary>No step is under way, and none will be.</summary>
     public SessionState WithoutSteps() => this with { IsStepping = false, NextSteps = [] };
+
+    /// <summary>As it is: a run is shown, and a stop has no frame but its own.</summary>
+    public SessionState WithoutBrief() => IsBrief ? this with { IsBrief = false, Frame = IsStopped ? null : Frame } : this;
 
     /// <summary>Something is under way that a spinner should show.</summary>
     public bool IsBusy => Run is RunState.Starting or RunState.Running || Progress is not null;

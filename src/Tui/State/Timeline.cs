@@ -15,6 +15,9 @@ public sealed record Timeline
 
     public AppendOnlyList<HitSummary> All { get; private init; } = AppendOnlyList<HitSummary>.Empty;
 
+    /// <summary>Hits behind those of <see cref="All"/> that are not listed: there are too many. They can be looked at by their number.</summary>
+    public long Hidden { get; init; }
+
     public HitFilterText? Filter { get; private init; }
 
     // Indices into All; null without a filter.

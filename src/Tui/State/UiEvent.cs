@@ -16,6 +16,9 @@ public abstract record UiEvent
 
     /// <summary>A quarter of a second has gone by; comes only while something moves (a spinner, a message that fades).</summary>
     public sealed record Tick : UiEvent;
+
+    /// <summary>A tenth of a second has gone by since the run or stop of this number (<see cref="UiState.HeldBack"/>).</summary>
+    public sealed record Lasted(long Change) : UiEvent;
 }
 
 /// <summary>What an update asks the outside to do.</summary>

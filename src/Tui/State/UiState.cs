@@ -89,6 +89,14 @@ public sealed record UiState(TerminalSize Size, TerminalLooks Looks, TargetAbili
     /// <summary>Something on the screen moves by itself: <see cref="UiEvent.Tick"/> has to come.</summary>
     public bool IsMoving => Session.IsBusy || Message is not null;
 
+    /// <summary>The number of a run or stop that the screen does not show as it is yet: <see cref="UiEvent.Lasted"/> has to come; null: there is none.</summary>
+    public long? HeldBack => Session.IsBrief ? Session.Changes : null;
+
+    /// <summary>
+    /// What the screen shows. A step takes milliseconds; a screen that says "running" for so long and takes it back flickers, and sends everything twice over a slow line. Keys work with the state as it is.
+    /// </summary>
+    public UiState OnScreen => Session is { IsBrief: true, Run: RunState.Running } ? this with { Session = Session with { Run = RunState.Stopped } } : this;
+
     public PaneState Pane(PaneKind kind) => Panes.GetValueOrDefault(kind, PaneState.Start);
 
     public UiState WithPane(PaneKind kind, PaneState pane) => this with { Panes = Panes.SetItem(kind, pane) };
@@ -125,6 +133,9 @@ public sealed record UiState(TerminalSize Size, TerminalLooks Looks, TargetAbili
 public sealed record Remembered(
     ImmutableArray<string> Breakpoints, ImmutableArray<string> Watches, int Layout, ImmutableDictionary<string, double> Splits, ImmutableArray<string> History)
 {
+    /// <summary>Those of <see cref="Breakpoints"/> that were switched off.</summary>
+    public ImmutableArray<string> Disabled { get; init; } = [];
+
     public static Remembered Nothing { get; } = new([], [], 1, ImmutableDictionary<string, double>.Empty, []);
 }
 

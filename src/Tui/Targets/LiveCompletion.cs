@@ -22,6 +22,9 @@ internal sealed class LiveCompletion(DebugSession session)
     private string[]? _functions;
     private string[]? _variables;
 
+    private (TraceRecord.Hit? Hit, int Frame) _localsOf;
+    private ImmutableArray<string> _locals = [];
+
     /// <param name="hit">The call path at this stop, or null.</param>
     public async ValueTask<TargetNews.Completions> CompleteAsync(string text, int cursor, TraceRecord.Hit? hit, int frame, CancellationToken cancellationToken)
     {
@@ -61,7 +64,7 @@ internal sealed class LiveCompletion(DebugSession session)
         }
 
         return await MemberAsync(text, cursor, start, word, frame, cancellationToken)
-            ?? new TargetNews.Completions(text, cursor, start, [.. Named(word, hit, frame).Concat(word.Length > 0 ? WithPrefix(_variables ??= Names(ElfSymbol.TypeObject), word) : []).Distinct().Take(Maximum)]);
+            ?? new TargetNews.Completions(text, cursor, start, [.. Named(word, hit, frame, await LocalsAsync(hit, frame, cancellationToken)).Concat(word.Length > 0 ? WithPrefix(_variables ??= Names(ElfSymbol.TypeObject), word) : []).Distinct().Take(Maximum)]);
     }
 
     private static IEnumerable<string> WithPrefix(string[] sorted, string prefix)
@@ -89,12 +92,38 @@ internal sealed class LiveCompletion(DebugSession session)
     }
 
     /// <summary>Registers, and what the frame knows.</summary>
-    private IEnumerable<string> Named(string word, TraceRecord.Hit? hit, int frame)
+    private IEnumerable<string> Named(string word, TraceRecord.Hit? hit, int frame, ImmutableArray<string> locals)
     {
         IEnumerable<string> names = word.StartsWith('$')
             ? session.Machine.Client.Layout.Registers.Where(r => r.BitSize <= 64).Select(r => "$" + r.Name).Append("$pc").Append("$sp").Append("$cpu").Append("$ret")
-            : [.. hit?.ArgumentsOf(frame).Select(a => a.Name) ?? [], "current"];
-        return names.Where(n => n.Length > 0 && n.StartsWith(word, StringComparison.Ordinal)).Order(StringComparer.Ordinal);
+            : [.. hit?.ArgumentsOf(frame).Select(a => a.Name) ?? [], .. locals, "current"];
+        return names.Where(n => n.Length > 0 && n.StartsWith(word, StringComparison.Ordinal)).Distinct().Order(StringComparer.Ordinal);
+    }
+
+    /// <summary>Locals of a frame: looked up once while it is the chosen one, Tab is pressed more than once.</summary>
+    private async ValueTask<ImmutableArray<string>> LocalsAsync(TraceRecord.Hit? hit, int frame, CancellationToken cancellationToken)
+    {
+        if (hit is null || (uint)frame >= (uint)hit.Path.Frames.Length)
+        {
+            return [];
+        }
+
+        if (!ReferenceEquals(_localsOf.Hit, hit) || _localsOf.Frame != frame)
+        {
+            try
+            {
+                _locals = [.. (await session.LocalsAsync(frame, cancellationToken)).Select(l => l.Name)];
+            }
+            catch (Exception e) when (Failures.Of(e) is not null)
+            {
+                // A frame that has no code of its own (a tail call's) has no locals.
+                _locals = [];
+            }
+
+            _localsOf = (hit, frame);
+        }
+
+        return _locals;
     }
 
     /// <summary>Behind <c>.</c> and <c>-></c> the members of what stands before; null: it does not end so, or has none.</summary>

@@ -114,7 +114,7 @@ internal sealed class LiveSession
                 break;
             case TargetRequest.ReadMemory { Address: var text, Length: var length }:
                 var address = await Executor.AddressAsync(text, cancellationToken);
-                _news.Send(new TargetNews.MemoryRead(address, await ReadAsync(address, Math.Clamp(length, 1, MaximumMemory), cancellationToken)));
+                _news.Send(Named(new TargetNews.MemoryRead(address, await ReadAsync(address, Math.Clamp(length, 1, MaximumMemory), cancellationToken))));
                 break;
             case TargetRequest.ReadInterrupts:
                 _news.Send(new TargetNews.Interrupts(await Session.InterruptsAsync(cancellationToken)));
@@ -138,7 +138,8 @@ internal sealed class LiveSession
     }
 
     /// <summary>Sets what earlier sessions left: what cannot be set is told, and the rest is.</summary>
-    public async ValueTask RestoreAsync(IReadOnlyList<string> commands, CancellationToken cancellationToken)
+    /// <param name="disabled">Commands whose breakpoints are switched off again.</param>
+    public async ValueTask RestoreAsync(IReadOnlyList<string> commands, IReadOnlyList<string> disabled, CancellationToken cancellationToken)
     {
         foreach (var line in commands)
         {
@@ -146,7 +147,12 @@ internal sealed class LiveSession
             {
                 if (CommandParser.Parse(line) is DebuggerCommand.Break or DebuggerCommand.Watch or DebuggerCommand.Enable or DebuggerCommand.Condition or DebuggerCommand.Ignore)
                 {
+                    var last = Session.Breakpoints.All.Select(b => b.Number).DefaultIfEmpty().Max();
                     await Executor.ExecuteAsync(CommandParser.Parse(line), cancellationToken);
+                    foreach (var restored in disabled.Contains(line) ? Session.Breakpoints.All.Where(b => b.Number > last).ToList() : [])
+                    {
+                        await Session.Breakpoints.EnableAsync(restored, false, cancellationToken);
+                    }
                 }
             }
             catch (Exception e) when (Failures.Of(e) is { } failed)
@@ -241,6 +247,29 @@ internal sealed class LiveSession
 
     private async ValueTask ShowWatchesAsync(CancellationToken cancellationToken) =>
         _news.Send(new TargetNews.Watched(await _inspection.WatchAsync(_watches, _frame, _stop, cancellationToken)));
+
+    /// <summary>With the names of what its words point to.</summary>
+    private TargetNews.MemoryRead Named(TargetNews.MemoryRead memory)
+    {
+        var size = Session.Machine.Architecture.WordSize;
+        var names = ImmutableDictionary.CreateBuilder<int, string>();
+        for (var at = 0; at + size <= memory.Bytes.Length; at += size)
+        {
+            ulong word = 0;
+            var isWhole = true;
+            for (var i = size - 1; i >= 0; i--)
+            {
+                (word, isWhole) = ((word << 8) | memory.Bytes[at + i].GetValueOrDefault(), isWhole && memory.Bytes[at + i] is not null);
+            }
+
+            if (isWhole && RegisterRows.NameOf(Session.Map, word) is { } name)
+            {
+                names.Add(at, name);
+            }
+        }
+
+        return memory with { WordSize = size, Names = names.ToImmutable() };
+    }
 
     private async ValueTask<ImmutableArray<byte?>> ReadAsync(ulong address, int length, CancellationToken cancellationToken)
     {

@@ -18,6 +18,9 @@ namespace KTrace.Tui.Targets;
 /// <param name="Breakpoints">Commands that set breakpoints, of earlier sessions or of the command line.</param>
 public sealed record LiveTargetOptions(string? Sources, ImmutableArray<string> Breakpoints)
 {
+    /// <summary>Those of <see cref="Breakpoints"/> that are set and switched off.</summary>
+    public ImmutableArray<string> Disabled { get; init; } = [];
+
     /// <summary>Something that a person should read at the beginning, or null.</summary>
     public string? Note { get; init; }
 }
@@ -191,7 +194,7 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
             _news.Send(new TargetNews.Identified(session.Image.Release ?? "", map.Slide));
         }
 
-        await _live.RestoreAsync(_options.Breakpoints, cancellationToken);
+        await _live.RestoreAsync(_options.Breakpoints, _options.Disabled, cancellationToken);
         await _live.ShowStopAsync(isNew: true, cancellationToken);
         _news.Send(new TargetNews.Idle());
     }

@@ -11,6 +11,9 @@ internal sealed class RecordedHits(string name, Func<TraceReader> open, NewsQueu
     /// <summary>Hits that are in memory; null: not this one.</summary>
     public Func<long, FoundHit?> Known { get; init; } = static _ => null;
 
+    /// <summary>Opens the trace anew at a place shortly before a hit, with the tracepoints that were named before; null: it begins at its beginning.</summary>
+    public Func<long, (TraceReader Reader, TracepointTable Tracepoints)?> OpenBefore { get; init; } = static _ => null;
+
     /// <summary>Written behind a saved trace that has no end of its own.</summary>
     public Func<TraceRecord.End?> End { get; init; } = static () => null;
 
@@ -42,7 +45,8 @@ internal sealed class RecordedHits(string name, Func<TraceReader> open, NewsQueu
                 {
                     var theirs = Trace.Load(other);
                     cancellationToken.ThrowIfCancellationRequested();
-                    news.Send(new TargetNews.TracesCompared(name, other, TraceDiff.Compare(Trace.Load(mine), theirs)));
+                    var ours = Trace.Load(mine);
+                    news.Send(new TargetNews.TracesCompared(name, other, TraceDiff.Compare(ours, theirs), ours.Tracepoints, theirs.Tracepoints));
                 }
 
                 break;
@@ -61,14 +65,19 @@ internal sealed class RecordedHits(string name, Func<TraceReader> open, NewsQueu
     /// <exception cref="TraceQueryException">No such hit.</exception>
     public FoundHit Find(long sequence, CancellationToken cancellationToken) => Find([sequence], cancellationToken)[0];
 
-    private IReadOnlyList<FoundHit> Find(IReadOnlyList<long> wanted, CancellationToken cancellationToken)
+    private IReadOnlyList<FoundHit> Find(IReadOnlyList<long> wanted, CancellationToken cancellationToken) => [.. wanted.Select(sequence => Known(sequence) ?? Read(sequence, cancellationToken))];
+
+    private FoundHit Read(long sequence, CancellationToken cancellationToken)
     {
-        if (wanted.Select(Known).ToList() is var known && known.All(hit => hit is not null))
+        if (OpenBefore(sequence) is var (near, tracepoints))
         {
-            return known!;
+            using (near)
+            {
+                return HitFinder.Find(near, [sequence], tracepoints, cancellationToken)[0];
+            }
         }
 
         using var reader = open();
-        return HitFinder.Find(reader, wanted, cancellationToken);
+        return HitFinder.Find(reader, [sequence], null, cancellationToken)[0];
     }
 }

@@ -53,15 +53,22 @@ internal sealed class RegisterRows
     private static bool IsShown(RegisterDescription register) =>
         register.BitSize <= 64 && !register.Name.StartsWith("st", StringComparison.Ordinal) && register.Name is not ("fctrl" or "fstat" or "ftag" or "fiseg" or "fioff" or "foseg" or "fooff" or "fop" or "mxcsr");
 
-    private static string? Meaning(RegisterDescription register, ulong value, KernelMap? map) => register.Name switch
+    /// <summary>What a word would point to, as <c>x/a</c> says it; null: nothing that has a name.</summary>
+    public static string? NameOf(KernelMap? map, ulong value) => value >= LowestAddress ? map?.NameOf(value) : null;
+
+    /// <summary>The flags of a register that has some; null: it has none.</summary>
+    public static string? FlagsOf(string name, ulong value) => name switch
     {
         "eflags" or "rflags" => Flags(s_eflags, value) + (((value >> 12) & 3) is var level and > 0 ? string.Create(CultureInfo.InvariantCulture, $" IOPL={level}") : ""),
         "cr0" => Flags(s_cr0, value),
         "cr4" => Flags(s_cr4, value),
         "efer" => Flags(s_efer, value),
         "cs" when value != 0 => (value & 3) == 3 ? "user" : "kernel",
-        _ => register.BitSize >= 32 && value >= LowestAddress ? map?.NameOf(value) : null,
+        _ => null,
     };
+
+    private static string? Meaning(RegisterDescription register, ulong value, KernelMap? map) =>
+        FlagsOf(register.Name, value) ?? (register.BitSize >= 32 ? NameOf(map, value) : null);
 
     private static string Flags(ImmutableArray<(int Bit, string Name)> flags, ulong value) => string.Join(' ', flags.Where(f => ((value >> f.Bit) & 1) != 0).Select(f => f.Name));
 }

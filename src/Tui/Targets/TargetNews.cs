@@ -34,13 +34,19 @@ public abstract record TargetNews
     public sealed record ConsoleText(string Text) : TargetNews;
 
     /// <summary>Hits that came since, or those of the trace, in batches of at most some thousands.</summary>
-    public sealed record HitsAdded(ImmutableArray<HitSummary> Hits) : TargetNews;
+    public sealed record HitsAdded(ImmutableArray<HitSummary> Hits) : TargetNews
+    {
+        /// <summary>Hits of the trace so far that are not listed: there are too many.</summary>
+        public long Hidden { get; init; }
+    }
 
     public sealed record HitShown(TraceRecord.Hit Hit, TraceRecord.Return? Returned, TracepointTable Tracepoints) : TargetNews;
 
     public sealed record HitsCompared(TraceRecord.Hit First, TraceRecord.Hit Second) : TargetNews;
 
-    public sealed record TracesCompared(string First, string Second, TraceDiff Diff) : TargetNews;
+    /// <param name="FirstPlaces">The tracepoints of the first trace.</param>
+    /// <param name="SecondPlaces">The tracepoints of the second trace.</param>
+    public sealed record TracesCompared(string First, string Second, TraceDiff Diff, TracepointTable FirstPlaces, TracepointTable SecondPlaces) : TargetNews;
 
     /// <summary>The answer to a command.</summary>
     public sealed record Output(string Command, ImmutableArray<TextLine> Lines) : TargetNews;
@@ -65,7 +71,14 @@ public abstract record TargetNews
     public sealed record Instructions(CodeListing Listing) : TargetNews;
 
     /// <param name="Bytes">Null where it cannot be read, byte by byte.</param>
-    public sealed record MemoryRead(ulong Address, ImmutableArray<byte?> Bytes) : TargetNews;
+    public sealed record MemoryRead(ulong Address, ImmutableArray<byte?> Bytes) : TargetNews
+    {
+        /// <summary>Bytes of a pointer.</summary>
+        public int WordSize { get; init; } = sizeof(ulong);
+
+        /// <summary>What each word points to in the kernel or a module, by its place in <see cref="Bytes"/>; words that point to nothing with a name are not there.</summary>
+        public ImmutableDictionary<int, string> Names { get; init; } = ImmutableDictionary<int, string>.Empty;
+    }
 
     public sealed record Interrupts(TraceRecord.Interrupts Table) : TargetNews;
 

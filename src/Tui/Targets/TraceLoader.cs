@@ -1,5 +1,5 @@
 // Reads a trace of any size while the screen is live already: the first hits come as soon as they are read, the rest in batches. Bounded: of a trace with a hundred million
-// hits the screen gets so many that a person could scroll through, and of those the first are kept in memory; the others are read again when somebody looks at them.
+// hits the screen gets so many that a person could scroll through, and of those the first are kept in memory; the others are read again when somebody looks at them, from a place shortly before.
 using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Globalization;
@@ -11,8 +11,8 @@ namespace KTrace.Tui.Targets;
 /// <summary>Streams a trace's records to the screen, and keeps what can be asked of them later. One thread fills it; others may ask at any time.</summary>
 internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQueue news)
 {
-    /// <summary>Hits that are listed. A line of the timeline takes some 150 bytes.</summary>
-    public const int MaximumListed = 500_000;
+    /// <summary>Hits that are listed. A line of the timeline takes some 200 bytes.</summary>
+    public const int MaximumListed = 2_000_000;
 
     // Hits with registers and arguments: about a kilobyte each.
     private const int MaximumKept = 50_000;
@@ -36,10 +36,17 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
     private TracepointTable _tracepoints = new();
     private bool _modulesChanged;
     private long _listed;
+    private long _hidden;
     private bool _isLoaded;
 
-    /// <summary>The number of the last hit that was listed; 0: none was.</summary>
+    /// <summary>The number of the last hit that was read; 0: none was.</summary>
     public long Last { get; private set; }
+
+    /// <summary>The number of the last hit that is listed.</summary>
+    public long LastListed { get; private set; }
+
+    /// <summary>Where to begin for hits that are not in memory.</summary>
+    public TraceIndex Index { get; } = new();
 
     /// <summary>The tracepoints as they stood when this was asked.</summary>
     public TracepointTable Tracepoints
@@ -98,18 +105,16 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
             foreach (var record in reader.ReadAll())
             {
                 Take(record);
-                stream.IsOver |= record is TraceRecord.End;
-                if (_batch.Count >= (_listed <= FirstBatch ? FirstBatch : Batch) || _console.Length >= MaximumConsole
-                    || (_sinceBatch.Elapsed > s_interval && (_batch.Count > 0 || _console.Length > 0)))
+                if (record is TraceRecord.Hit hit)
                 {
-                    Send(stream.Fraction, cancellationToken);
+                    Index.Passed(hit.Sequence, reader);
                 }
 
-                if (_listed >= MaximumListed)
+                stream.IsOver |= record is TraceRecord.End;
+                if (_batch.Count >= (_listed <= FirstBatch ? FirstBatch : Batch) || _console.Length >= MaximumConsole
+                    || (_sinceBatch.Elapsed > s_interval && (_batch.Count > 0 || _console.Length > 0 || _hidden > 0)))
                 {
-                    news.Send(new TargetNews.Note(
-                        string.Create(CultureInfo.InvariantCulture, $"the first {MaximumListed} hits are listed; ktrace show {path} --filter … shows others"), IsWarning: true));
-                    break;
+                    Send(stream.Fraction, cancellationToken);
                 }
             }
         }
@@ -119,13 +124,19 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
             news.Send(new TargetNews.Idle());
         }
 
+        if (_hidden > 0)
+        {
+            news.Send(new TargetNews.Note(
+                string.Create(CultureInfo.InvariantCulture, $"the first {_listed} hits are listed, {_hidden} more are not: :hit N shows any of them, ktrace show {path} --filter … lists others"), IsWarning: true));
+        }
+
         if (reader.End is { } end)
         {
             news.Send(new TargetNews.Note(string.Create(CultureInfo.InvariantCulture, $"{end.Hits} hit{(end.Hits == 1 ? "" : "s")}; the recording ended: {end.Reason}")));
         }
         else if (cancellationToken.IsCancellationRequested && !_isLoaded)
         {
-            news.Send(new TargetNews.Note(string.Create(CultureInfo.InvariantCulture, $"reading was given up after {_listed} hits"), IsWarning: true));
+            news.Send(new TargetNews.Note(string.Create(CultureInfo.InvariantCulture, $"reading was given up after {_listed + _hidden} hits"), IsWarning: true));
         }
     }
 
@@ -155,9 +166,16 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
                     }
 
                     _counts[hit.Tracepoint] = _counts.GetValueOrDefault(hit.Tracepoint) + 1;
+                    Last = hit.Sequence;
+                    if (_listed >= MaximumListed)
+                    {
+                        _hidden++;
+                        break;
+                    }
+
                     _batch.Add(_summarizer.Of(hit, _tracepoints));
                     _listed++;
-                    Last = hit.Sequence;
+                    LastListed = hit.Sequence;
                     break;
                 case TraceRecord.Return returned when _kept.Count < MaximumKept || returned.HitSequence <= _kept[^1].Sequence:
                     _returns[returned.HitSequence] = returned;
@@ -197,7 +215,7 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
         Flush();
         if (!_isLoaded)
         {
-            news.Send(new TargetNews.Progress(string.Create(CultureInfo.InvariantCulture, $"reading {Path.GetFileName(path)}: {_listed} hits"), fraction));
+            news.Send(new TargetNews.Progress(string.Create(CultureInfo.InvariantCulture, $"reading {Path.GetFileName(path)}: {_listed + _hidden} hits"), fraction));
         }
 
         try
@@ -238,9 +256,9 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
             _modulesChanged = false;
         }
 
-        if (_batch.Count > 0 || !_isLoaded)
+        if (_batch.Count > 0 || _hidden > 0 || !_isLoaded)
         {
-            news.Send(new TargetNews.HitsAdded(_batch.ToImmutable()));
+            news.Send(new TargetNews.HitsAdded(_batch.ToImmutable()) { Hidden = _hidden });
             _batch.Clear();
             news.Send(new TargetNews.Breakpoints([.. _tracepoints.All.Select(Row)]));
         }

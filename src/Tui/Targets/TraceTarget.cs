@@ -35,7 +35,11 @@ public sealed class TraceTarget : IUiTarget
         _loading = CancellationTokenSource.CreateLinkedTokenSource(_over.Token);
         Abilities = new TargetAbilities(Path.GetFileName(path), "trace:" + Path.GetFullPath(path), IsLive: false) { Header = header, FirstHit = first };
         _loader = new TraceLoader(path, header, _news);
-        _hits = new RecordedHits(path, () => TraceReader.Open(path), _news) { Known = _loader.Known, Whole = path };
+        _hits = new RecordedHits(path, () => TraceReader.Open(path), _news) 
+        {
+            Known = _loader.Known, Whole = path,
+            OpenBefore = sequence => _loader.Index.Before(sequence) is { } place ? (TraceReader.Open(path, place), _loader.Tracepoints) : null,
+        };
         _commands = new TraceCommands(path, header, _news);
         _load = Task.Factory.StartNew(Load, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
         _work = Task.Run(WorkAsync);
@@ -91,6 +95,11 @@ public sealed class TraceTarget : IUiTarget
             if (Abilities.FirstHit is { } wanted && wanted > _loader.Last)
             {
                 _news.Send(new TargetNews.Failed($"there is no hit #{wanted} in this trace", $"its last is #{_loader.Last}"));
+            }
+            else if (Abilities.FirstHit is { } hidden && hidden > _loader.LastListed)
+            {
+                // The screen asks for what it lists.
+                Post(new TargetRequest.ShowHit(hidden));
             }
         }
         catch (Exception e) when (Failures.Of(e) is { } failed)

@@ -13,6 +13,9 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
 
     private readonly Cell[] _cells = new Cell[size.Columns * size.Rows];
 
+    // In the style that is being drawn. A blank whose style is not seen is a plain one: nothing has changed where only that would.
+    private Cell _blank = Cell.Blank;
+
     public TerminalSize Size { get; } = size;
 
     public Span<Cell> Row(int row) => _cells.AsSpan(row * Size.Columns, Size.Columns);
@@ -34,6 +37,7 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
             }
 
             int style = styles.NumberOf(segment.Style);
+            _blank = new Cell(' ', styles.IsSeenOnBlanks(style) ? style : 0);
             ReadOnlySpan<char> text = segment.Text;
             while (!text.IsEmpty)
             {
@@ -63,7 +67,7 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
         int plain = Math.Min(simple, Math.Max(0, row.Length - column));
         for (int i = 0; i < plain; i++)
         {
-            row[column + i] = new Cell(text[i], style);
+            row[column + i] = text[i] == ' ' ? _blank : new Cell(text[i], style);
         }
 
         if (ascii < 0 || plain < simple)
@@ -102,7 +106,7 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
             // Not in the last column: with wrapping off tmux puts a mark there on the character before.
             if (under >= 0 && isUnicode && column < row.Length)
             {
-                row[under] = row[under] with { Text = texts.Combine(row[under].Text, rune) };
+                row[under] = new Cell(texts.Combine(row[under].Text, rune), row[under].IsBlank ? style : row[under].Style);
             }
 
             return column;
@@ -113,7 +117,7 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
             // Half of a wide character cannot be shown.
             if (column < row.Length)
             {
-                row[column] = new Cell(' ', style);
+                row[column] = _blank;
             }
 
             return row.Length + 1;
@@ -122,7 +126,7 @@ internal sealed class CellGrid(TerminalSize size, CellTexts texts, bool isUnicod
         row[column] = new Cell(code, style);
         if (width == 2)
         {
-            row[column + 1] = isUnicode ? new Cell(Cell.Continued, style) : new Cell(' ', style);
+            row[column + 1] = isUnicode ? new Cell(Cell.Continued, style) : _blank;
         }
 
         return column + width;

@@ -61,7 +61,7 @@ internal sealed class FrameWriter(CellStyles styles, CellTexts texts)
 
         foreach (Cell cell in cells)
         {
-            if (cell.Style != _pen || cell.Text is < ' ' or > '~')
+            if ((cell.Style != _pen && !IsBlankInThisPen(cell)) || cell.Text is < ' ' or > '~')
             {
                 return false;
             }
@@ -73,7 +73,11 @@ internal sealed class FrameWriter(CellStyles styles, CellTexts texts)
     /// <param name="width">Of the whole screen: at its right edge terminals differ in where the cursor is then.</param>
     public void Put(Cell cell, int cells, int width)
     {
-        Pen(cell.Style);
+        if (!IsBlankInThisPen(cell))
+        {
+            Pen(cell.Style);
+        }
+
         if (cell.Text is >= 0 and < 0x80)
         {
             Byte((byte)cell.Text);
@@ -98,9 +102,16 @@ internal sealed class FrameWriter(CellStyles styles, CellTexts texts)
     /// <summary>Makes the rest of the row blank.</summary>
     public void EraseToEnd()
     {
-        Pen(0);
+        if (styles.IsSeenOnBlanks(_pen))
+        {
+            Pen(0);
+        }
+
         Raw("\e[K"u8);
     }
+
+    /// <summary>A plain blank that this pen writes as well as a plain one: its colour would not be seen.</summary>
+    private bool IsBlankInThisPen(Cell cell) => cell.IsBlank && !styles.IsSeenOnBlanks(_pen);
 
     public void Pen(int style)
     {
@@ -110,13 +121,7 @@ internal sealed class FrameWriter(CellStyles styles, CellTexts texts)
         }
 
         Raw("\e["u8);
-        ReadOnlySpan<byte> code = styles.Code(style);
-        if (_pen != 0 && code.Length > 0)
-        {
-            Raw("0;"u8);
-        }
-
-        Raw(code);
+        Raw(styles.Change(_pen, style));
         Byte((byte)'m');
         _pen = style;
     }

@@ -93,8 +93,8 @@ internal static class KeyCommands
             case UiCommand.FollowInstruction:
                 Follow(turn, row);
                 break;
-            case UiCommand.MemoryOfRegister when row < RegistersPane.Of(state).Length:
-                ReadMemory(turn, "$" + RegistersPane.Of(state)[row].Name);
+            case UiCommand.MemoryOfRegister when RegistersPane.At(state, row) is { } register:
+                ReadMemory(turn, "$" + register.Name);
                 break;
             case UiCommand.ReadInterrupts:
                 turn.Ask(new TargetRequest.ReadInterrupts());

@@ -34,6 +34,8 @@ public static class KeyMap
         In([PaneKind.Variables], UiCommand.DeleteWatch, ['x', Delete], "remove", "stop watching the expression", 21, Needs.Row),
         In([PaneKind.Disassembly], UiCommand.FollowInstruction, [Enter], "follow", "show the code that a call or jump leads to (Esc goes back to the frame's)", 20, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Registers], UiCommand.MemoryOfRegister, [Enter], "memory", "show the memory that the register points to", 20, Needs.Row | Needs.Live | Needs.Stopped),
+        In([PaneKind.Registers], UiCommand.ColumnLeft, ['h', Left], "left", "to the register on the left; in a single column: scroll to the left", 0, Needs.Row),
+        In([PaneKind.Registers], UiCommand.ColumnRight, ['l', Right], "right", "to the register on the right; in a single column: scroll to the right", 0, Needs.Row),
         In([PaneKind.Memory], UiCommand.AskMemory, [Enter], "address", "show memory at another address", 10, Needs.Live | Needs.Stopped),
         In([PaneKind.Cpus], UiCommand.SelectCpu, [Enter], "choose", "look at this CPU: its call path, registers and variables", 10, Needs.Row | Needs.Live | Needs.Stopped),
         In([PaneKind.Interrupts], UiCommand.ReadInterrupts, [Enter], "read", "read the interrupt table again (of a trace: the one that was recorded last)", 10, Needs.Stopped),

@@ -68,6 +68,10 @@ internal static class MouseUpdate
             if (row >= 0 && row < rows.Count)
             {
                 Movement.MoveTo(turn, kind, row, margin: 0);
+                if (rows.Grid is { } grid)
+                {
+                    Movement.MoveToColumn(turn, kind, Math.Min((mouse.Column - placed.Area.Column) / grid.CellWidth, grid.Cells(row).Count - 1));
+                }
             }
         }
     }

@@ -52,6 +52,23 @@ internal static class Movement
         MoveTo(turn, kind, Math.Clamp(pane.Cursor, first, Math.Max(first, last)));
     }
 
+    /// <summary>To the item on the left or right; where items do not stand beside each other, the pane scrolls.</summary>
+    public static void MoveSideways(Turn turn, int direction)
+    {
+        var pane = turn.State.Pane(turn.State.Focus);
+        if (turn.Rows(turn.State.Focus) is { Count: > 0, Grid: { } grid } rows)
+        {
+            var row = Math.Min(pane.Cursor, rows.Count - 1);
+            MoveToColumn(turn, turn.State.Focus, Math.Clamp(grid.Column(row) + direction, 0, grid.Cells(row).Count - 1));
+        }
+        else
+        {
+            ScrollSideways(turn, direction);
+        }
+    }
+
+    public static void MoveToColumn(Turn turn, PaneKind kind, int column) => turn.State = turn.State.WithPane(kind, turn.State.Pane(kind) with { Column = column, Left = 0 });
+
     public static void ScrollSideways(Turn turn, int direction)
     {
         var kind = turn.State.Focus;

@@ -23,13 +23,16 @@ internal static class NewsUpdate
                 Idle(turn);
                 break;
             case TargetNews.Running:
-                turn.State = state with { Session = state.Session with { Run = RunState.Running, Progress = null } };
+                turn.State = state with
+                {
+                    Session = state.Session with { Run = RunState.Running, Progress = null, Changes = state.Session.Changes + 1, IsBrief = state.Session is { IsStopped: true, Progress: null } },
+                };
                 break;
             case TargetNews.Stopped { Stop: var stop }:
                 Stopped(turn, stop);
                 break;
             case TargetNews.Ended { Reason: var reason }:
-                turn.State = state with { IsTyping = false, Session = state.Session.WithoutSteps() with { Run = RunState.Ended, Progress = null, EndReason = reason } };
+                turn.State = state with { IsTyping = false, Session = state.Session.WithoutSteps() with { Run = RunState.Ended, IsBrief = false, Progress = null, EndReason = reason } };
                 turn.Log(new TextLine().Add(reason, TextRole.Reason));
                 turn.Say(reason);
                 break;
@@ -48,8 +51,8 @@ internal static class NewsUpdate
                 }
 
                 break;
-            case TargetNews.HitsAdded { Hits: var hits }:
-                HitsAdded(turn, hits);
+            case TargetNews.HitsAdded { Hits: var hits, Hidden: var hidden }:
+                HitsAdded(turn, hits, hidden);
                 break;
             case TargetNews.HitShown shown:
                 HitShown(turn, shown);
@@ -64,7 +67,7 @@ internal static class NewsUpdate
                 Output(turn, output);
                 break;
             case TargetNews.Failed { Message: var message, Remedy: var remedy }:
-                turn.State = state with { Session = state.Session.WithoutSteps() with { Progress = null } };
+                turn.State = state with { Session = state.Session.WithoutSteps().WithoutBrief() with { Progress = null } };
                 turn.Log(Failure(message, remedy));
                 turn.Say(new Message(message, remedy, IsWarning: true));
                 break;
@@ -127,20 +130,22 @@ internal static class NewsUpdate
     {
         var state = turn.State;
         var session = state.Session;
+        // What was there stays on the screen until the frame's contents come, of another function at least for a moment: a flicker after every step would say nothing.
+        var innermost = stop.Path is { Path.Frames: [var first, ..] } ? first : null;
+        var before = session is { Shown: null, Stop.Path: not null } && innermost is not null ? session.Frame : null;
+        var isSame = before is not null && before.Function == innermost!.Function && before.File == innermost.File;
         turn.State = state with
         {
-            Session = session with { Run = RunState.Stopped, Stop = stop, Progress = null, Shown = null, Frame = null, IsStepping = false },
+            Session = session with
+            {
+                Run = RunState.Stopped, Stop = stop, Progress = null, Shown = null, IsStepping = false, Changes = session.Changes + 1,
+                IsBrief = before is not null && !isSame, Frame = isSame ? before! with { Line = innermost!.Line ?? before.Line } : before,
+            },
             ChosenFrame = 0,
             Listing = null,
             OpenFrames = [],
             MemoryBefore = state.Memory,
         };
-        // What was there stays on the screen until the frame's contents come: a flicker after every step would say nothing.
-        if (session is { Frame: { } before, Shown: null } && stop.Path is { Path.Frames: [var innermost, ..] } && before.Function == innermost.Function && before.File == innermost.File)
-        {
-            turn.State = turn.State with { Session = turn.State.Session with { Frame = before with { Line = innermost.Line ?? before.Line } } };
-        }
-
         turn.State = turn.State.WithPane(PaneKind.CallPath, state.Pane(PaneKind.CallPath) with { Cursor = 0, Top = 0 });
         if (stop.Result is { } result)
         {
@@ -185,7 +190,7 @@ internal static class NewsUpdate
 
         turn.State = turn.State with
         {
-            Session = turn.State.Session with { Frame = frame },
+            Session = turn.State.Session with { Frame = frame, IsBrief = turn.State.Session is { IsBrief: true, IsStopped: false } },
             Variables = turn.State.Session.Shown is not null && frame.Variables.IsDefaultOrEmpty ? turn.State.Variables : turn.State.Variables.WithVariables(frame.Variables),
         };
         AskMembers(turn, turn.State.Variables.Variables);
@@ -229,10 +234,10 @@ internal static class NewsUpdate
         }
     }
 
-    private static void HitsAdded(Turn turn, ImmutableArray<HitSummary> hits)
+    private static void HitsAdded(Turn turn, ImmutableArray<HitSummary> hits, long hidden)
     {
         var isFirst = turn.State.Timeline.All.Count == 0;
-        turn.State = turn.State with { Timeline = turn.State.Timeline.Add(hits) };
+        turn.State = turn.State with { Timeline = turn.State.Timeline.Add(hits) with { Hidden = hidden } };
         if (hits.IsEmpty || turn.State.Abilities.IsLive)
         {
             return;
@@ -304,9 +309,10 @@ internal static class NewsUpdate
 
         turn.State = turn.State with { Session = turn.State.Session with { HasListedBreakpoints = true } };
         ImmutableArray<string> commands = [.. rows.Select(Command).OfType<string>()];
-        if (!commands.SequenceEqual(turn.State.Remembered.Breakpoints))
+        ImmutableArray<string> disabled = [.. rows.Where(r => !r.IsEnabled).Select(Command).OfType<string>()];
+        if (!commands.SequenceEqual(turn.State.Remembered.Breakpoints) || !disabled.SequenceEqual(turn.State.Remembered.Disabled))
         {
-            turn.Remember(turn.State.Remembered with { Breakpoints = commands });
+            turn.Remember(turn.State.Remembered with { Breakpoints = commands, Disabled = disabled });
         }
     }
 

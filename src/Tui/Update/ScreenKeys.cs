@@ -26,6 +26,8 @@ internal static class ScreenKeys
             case UiCommand.ScreenTop: Movement.MoveOnScreen(turn, 0); break;
             case UiCommand.ScreenMiddle: Movement.MoveOnScreen(turn, 0.5); break;
             case UiCommand.ScreenBottom: Movement.MoveOnScreen(turn, 1); break;
+            case UiCommand.ColumnLeft: Movement.MoveSideways(turn, -1); break;
+            case UiCommand.ColumnRight: Movement.MoveSideways(turn, 1); break;
             case UiCommand.ScrollLeft: Movement.ScrollSideways(turn, -1); break;
             case UiCommand.ScrollRight: Movement.ScrollSideways(turn, 1); break;
             case UiCommand.NextPane: NextPane(turn, 1); break;

@@ -33,6 +33,8 @@ public enum UiCommand
     SelectCpu,
     FollowInstruction,
     MemoryOfRegister,
+    ColumnLeft,
+    ColumnRight,
     AskMemory,
     ReadInterrupts,
     ToggleAllInterrupts,

@@ -24,6 +24,9 @@ public static class Updater
             case UiEvent.Tick:
                 Tick(turn);
                 break;
+            case UiEvent.Lasted { Change: var change } when turn.State.HeldBack == change:
+                turn.State = turn.State with { Session = turn.State.Session.WithoutBrief() };
+                break;
         }
 
         Movement.Settle(turn);

@@ -47,7 +47,6 @@ internal sealed class NonStopHits : IDisposable
     private readonly ReturnValues _returnValues;
     private readonly Func<ulong, ulong> _original;
     private readonly Dictionary<ulong, TraceContext> _contexts = [];
-    private readonly FeatureTests _features;
     private TracerText _table;
     private StackWalk _walk;
     private long _hits;
@@ -79,8 +78,7 @@ internal sealed class NonStopHits : IDisposable
         _own = new OwnArguments(map, _names, new FrameVariables(map), scope, writer.Compact);
         _described = new RecordValues(map, new FrameVariables(map) { Recovery = _recovery }, scope);
         _returnValues = new ReturnValues(scope, writer.Compact);
-        _features = new FeatureTests(map);
-        _table = new TracerText(map.Unwind, _features, options, _original, _architecture);
+        _table = new TracerText(map.Unwind, options, _original, _architecture);
         _walk = new StackWalk(_architecture, _table);
     }
 
@@ -97,7 +95,7 @@ internal sealed class NonStopHits : IDisposable
         _returnValues.Forget();
         _own.Forget();
         _stacks.Forget(IsKernel);
-        _table = new TracerText(_map.Unwind, _features, _options, _original, _architecture);
+        _table = new TracerText(_map.Unwind, _options, _original, _architecture);
         _walk = _walk.With(_table, IsKernel);
     }
 

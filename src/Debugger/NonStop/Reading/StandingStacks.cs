@@ -10,7 +10,6 @@ internal sealed class StandingStacks(KernelMap map, NonStopReadingOptions code, 
     // As many functions may have left by tail calls, one after the other.
     private const int MaximumChain = 64;
 
-    private readonly FeatureTests _features = new(map);
     private TracerText? _text;
     private UnwindTable? _kernel;
 
@@ -20,7 +19,7 @@ internal sealed class StandingStacks(KernelMap map, NonStopReadingOptions code, 
         if (_text is null || _kernel != map.Unwind)
         {
             _kernel = map.Unwind;
-            _text = new TracerText(_kernel, _features, code, Original, map.Image.Architecture);
+            _text = new TracerText(_kernel, code, Original, map.Image.Architecture);
         }
 
         return _text.Unwind(registers, code.Stubs is null ? memory : new Restored(memory, map.Image.Architecture.WordSize, Original));

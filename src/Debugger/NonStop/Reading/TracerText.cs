@@ -3,7 +3,6 @@
 //   trampolines, the code behind return stubs   a frame of their own, which is left out; the frame above is the traced function at its entry, or the caller that is returned to
 //   a return stub's first instruction           the return address that the stub replaced: registers and stack are as they will be there
 //   moved first instructions                    the instruction in the function that was moved: registers and stack are the same
-// The kernel's own feature tests outside of functions (FeatureTests.cs) are told in the same way.
 using System.Collections.Immutable;
 using KTrace.Debugger.NonStop.Trampolines;
 using KTrace.Symbols.Arch;
@@ -12,9 +11,8 @@ using KTrace.Symbols.Unwind;
 namespace KTrace.Debugger.NonStop.Reading;
 
 /// <summary>The kernel's unwind table, and KTrace's own code in the guest with it.</summary>
-/// <param name="features">Of the same kernel.</param>
 /// <param name="original">What a return address was before a stub's took its place; itself when it is none.</param>
-internal sealed class TracerText(IUnwindTable kernel, FeatureTests features, NonStopReadingOptions code, Func<ulong, ulong> original, Architecture architecture) : IUnwindTable
+internal sealed class TracerText(IUnwindTable kernel, NonStopReadingOptions code, Func<ulong, ulong> original, Architecture architecture) : IUnwindTable
 {
     /// <summary>Walks a stack, and leaves KTrace's own frames out.</summary>
     public UnwindResult Unwind(RegisterSet registers, IMemoryReader memory)
@@ -26,7 +24,7 @@ internal sealed class TracerText(IUnwindTable kernel, FeatureTests features, Non
     /// <summary>Whether a frame at this address is none of the kernel's.</summary>
     public bool IsTracer(ulong address) => code.Stubs?.IndexAt(address) is null && BlockAt(address) is not null;
 
-    public bool IsText(ulong address) => (kernel.IsText(address) && features.BackFrom(address) is null) || IsTracer(address);
+    public bool IsText(ulong address) => kernel.IsText(address) || IsTracer(address);
 
     public string? FunctionAt(ulong address) => kernel.FunctionAt(address);
 
@@ -35,11 +33,6 @@ internal sealed class TracerText(IUnwindTable kernel, FeatureTests features, Non
         if (code.Stubs?.IndexAt(address) is not null && original(address) is var replaced && replaced != address)
         {
             return new RuntimeTextAnswer(replaced, null);
-        }
-
-        if (features.BackFrom(address) is { } asker)
-        {
-            return new RuntimeTextAnswer(asker, null);
         }
 
         return code.Moved.Count > 0 && code.Moved[Math.Max(0, LastUpTo(address, code.Moved.Count, i => code.Moved[i].Block.Address))].OriginOf(address) is { } origin

@@ -24,6 +24,7 @@ public sealed class TuiAppTests : IAsyncDisposable
     private int _frames;
     private int _ticks;
     private long _news;
+    private long _lasted;
 
     public TuiAppTests()
     {
@@ -135,6 +136,18 @@ public sealed class TuiAppTests : IAsyncDisposable
         _terminal.Type('a');
         await Shows("typed 'a'");
         Assert.Equal(3, _ticks);
+    }
+
+    [Fact]
+    public async Task What_is_held_back_is_shown_once_it_has_lasted_and_once()
+    {
+        Start();
+        _terminal.Type('H');
+        await Shows("news 7");
+        await Task.Delay(300);
+        _terminal.Type('a');
+        await Shows("typed 'a'");
+        Assert.Equal(7, _lasted);
     }
 
     [Fact]
@@ -267,6 +280,9 @@ public sealed class TuiAppTests : IAsyncDisposable
                     case UiEvent.Tick:
                         _ticks++;
                         return (state, []);
+                    case UiEvent.Lasted { Change: var change }:
+                        _lasted += change;
+                        return (state with { Session = new SessionState(), Ticks = change }, []);
                     case UiEvent.News:
                         Interlocked.Increment(ref _news);
                         return (state with { Ticks = state.Ticks + 1 }, []);
@@ -280,6 +296,7 @@ public sealed class TuiAppTests : IAsyncDisposable
                             "C" => (state, [new UiEffect.Ask(new TargetRequest.Continue())]),
                             "Z" => (state, [new UiEffect.Suspend()]),
                             "L" => (state, [new UiEffect.Repaint()]),
+                            "H" => (state with { Session = new SessionState { IsBrief = true, Changes = 7 } }, []),
                             "U" => throw new InvalidOperationException("no such update"),
                             var typed => (state with { Remembered = state.Remembered with { History = [string.Concat(state.Remembered.History) + typed] } }, []),
                         };

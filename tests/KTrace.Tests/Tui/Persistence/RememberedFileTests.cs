@@ -9,7 +9,10 @@ namespace KTrace.Tests.Tui.Persistence;
 public sealed class RememberedFileTests : IDisposable
 {
     private static readonly Remembered s_some = new(
-        ["break start_kernel if cpu == 0", "watch jiffies_64"], ["current->comm"], 3, ImmutableDictionary<string, double>.Empty.Add("live:main", 0.4), ["bt", "p \"\u001b[31m\""]);
+        ["break start_kernel if cpu == 0", "watch jiffies_64"], ["current->comm"], 3, ImmutableDictionary<string, double>.Empty.Add("live:main", 0.4), ["bt", "p \"\u001b[31m\""])
+    {
+        Disabled = ["watch jiffies_64"],
+    };
 
     private readonly ScratchFolder _folder = new();
 
@@ -27,6 +30,7 @@ public sealed class RememberedFileTests : IDisposable
         Assert.Equal(
             (string.Join('|', s_some.Breakpoints), string.Join('|', s_some.Watches), 3, 0.4, string.Join('|', s_some.History)),
             (string.Join('|', back.Breakpoints), string.Join('|', back.Watches), back.Layout, back.Splits["live:main"], string.Join('|', back.History)));
+        Assert.Equal("watch jiffies_64", Assert.Single(back.Disabled));
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file.Path));
         Assert.Equal(_folder.File("state"), Path.GetDirectoryName(file.Path));
         Assert.Single(Directory.GetFiles(_folder.File("state")));
@@ -62,6 +66,16 @@ public sealed class RememberedFileTests : IDisposable
         File.WriteAllText(file.Path, new string(' ', 2 << 20));
         Assert.Equal(Remembered.Nothing, file.Load(out note));
         Assert.Contains("too long", note, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_of_an_earlier_version_has_nothing_that_was_switched_off()
+    {
+        var file = new RememberedFile("x", _folder.Path);
+        File.WriteAllText(file.Path, """{"breakpoints":["break a","break b"],"watches":[],"layout":2,"splits":{},"history":[]}""");
+        var back = file.Load(out var note);
+        Assert.Null(note);
+        Assert.Equal((2, 2, 0), (back.Breakpoints.Length, back.Layout, back.Disabled.Length));
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using KTrace.Debugger.Stepping;
+using KTrace.Tracing;
 using KTrace.Tui.State;
 using KTrace.Tui.Targets;
 using KTrace.Tui.Terminal;
@@ -146,6 +147,93 @@ public class KeyTests
         Assert.Contains(UiSamples.Live(80, 24).Hear(new TargetNews.Ended("powered off")).Type(":q\n").Effects, e => e is UiEffect.Quit);
         var closed = UiSamples.Live(80, 24).Do(new UiEvent.Input(new InputEvent.Closed()));
         Assert.Contains(closed.Effects, e => e is UiEffect.Quit);
+    }
+
+    [Fact]
+    public void A_run_is_on_the_screen_once_it_has_lasted_and_keys_know_of_it_at_once()
+    {
+        var screen = UiSamples.Live(132, 43);
+        var before = screen.Text();
+        screen.Hear(new TargetNews.Running());
+        Assert.Equal(before, screen.Text());
+        Assert.Contains("Ctrl-C stops it", new UiDriver(screen.State).Type("c").Screen()[^1], StringComparison.Ordinal);
+        Assert.IsType<TargetRequest.Interrupt>(Assert.Single(new UiDriver(screen.State).Press(KeyChord.Control('c')).Asked));
+
+        // A step that is over by then was never seen to run; the time of one run says nothing of the next.
+        var first = screen.State.HeldBack!.Value;
+        screen.Hear(new TargetNews.Stopped(UiSamples.Stop with { Hit = null }), new TargetNews.FrameContents(UiSamples.Frame));
+        Assert.Null(screen.State.HeldBack);
+        screen.Hear(new TargetNews.Running()).Do(new UiEvent.Lasted(first));
+        Assert.DoesNotContain("running", screen.Screen()[0], StringComparison.Ordinal);
+        screen.Do(new UiEvent.Lasted(screen.State.HeldBack!.Value));
+        Assert.Contains("running", screen.Screen()[0], StringComparison.Ordinal);
+        Assert.Contains("Ctrl-C stop", screen.Screen()[^1], StringComparison.Ordinal);
+        Assert.Null(screen.State.HeldBack);
+    }
+
+    [Fact]
+    public void After_a_step_into_another_function_the_old_code_stays_until_the_new_comes_or_for_a_moment()
+    {
+        var hit = UiSamples.Hit;
+        var screen = UiSamples.Live(132, 43);
+        var stop = UiSamples.Stop with { Path = hit with { Path = new CallPath([hit.Path.Frames[0] with { Function = "called" }, .. hit.Path.Frames]) }, Hit = null };
+        screen.Hear(new TargetNews.Running(), new TargetNews.Stopped(stop));
+        Assert.Same(UiSamples.Frame, screen.State.Session.Frame);
+        Assert.Null(new UiDriver(screen.State).Do(new UiEvent.Lasted(screen.State.HeldBack!.Value)).State.Session.Frame);
+        screen.Hear(new TargetNews.FrameContents(UiSamples.Frame with { Function = "called" }));
+        Assert.Null(screen.State.HeldBack);
+        Assert.Equal("called", screen.State.Session.Frame!.Function);
+    }
+
+    [Fact]
+    public void Registers_stand_beside_each_other_and_keys_and_mouse_choose_among_them()
+    {
+        var screen = UiSamples.Live(200, 50).Type(":pane registers\nz");
+        var registers = UiSamples.Stop.Registers;
+        var rows = (registers.Length + 3) / 4;
+        Assert.Equal("memory of $" + registers[0].Name, Chosen());
+        screen.Type("l");
+        Assert.Equal("memory of $" + registers[rows].Name, Chosen());
+        screen.Type("jlll");
+        Assert.Equal("memory of $" + registers[(3 * rows) + 1].Name, Chosen());
+
+        // The last column is the shortest: there the register before is the nearest.
+        screen.Type("G");
+        Assert.Equal("memory of $" + registers[(3 * rows) - 1].Name, Chosen());
+        screen.Type("gh");
+        Assert.Equal("memory of $" + registers[2 * rows].Name, Chosen());
+        screen.Mouse(MouseAction.Press, 60, 4);
+        Assert.Equal("memory of $" + registers[rows + 2].Name, Chosen());
+        Assert.StartsWith($" {registers[rows + 2].Name} ", screen.Screen()[4].Split("▸")[1], StringComparison.Ordinal);
+
+        // One column scrolls as other panes do.
+        screen = UiSamples.Live(132, 43).Type("5:pane registers\nl");
+        Assert.True(screen.State.Pane(PaneKind.Registers) is { Column: 0, Left: > 0 });
+
+        string Chosen() => "memory of " + ((TargetRequest.ReadMemory)new UiDriver(screen.State).Type("\n").Asked.Last()).Address;
+    }
+
+    [Fact]
+    public void What_is_switched_off_is_remembered_as_such()
+    {
+        var rows = UiSamples.Breakpoints.Rows;
+        var screen = UiSamples.Live(80, 24).Hear(new TargetNews.Breakpoints([rows[0] with { IsEnabled = false }, rows[1] with { IsEnabled = true }, rows[2] with { IsEnabled = false }]));
+        Assert.Equal(["break x86_vector_msi_compose_msg", "break e1000_request_msix if irq >= 24", "trace request_threaded_irq"], screen.State.Remembered.Breakpoints.ToArray());
+        Assert.Equal(["break x86_vector_msi_compose_msg", "trace request_threaded_irq"], screen.State.Remembered.Disabled.ToArray());
+        Assert.IsType<UiEffect.Remember>(Assert.Single(screen.Effects));
+        Assert.Equal("break e1000_request_msix if irq >= 24", Assert.Single(screen.Hear(UiSamples.Breakpoints).State.Remembered.Disabled));
+    }
+
+    [Fact]
+    public void Traces_that_differ_name_the_tracepoints()
+    {
+        var trace = UiSamples.Recorded;
+        var other = trace with { Hits = [trace.Hits[0] with { Path = trace.Hits[^1].Path }, .. trace.Hits.Skip(2), trace.Hits[1] with { Sequence = 100 }] };
+        var text = UiSamples.OfTrace(132, 43).Hear(new TargetNews.TracesCompared("a", "b", TraceDiff.Compare(trace, other), trace.Tracepoints, trace.Tracepoints)).Type("z").Text();
+        var place = trace.Tracepoints.Place(trace.Hits[1].Tracepoint);
+        Assert.Contains($"- only in A: hit 2  {place}", text, StringComparison.Ordinal);
+        Assert.Contains($"+ only in B: hit 100  {place}", text, StringComparison.Ordinal);
+        Assert.Matches($@"OTHER PATH +ONLY IN A +ONLY IN B +TRACEPOINT\n +1 +1 +{place}", text);
     }
 
     [Fact]

@@ -122,7 +122,7 @@ public class ScreenFuzzTests
             8 => new TargetNews.HitsAdded([.. UiSamples.Summaries.Select(s => s with { Task = Text(random), Place = random.Next(2) == 0 ? s.Place : Text(random) })]),
             9 => new TargetNews.HitShown(hit, null, UiSamples.Recorded.Tracepoints),
             10 => new TargetNews.HitsCompared(hit, hits[random.Next(hits.Count)]),
-            11 => new TargetNews.TracesCompared(Text(random), "b", TraceDiff.Compare(UiSamples.Recorded, UiSamples.Recorded with { Hits = [.. hits.Skip(random.Next(5))] })),
+            11 => new TargetNews.TracesCompared(Text(random), "b", TraceDiff.Compare(UiSamples.Recorded, UiSamples.Recorded with { Hits = [.. hits.Skip(random.Next(5))] }), UiSamples.Recorded.Tracepoints, UiSamples.Recorded.Tracepoints),
             12 => new TargetNews.Output(Text(random), [new TextLine().Add(Text(random)), new TextLine().Add(Text(random))]),
             13 => new TargetNews.Failed(Text(random), random.Next(2) == 0 ? null : Text(random)),
             14 => new TargetNews.Note(Text(random), random.Next(2) == 0),

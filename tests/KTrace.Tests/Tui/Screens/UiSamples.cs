@@ -38,8 +38,13 @@ internal static class UiSamples
         [
             new RegisterRow("rax", 0xffffffff81068b40, true, "x86_vector_msi_compose_msg"), new RegisterRow("rbx", 0xffff888006069028, false, null),
             new RegisterRow("rcx", 0, false, null), new RegisterRow("rdx", 0x18, true, null), new RegisterRow("rsi", 0xffffc90000637798, false, null),
-            new RegisterRow("rdi", 0xffff88800609ea00, true, null), new RegisterRow("rip", 0xffffffff81068b40, true, "x86_vector_msi_compose_msg"),
-            new RegisterRow("eflags", 0x246, false, "IF ZF PF"), new RegisterRow("cs", 0x10, false, null),
+            new RegisterRow("rdi", 0xffff88800609ea00, true, null), new RegisterRow("rbp", 0xffff88800609ea00, false, null), new RegisterRow("rsp", 0xffffc90000637780, true, null),
+            .. Enumerable.Range(8, 8).Select(i => new RegisterRow($"r{i}", i == 13 ? 0xffffffff82a0c0d8 : (ulong)i * 0x1111, false, i == 13 ? "pci_msix_irq_controller+0x18" : null)),
+            new RegisterRow("rip", 0xffffffff81068b40, true, "x86_vector_msi_compose_msg"), new RegisterRow("eflags", 0x246, false, "PF ZF IF"), new RegisterRow("cs", 0x10, false, "kernel"),
+            .. new[] { "ss", "ds", "es", "fs", "gs" }.Select(name => new RegisterRow(name, name == "ss" ? 0x18u : 0u, false, null)),
+            new RegisterRow("fs_base", 0x5e1380, false, null), new RegisterRow("gs_base", 0xffff88807dc00000, false, null), new RegisterRow("k_gs_base", 0, false, null),
+            new RegisterRow("cr0", 0x80050033, false, "PE MP ET NE WP AM PG"), new RegisterRow("cr2", 0x5e1370, false, null), new RegisterRow("cr3", 0x6098000, false, null),
+            new RegisterRow("cr4", 0x6f0, false, "PSE PAE MCE PGE OSFXSR OSXMMEXCPT"), new RegisterRow("cr8", 0, false, null), new RegisterRow("efer", 0xd01, false, "SCE LME LMA NXE"),
         ],
         null) { Number = 3, Hit = Hit.Sequence };
 
@@ -69,7 +74,10 @@ internal static class UiSamples
 
     public static TargetNews.Modules Modules { get; } = new([.. Recorded.Modules.Select(m => new ModuleRow(m.Name, m.Base, 0x40000, m.BuildId, true)), new ModuleRow("unknown_one", 0xffffffffc0400000, 4096, null, false)]);
 
-    public static TargetNews.MemoryRead Memory { get; } = new(0xffff88800609ea00, [.. Enumerable.Range(0, 256).Select(i => i is > 200 and < 208 ? (byte?)null : (byte)(i * 7))]);
+    public static TargetNews.MemoryRead Memory { get; } = new(0xffff88800609ea00, [.. Enumerable.Range(0, 256).Select(i => i is > 200 and < 208 ? (byte?)null : (byte)(i * 7))])
+    {
+        Names = System.Collections.Immutable.ImmutableDictionary<int, string>.Empty.Add(8, "irq_default_affinity").Add(32, "pci_msix_irq_controller+0x18").Add(40, "e1000_intr_msix_rx [e1000e]"),
+    };
 
     public static TargetNews.Interrupts Interrupts { get; } = new(new TraceRecord.Interrupts
     {

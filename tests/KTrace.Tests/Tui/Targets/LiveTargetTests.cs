@@ -24,13 +24,15 @@ public sealed class LiveTargetTests : IDisposable
     [Fact]
     public async Task A_session_breaks_steps_finishes_compares_hits_and_saves_them()
     {
-        await using (var target = Boot("e1000e-msix", "break x86_vector_msi_compose_msg", "break no_such_place_anywhere"))
+        await using (var target = Boot("e1000e-msix", ["break x86_vector_msi_compose_msg", "break no_such_place_anywhere", "break schedule", "break e1000_open"], "break schedule", "break e1000_open"))
         {
             var first = await target.NextAsync<TargetNews.Stopped>();
             Assert.Equal("connected", first.Stop.Cause);
             await target.NextAsync<TargetNews.Idle>();
             Assert.Contains(target.All<TargetNews.Note>(), n => n.IsWarning && n.Text.StartsWith("break no_such_place_anywhere:", StringComparison.Ordinal));
 
+            // What was switched off is set and does not stop, waiting for its module or not.
+            Assert.Equal([true, false, false], target.All<TargetNews.Breakpoints>()[^1].Rows.Select(r => r.IsEnabled));
             var stop = (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.Continue())).Stop;
             Assert.Equal(("breakpoint 1, x86_vector_msi_compose_msg", 0, 1L), (stop.Cause, stop.Cpu, stop.Hit));
             Assert.Equal("x86_vector_msi_compose_msg", stop.Path!.Path.Frames[0].Function);
@@ -86,7 +88,19 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
             var member = await target.AskAsync<TargetNews.Completions>(new TargetRequest.Complete("p data->common->aff", 19));
             Assert.Contains("affinity", member.Words);
 
+            // What a frame has and what stands in memory by name: at its entry a function's stack begins with where it returns to.
+            for (var at = 0; frame.Variables.All(v => v.IsArgument || v.Name.Length < 2); at++)
+            {
+                frame = (await target.AskAsync<TargetNews.FrameContents>(new TargetRequest.SelectFrame(at))).Frame;
+            }
+
+            var local = frame.Variables.First(v => !v.IsArgument && v.Name.Length > 1).Name;
+            Assert.Contains(local, (await target.AskAsync<TargetNews.Completions>(new TargetRequest.Complete($"p {local[..1]}", 3))).Words);
+            Assert.Contains(local, (await target.AskAsync<TargetNews.Completions>(new TargetRequest.Complete($"x/2gx &{local[..^1]}", 6 + local.Length))).Words);
+            Assert.Contains(local, (await target.AskAsync<TargetNews.Completions>(new TargetRequest.Complete($"watch {local[..^1]}", 5 + local.Length))).Words);
+
             var memory = await target.AskAsync<TargetNews.MemoryRead>(new TargetRequest.ReadMemory("$rsp", 64));
+            Assert.Contains(second.Path!.Path.Frames, f => memory.Names[0].StartsWith(f.Function + "+0x", StringComparison.Ordinal));
             Assert.Equal((64, true), (memory.Bytes.Length, memory.Bytes.All(b => b is not null)));
             Assert.All((await target.AskAsync<TargetNews.MemoryRead>(new TargetRequest.ReadMemory("0x1234567890123", 16))).Bytes, b => Assert.Null(b));
             Assert.Contains(target.All<TargetNews.Breakpoints>()[^1].Rows, r => r is { Number: 1, Hits: 2, IsPending: false });
@@ -218,10 +232,12 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         return new KernelStore(_folder.File("cache"));
     }
 
-    private TargetWatch Boot(string name, params string[] breakpoints)
+    private TargetWatch Boot(string name) => Boot(name, []);
+
+    private TargetWatch Boot(string name, string[] breakpoints, params string[] disabled)
     {
         var scenario = Scenarios.Read(name);
         scenario = scenario with { QemuArgs = [.. scenario.QemuArgs, "-name", _marker] };
-        return new TargetWatch(new LiveTarget(new BootedGuest(scenario, Store(), [], false, null), new LiveTargetOptions(null, [.. breakpoints])));
+        return new TargetWatch(new LiveTarget(new BootedGuest(scenario, Store(), [], false, null), new LiveTargetOptions(null, [.. breakpoints]) { Disabled = [.. disabled] }));
     }
 }

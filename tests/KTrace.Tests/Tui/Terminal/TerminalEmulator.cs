@@ -12,7 +12,7 @@ namespace KTrace.Tests.Tui.Terminal;
 internal sealed class TerminalEmulator
 {
     private (string Text, string Style)[,] _cells = new (string, string)[0, 0];
-    private string _style = "";
+    private Pen _pen = Pen.Plain;
     private int _row;
     private int _column;
 
@@ -110,17 +110,13 @@ internal sealed class TerminalEmulator
                 {
                     for (int column = 0; column < Size.Columns; column++)
                     {
-                        _cells[row, column] = (" ", _style);
+                        _cells[row, column] = (" ", _pen.StyleOf(" "));
                     }
                 }
 
                 break;
             case ('m', _):
-                foreach (string part in parameters.Split(';'))
-                {
-                    _style = part is "" or "0" ? "" : _style.Length == 0 ? part : _style + ";" + part;
-                }
-
+                _pen = _pen.With(parameters.Split(';'));
                 break;
             case ('h' or 'l', "?25"):
                 IsCursorShown = text[end] == 'h';
@@ -174,6 +170,40 @@ internal sealed class TerminalEmulator
             _cells[row, column + 1].Text = " ";
         }
 
-        _cells[row, column] = (text, _style);
+        _cells[row, column] = (text, _pen.StyleOf(text));
+    }
+
+    /// <summary>What SGR said since the last reset.</summary>
+    private sealed record Pen(string Decorations, string Foreground, string Background)
+    {
+        public static Pen Plain { get; } = new("", "", "");
+
+        /// <summary>As the parameters that make it out of plain. Of a blank only what is seen counts.</summary>
+        public string StyleOf(string text) =>
+            text == " " && Background.Length == 0 && Decorations.IndexOfAny(['4', '7', '9']) < 0 ? ""
+            : string.Join(';', Decorations.Select(d => d.ToString()).Append(Foreground).Append(Background).Where(p => p.Length > 0));
+
+        public Pen With(ReadOnlySpan<string> parameters)
+        {
+            Pen pen = this;
+            while (!parameters.IsEmpty)
+            {
+                int length = parameters[0] is "38" or "48" ? parameters[1] == "5" ? 3 : 5 : 1;
+                string colour = string.Join(';', parameters[..length].ToArray());
+                pen = (parameters[0].Length > 0 ? int.Parse(parameters[0], CultureInfo.InvariantCulture) : 0) switch
+                {
+                    0 => Plain,
+                    >= 1 and <= 9 and var decoration => pen with { Decorations = string.Concat($"{pen.Decorations}{decoration}".Distinct().Order()) },
+                    39 => pen with { Foreground = "" },
+                    49 => pen with { Background = "" },
+                    (>= 30 and <= 38) or (>= 90 and <= 97) => pen with { Foreground = colour },
+                    (>= 40 and <= 48) or (>= 100 and <= 107) => pen with { Background = colour },
+                    var other => throw new InvalidDataException($"not known: SGR {other}"),
+                };
+                parameters = parameters[length..];
+            }
+
+            return pen;
+        }
     }
 }
