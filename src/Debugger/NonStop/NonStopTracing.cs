@@ -42,7 +42,8 @@ internal interface INonStopProgress
 
 /// <summary>Tracepoints without stops in one guest: when they can be armed, where they are, and who reads what they write.</summary>
 internal sealed class NonStopTracing(
-    KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options, INonStopProgress progress) : IDisposable
+    KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options, RequestCounts counts,
+    INonStopProgress progress) : IDisposable
 {
     /// <summary>So many breakpoints stand in for functions that are traced without stops later.</summary>
     public const int MaximumStandIns = TracepointResolver.MaximumPlaces;
@@ -313,7 +314,7 @@ internal sealed class NonStopTracing(
             return;
         }
 
-        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
+        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy, counts);
         if (tracepoints.Any(t => t.Request.Actions.Return is not null))
         {
             _programs.RecordReturns();
