@@ -38,7 +38,7 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
     /// <returns>Why it cannot be armed, in words for people; or null.</returns>
     public string? Add(Tracepoint tracepoint, CodePlace place, ulong address, PlannedPlace plan, KernelModule? module)
     {
-        if (plan.Needs?.Condition is not null && programs.View is null)
+        if (plan.Needs?.Condition is { NeedsView: true } && programs.View is null)
         {
             return "the guest's memory cannot be mapped a second time, as its condition asks for";
         }
