@@ -68,6 +68,10 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
             var printed = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p jiffies_64"));
             Assert.Contains("jiffies_64 = ", printed.Lines.Single().ToString(), StringComparison.Ordinal);
 
+            // A run that cannot begin is over at once: the machine stands where it stood.
+            Assert.Equal(stop.ProgramCounter, (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.RunTo("no_such_place"))).Stop.ProgramCounter);
+            Assert.Contains("no_such_place", (await target.NextAsync<TargetNews.Failed>()).Message, StringComparison.Ordinal);
+
             var step = (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.Step(StepKind.Line))).Stop;
             Assert.Equal(("step", null), (step.Cause, step.Hit));
             Assert.Contains(step.Registers, r => r is { Name: "rip", Changed: true });
