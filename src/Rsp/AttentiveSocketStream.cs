@@ -13,7 +13,7 @@ internal sealed class AttentiveSocketStream : Stream
     private static readonly TimeSpan s_slice = TimeSpan.FromMilliseconds(20);
 
     private readonly Socket _socket;
-    private readonly TimeSpan _attentiveWait;
+    private readonly bool _isAttentive;
 
     /// <param name="socket">Connected, and owned by the stream from now on.</param>
     /// <param name="attentiveWait">How long a read may block its caller.</param>
@@ -21,7 +21,9 @@ internal sealed class AttentiveSocketStream : Stream
     public AttentiveSocketStream(Socket socket, TimeSpan attentiveWait, TimeSpan sendTimeout)
     {
         _socket = socket;
-        _attentiveWait = attentiveWait;
+        // A receive that gives up after a while is one call of the kernel; asking first whether there is something would be two.
+        _isAttentive = attentiveWait > TimeSpan.Zero;
+        socket.ReceiveTimeout = _isAttentive ? (int)Math.Clamp(attentiveWait.TotalMilliseconds, 1, int.MaxValue) : 0;
         socket.SendTimeout = (int)Math.Clamp(sendTimeout.TotalMilliseconds, 1, int.MaxValue);
     }
 
@@ -42,9 +44,20 @@ internal sealed class AttentiveSocketStream : Stream
     public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        return _socket.Poll(_attentiveWait, SelectMode.SelectRead)
-            ? new ValueTask<int>(Read(buffer.Span))
-            : new ValueTask<int>(ReadLaterAsync(buffer, cancellationToken));
+        if (_isAttentive)
+        {
+            var count = _socket.Receive(buffer.Span, SocketFlags.None, out var error);
+            switch (error)
+            {
+                case SocketError.Success:
+                    return new ValueTask<int>(count);
+                case not (SocketError.TimedOut or SocketError.WouldBlock):
+                    var reason = new SocketException((int)error);
+                    throw new IOException(reason.Message, reason);
+            }
+        }
+
+        return new ValueTask<int>(ReadLaterAsync(buffer, cancellationToken));
     }
 
     public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -109,17 +122,13 @@ internal sealed class AttentiveSocketStream : Stream
 
     private async Task<int> ReadLaterAsync(Memory<byte> buffer, CancellationToken cancellationToken)
     {
-        await Task.Factory.StartNew(
-            () =>
+        await ParkedThreads.Shared.RunAsync(() =>
+        {
+            while (!_socket.Poll(s_slice, SelectMode.SelectRead))
             {
-                while (!_socket.Poll(s_slice, SelectMode.SelectRead))
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                }
-            },
-            cancellationToken,
-            TaskCreationOptions.LongRunning | TaskCreationOptions.DenyChildAttach,
-            TaskScheduler.Default).ConfigureAwait(false);
+                cancellationToken.ThrowIfCancellationRequested();
+            }
+        }).ConfigureAwait(false);
         return Read(buffer.Span);
     }
 }

@@ -40,8 +40,14 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
 
     /// <summary>Sends requests in as few writes as may be and reads their replies in order.</summary>
     /// <param name="outcomes">As many as commands. Those that were not reached stay as they are.</param>
+    public ValueTask SendAsync(ReadOnlyMemory<RspCommand> commands, Memory<RspOutcome> outcomes, CancellationToken cancellationToken) =>
+        SendAsync(commands, outcomes, leavesReplies: false, cancellationToken);
+
+    /// <summary>The same, or without waiting for replies in front of a resume.</summary>
+    /// <param name="outcomes">As many as commands. Those that were not reached stay as they are.</param>
+    /// <param name="leavesReplies">Replies in front of a resume are owed: the next call reads and drops them.</param>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask SendAsync(ReadOnlyMemory<RspCommand> commands, Memory<RspOutcome> outcomes, CancellationToken cancellationToken)
+    public async ValueTask SendAsync(ReadOnlyMemory<RspCommand> commands, Memory<RspOutcome> outcomes, bool leavesReplies, CancellationToken cancellationToken)
     {
         await DrainAsync(cancellationToken).ConfigureAwait(false);
         for (var done = 0; done < commands.Length;)
@@ -52,6 +58,12 @@ internal sealed class RspExchange(RspConnection connection, RspClientOptions opt
             Resumes += resumes ? 1 : 0;
             await connection.FlushAsync(replies).ConfigureAwait(false);
             Running = resumes;
+            if (resumes && leavesReplies)
+            {
+                _owedReplies = replies;
+                replies = 0;
+            }
+
             for (var i = done; i < done + replies; i++)
             {
                 await ReadReplyAsync(done + replies - i, cancellationToken).ConfigureAwait(false);

@@ -24,6 +24,9 @@ internal static class AttachVerb
         var output = new Option<string?>("--output", "-o") { HelpName = "FILE", Description = "The trace to write (attached.ktrace)" };
         var timeout = new Option<double?>("--timeout") { HelpName = "SECONDS", Description = "Record so long" };
         var maximum = new Option<int?>("--max-hits") { HelpName = "N", Description = "Record so many hits" };
+
+        // Known so that it can be answered: who records without stops elsewhere tries it here.
+        var noStop = new Option<bool>("--no-stop") { Hidden = true };
         var prompt = new PromptOptions();
         var command = new Command(
             "attach",
@@ -36,7 +39,7 @@ internal static class AttachVerb
               ktrace attach tcp:localhost:1234 -b 'tcp_v4_connect print sk' --timeout 60 -o connects.ktrace
             """)
         {
-            endpoint, vmlinux, modules, breakpoints, output, timeout, maximum,
+            endpoint, vmlinux, modules, breakpoints, output, timeout, maximum, noStop,
         };
         prompt.AddTo(command);
         command.SetAction((result, cancellationToken) =>
@@ -45,6 +48,13 @@ internal static class AttachVerb
             var files = new AttachFiles(result.GetValue(vmlinux), settings.BuildTrees, result.GetValue(modules) ?? []);
             var limits = new RecorderLimits(result.GetValue(maximum), result.GetValue(timeout) is { } seconds ? TimeSpan.FromSeconds(seconds) : null, null);
             var asked = result.GetValue(breakpoints) ?? [];
+            if (result.GetValue(noStop))
+            {
+                throw new BootException(
+                    $"{(asked is [var first, ..] ? first : "a guest that runs already")} cannot be traced without stops: its QEMU was started by somebody else, and its kernel has left no memory for trampolines",
+                    "ktrace record boots a guest that can be traced so; or leave --no-stop out");
+            }
+
             return asked.Length == 0
                 ? DebugAsync(Parse(result.GetRequiredValue(endpoint)), files, settings, cancellationToken)
                 : RecordAsync(Parse(result.GetRequiredValue(endpoint)), files, asked, limits, result.GetValue(output) ?? "attached.ktrace", settings, cancellationToken);

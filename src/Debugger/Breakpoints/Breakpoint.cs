@@ -40,6 +40,9 @@ public sealed class Breakpoint
     /// <summary>What is watched, at its run-time address; null for code.</summary>
     public BreakpointSite? Watched { get; init; }
 
+    /// <summary>Where a watched local variable ceases to be; null for what stays.</summary>
+    internal WatchScope? Scope { get; init; }
+
     /// <summary>Watched memory when it was last looked at, at most 8 bytes; null where it could not be read.</summary>
     public ulong? Value { get; internal set; }
 

@@ -6,6 +6,7 @@ using KTrace.Debugger.Tracepoints;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.Breakpoints;
 
@@ -91,7 +92,12 @@ public sealed class BreakpointList
     /// <exception cref="TargetException">The length is not one that can be watched.</exception>
     /// <exception cref="RspException">The stub refuses it: no debug register is left, or the length is not 1, 2, 4 or 8.</exception>
     public async ValueTask<Breakpoint> WatchAsync(
-        string text, BreakpointKind kind, ulong address, int length, TracepointActions actions, BreakpointOptions options, CancellationToken cancellationToken)
+        string text, BreakpointKind kind, ulong address, int length, TracepointActions actions, BreakpointOptions options, CancellationToken cancellationToken) =>
+        await WatchAsync(text, kind, address, length, actions, options, null, cancellationToken);
+
+    /// <param name="scope">Where it is to be deleted; null: a person does it.</param>
+    internal async ValueTask<Breakpoint> WatchAsync(
+        string text, BreakpointKind kind, ulong address, int length, TracepointActions actions, BreakpointOptions options, WatchScope? scope, CancellationToken cancellationToken)
     {
         if (length is < 1 or > MaximumWatched)
         {
@@ -104,10 +110,16 @@ public sealed class BreakpointList
             IgnoreCount = options.IgnoreCount,
             Cpu = options.Cpu,
             Watched = new BreakpointSite(kind, address, length),
+            Scope = scope,
             Value = await ReadAsync(address, length, cancellationToken),
         };
         await _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken);
         _all.Add(breakpoint.Number, breakpoint);
+        if (scope is not null)
+        {
+            await _machine.Sites.AddAsync(BreakpointSite.Code(scope.Address), breakpoint, cancellationToken);
+        }
+
         return breakpoint;
     }
 
@@ -155,6 +167,11 @@ public sealed class BreakpointList
     {
         await EnableAsync(breakpoint, false, cancellationToken);
         _all.Remove(breakpoint.Number);
+        if (breakpoint.Scope is { } scope)
+        {
+            await _machine.Sites.RemoveAsync(BreakpointSite.Code(scope.Address), breakpoint, cancellationToken);
+        }
+
         if (breakpoint.Place is { } place)
         {
             _byPlace.Remove(place);
@@ -240,6 +257,10 @@ public sealed class BreakpointList
     /// <summary>The enabled watchpoint whose memory was touched.</summary>
     internal Breakpoint? Watching(ulong address) =>
         _all.Values.FirstOrDefault(b => b is { IsEnabled: true, Watched: { } watched } && address - watched.Address < (ulong)watched.Length);
+
+    /// <summary>Watchpoints whose variables are gone where a CPU has arrived.</summary>
+    internal IReadOnlyList<Breakpoint> EndingAt(ulong pc, RegisterSet registers) =>
+        [.. _all.Values.Where(b => b.Scope is { } scope && scope.Address == pc && scope.Caller.Matches(registers))];
 
     /// <summary>What is in watched memory now; null where it cannot be read, and of more than 8 bytes their first 8.</summary>
     internal async ValueTask<ulong?> ReadAsync(ulong address, int length, CancellationToken cancellationToken)

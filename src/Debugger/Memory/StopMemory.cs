@@ -27,6 +27,9 @@ internal sealed class StopMemory(RspClient client, MappedRam? ram = null) : IMem
     private long _resumes;
     private bool _isNoting;
 
+    /// <summary>Takes what is read, while it is set.</summary>
+    public ReadTrail? Trail { get; set; }
+
     /// <summary>Whether the RAM of this stop can be read.</summary>
     private enum Mapping
     {
@@ -144,13 +147,15 @@ internal sealed class StopMemory(RspClient client, MappedRam? ram = null) : IMem
             _noted.Add((address, destination.Length));
         }
 
-        return _mapping switch
+        var result = _mapping switch
         {
             Mapping.None => _memory.Read(address, destination),
             // The guest runs again: what RAM has now is of no stop.
             Mapping.Entered when _resumes == client.Resumes => ReadMapped(address, destination),
             _ => MemoryReadResult.NotFetched,
         };
+        Trail?.Add(address, destination, result);
+        return result;
     }
 
     private MemoryReadResult ReadMapped(ulong address, Span<byte> destination)

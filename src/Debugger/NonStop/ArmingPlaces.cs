@@ -9,8 +9,14 @@ using KTrace.Symbols.Lookup;
 
 namespace KTrace.Debugger.NonStop;
 
+/// <summary>What became of a function that was to be armed.</summary>
+/// <param name="Patch">Where its code was replaced; null where that could not even be tried.</param>
+/// <param name="WhyNot">In words for people; null: it is armed.</param>
+internal sealed record ArmedPlace(ulong Entry, ulong? Patch, string? WhyNot, IReadOnlyList<(Tracepoint Tracepoint, CodePlace Place)> Traced);
+
 /// <summary>Places that are to be armed at one stop: each function gets its trampoline, and what leads there, once.</summary>
-internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, ProgramTable programs, ArmedSites sites)
+/// <param name="isBeforeTracer">The kernel's tracer has not made its no-ops yet.</param>
+internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, ProgramTable programs, ArmedSites sites, bool isBeforeTracer)
 {
     // arch/x86/include/asm/page_types.h, THREAD_SIZE: of a stack more than is ever in use.
     private const int StackSize = 16 << 10;
@@ -18,54 +24,77 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
     // What ftrace_init writes over a call of __fentry__ (arch/x86/include/asm/nops.h).
     private static readonly ImmutableArray<byte> Nop64 = [0x0f, 0x1f, 0x44, 0x00, 0x00], Nop32 = [0x3e, 0x8d, 0x74, 0x26, 0x00];
 
-    private readonly Dictionary<ulong, (SitePatch Patch, List<(Tracepoint Tracepoint, CodePlace Place)> Traced)> _places = [];
+    private readonly Dictionary<ulong, Wanted> _places = [];
     private byte[]? _stack;
+
+    /// <summary>What is wanted at one function's entry, for each program that it leads through.</summary>
+    private sealed record Wanted(ulong Entry, PlannedPlace Plan, KernelModule? Module)
+    {
+        public List<(TrampolineProgram Program, List<(Tracepoint Tracepoint, CodePlace Place)> Traced)> Programs { get; } = [];
+    }
 
     /// <summary>Adds a place of a tracepoint.</summary>
     /// <param name="address">The function's entry, at run time.</param>
     /// <returns>Why it cannot be armed, in words for people; or null.</returns>
-    public async ValueTask<string?> AddAsync(Tracepoint tracepoint, CodePlace place, ulong address, PlannedPlace plan, KernelModule? module, CancellationToken cancellationToken)
+    public string? Add(Tracepoint tracepoint, CodePlace place, ulong address, PlannedPlace plan, KernelModule? module)
     {
         if (plan.Needs?.Condition is not null && programs.View is null)
         {
             return "the guest's memory cannot be mapped a second time, as its condition asks for";
         }
 
-        var (program, trampoline) = programs.For(tracepoint.Request, plan.Needs?.Condition);
-        var patch = address + (plan.Nop is { } nop ? nop.Patch - nop.Entry : (ulong)plan.Relocation!.PatchOffset);
-        if (!_places.TryGetValue(patch, out var known))
+        var program = programs.For(tracepoint.Request, plan.Needs?.Condition);
+        if (!_places.TryGetValue(address, out var known))
         {
-            var (made, whyNot) = plan.Relocation is { } relocation ? await MoveAsync(relocation, trampoline, address, module, cancellationToken) : (OverNop(address, patch, trampoline, module), null);
-            if (made is not { } sitePatch)
-            {
-                return whyNot;
-            }
-
-            var site = sitePatch.Site with { Program = program.Index, IsInit = plan.Nop?.IsInit ?? plan.IsInit };
-            _places[patch] = known = (sitePatch with { Site = site }, []);
-        }
-        else if (known.Patch.Site.Program != program.Index)
-        {
-            // A function has room for one trampoline.
-            return "another tracepoint has a trampoline there";
+            _places[address] = known = new Wanted(address, plan, module);
         }
 
-        known.Traced.Add((tracepoint, place));
+        var traced = known.Programs.Find(p => p.Program == program).Traced;
+        if (traced is null)
+        {
+            known.Programs.Add((program, traced = []));
+        }
+
+        traced.Add((tracepoint, place));
         return null;
     }
 
     /// <summary>Arms all that was added.</summary>
-    /// <returns>The sites, whether their code was found changed by somebody else, and whose they are.</returns>
-    public async ValueTask<IReadOnlyList<(NonStopSite Site, bool IsRefused, IReadOnlyList<(Tracepoint Tracepoint, CodePlace Place)> Traced)>> ArmAsync(CancellationToken cancellationToken)
+    /// <returns>For each function where its code was to be replaced, why that was not done (or null), and whose hits are hits there.</returns>
+    public async ValueTask<IReadOnlyList<ArmedPlace>> ArmAsync(CancellationToken cancellationToken)
     {
-        var patches = _places.Values.Select(p => p.Patch with { Site = p.Patch.Site with { Tracepoints = [.. p.Traced.Select(t => t.Tracepoint)] } }).ToList();
-        var refused = (await sites.ArmAsync(patches, cancellationToken)).Select(s => s.Patch).ToHashSet();
-        return [.. _places.Values.Select(p => (p.Patch.Site, refused.Contains(p.Patch.Site.Patch), (IReadOnlyList<(Tracepoint, CodePlace)>)p.Traced))];
+        var patches = new List<SitePatch>(_places.Count);
+        var armed = new List<ArmedPlace>(_places.Count);
+        foreach (var wanted in _places.Values)
+        {
+            var trampoline = programs.TrampolineOf(wanted.Programs.Select(p => p.Program));
+            var (made, whyNot) = wanted.Plan.Relocation is { } relocation
+                ? await MoveAsync(relocation, trampoline, wanted.Entry, wanted.Module, cancellationToken)
+                : (await OverNopAsync(wanted.Entry, trampoline, wanted.Plan.Nop!.Value, wanted.Module, cancellationToken), null);
+            armed.Add(new ArmedPlace(wanted.Entry, made?.Site.Patch, whyNot, [.. wanted.Programs.SelectMany(p => p.Traced)]));
+            if (made is { } patch)
+            {
+                var site = patch.Site with { IsInit = wanted.Plan.Nop?.IsInit ?? wanted.Plan.IsInit };
+                var sitesOf = wanted.Programs.Select(p => site with { Program = p.Program.Index, Tracepoints = [.. p.Traced.Select(t => t.Tracepoint)] }).ToImmutableArray();
+                patches.Add(patch with { Site = sitesOf[0], Others = sitesOf[1..] });
+            }
+        }
+
+        var refused = (await sites.ArmAsync(patches, cancellationToken)).Select(s => s.Entry).ToHashSet();
+        return [.. armed.Select(a => refused.Contains(a.Entry) ? a with { WhyNot = "its code is in use: the kernel's own tracer, or a probe" } : a)];
     }
 
-    private SitePatch OverNop(ulong entry, ulong patch, ulong trampoline, KernelModule? module)
+    private async ValueTask<SitePatch> OverNopAsync(ulong entry, ulong trampoline, TracerNop nop, KernelModule? module, CancellationToken cancellationToken)
     {
+        var patch = entry + (nop.Patch - nop.Entry);
         var original = target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
+        if (isBeforeTracer)
+        {
+            // The call that a compiler has made, or another no-op: whatever is there comes back before the tracer looks.
+            var compiled = new byte[original.Length];
+            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) ? [.. compiled] : original;
+        }
+
         return SitePatch.OverNop(new NonStopSite(entry, patch, patch + (ulong)original.Length, original, module?.Name), trampoline);
     }
 

@@ -1,7 +1,7 @@
 // When in a boot what can be done (init/main.c and arch/x86/kernel/setup.c, 5.10 to 6.12):
 //   setup_arch       entered before the kernel reads its memory map: memory is reserved, and mapped into tables that stay
 //   poking_init      i386 without PAE: entered when large pages can be mapped into tables that stay (or ftrace_init, whichever comes first)
-//   ftrace_init      returns when every call of __fentry__ has become a no-op (it checks what it replaces: nothing is armed before)
+//   ftrace_init      entered when every call of __fentry__ is to become a no-op; it checks what it replaces, so that whoever has written there puts it back. When it returns the no-ops are in place
 // Modules have their no-ops when do_init_module is entered (ModuleFollower stops there).
 using KTrace.Debugger.Breakpoints;
 using KTrace.Symbols.Kernel;
@@ -18,6 +18,9 @@ internal enum BootMoment
     /// <summary>The kernel uses large pages; see <see cref="NonStopMoments.AwaitLargePagesAsync"/>.</summary>
     LargePages,
 
+    /// <summary>The kernel is about to replace its calls of __fentry__. Not told where it is the moment of <see cref="LargePages"/>, too.</summary>
+    TracerBegins,
+
     /// <summary>The function tracer's no-ops are in place.</summary>
     TracerReady,
 }
@@ -33,6 +36,9 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
 
     /// <summary>Whether the kernel has a function tracer whose no-ops come at a known moment.</summary>
     public static bool HasTracer(KernelImage image) => image.TryFindSymbol(TracerInit, out _);
+
+    /// <summary>The function tracer's calls are still as the compiler left them, and <see cref="BootMoment.TracerBegins"/> will come.</summary>
+    public bool IsBeforeTracer => _tracerEntered is not null;
 
     /// <summary>Sets the stops.</summary>
     public async ValueTask ArmAsync(CancellationToken cancellationToken)
@@ -95,7 +101,7 @@ internal sealed class NonStopMoments(Machine machine, KernelMap map)
 
             if (_largePages is not { } later)
             {
-                return null;
+                return BootMoment.TracerBegins;
             }
 
             await machine.Sites.RemoveAsync(BreakpointSite.Code(later), this, cancellationToken);

@@ -1,10 +1,12 @@
 // The non-stop half of a recording, from the first moment of a boot to its end:
 //   setup_arch       memory is reserved and mapped (i386 without PAE: mapped in poking_init)   ReservedMemory, NonStopMemory
 //                    functions without the tracer's no-op get their first instructions moved: one CPU runs, with interrupts off since reset, so that nobody stands in them
-//   ftrace_init      has run: what has the no-op is armed, and breakpoints that stood in for it go
+//                    what will have the no-op is armed in place of its call of __fentry__, which does nothing yet
+//   ftrace_init      is entered: those calls are put back, as it compares them before it writes; it has run: what has the no-op is armed
 //   do_init_module   functions of the module that comes                               ArmModuleAsync
 //   the kernel patches no-ops itself, frees its init text                             FtraceHandOver
-// Until the no-ops are there, a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls.
+// Before and within ftrace_init a breakpoint stands in for each function, as long as they are few: a stub with hundreds of breakpoints crawls. Hence the calls of __fentry__: between setup_arch and ftrace_init memory
+// management is set up, and a function like _raw_spin_lock is called tens of thousands of times.
 using System.Diagnostics;
 using System.Globalization;
 using KTrace.Debugger.NonStop.Coexistence;
@@ -57,6 +59,12 @@ internal sealed class NonStopTracing(
     private FtraceHandOver? _handOver;
     private int _leftToKernel;
 
+    // Armed for the second time when the no-ops are there.
+    private readonly HashSet<ulong> _givenBack = [];
+
+    // Few enough for breakpoints to stand in for them.
+    private bool _isFew;
+
     /// <summary>Functions that lead to trampolines now.</summary>
     public int Armed => _sites.Count;
 
@@ -86,9 +94,10 @@ internal sealed class NonStopTracing(
         }
 
         var nonStop = _plans.Count(p => p.Plan.Way == CaptureWay.NonStop);
+        _isFew = nonStop <= MaximumStandIns;
         foreach (var (tracepoint, place, plan) in _plans)
         {
-            if (plan.Way == CaptureWay.Stop || nonStop <= MaximumStandIns)
+            if (plan.Way == CaptureWay.Stop || _isFew)
             {
                 await stops.ArmAsync(tracepoint, target.Map.ToRunTime(place.Address), place.Kind, null, cancellationToken);
             }
@@ -99,10 +108,9 @@ internal sealed class NonStopTracing(
             await _moments.ArmAsync(cancellationToken);
         }
 
-        if (nonStop > MaximumStandIns)
+        if (!_isFew)
         {
-            var from = _plans.Any(p => p.Plan.Nop is not null) ? "ftrace_init" : "setup_arch";
-            progress.Warn($"{nonStop} functions are traced from {from} on; calls before it are not recorded");
+            progress.Warn($"{nonStop} functions are traced from setup_arch on; calls before it are not recorded{(_plans.Any(p => p.Plan.Nop is not null) ? ", nor those within ftrace_init" : "")}");
         }
     }
 
@@ -127,12 +135,28 @@ internal sealed class NonStopTracing(
             case BootMoment.LargePages:
                 GiveUp("the guest's CPUs have no large pages");
                 break;
+            case BootMoment.TracerBegins when _memory is not null:
+                await GiveCallsBackAsync(cancellationToken);
+                break;
             case BootMoment.TracerReady when _memory is not null:
                 await MapViewAsync(cancellationToken);
                 await ArmKernelAsync(p => p.Relocation is null, cancellationToken);
                 break;
         }
     }
+
+    /// <summary>The kernel finds its calls of __fentry__ as it left them; breakpoints stand in until they are no-ops.</summary>
+    private async ValueTask GiveCallsBackAsync(CancellationToken cancellationToken)
+    {
+        _givenBack.UnionWith(await _sites.ForgetAsync(site => site is { IsTracers: true, Module: null }, cancellationToken));
+        foreach (var (tracepoint, place, plan) in _isFew ? _plans.Where(p => IsArmedEarly(p.Plan)) : [])
+        {
+            await stops.ArmAsync(tracepoint, target.Map.ToRunTime(place.Address), place.Kind, null, cancellationToken);
+        }
+    }
+
+    /// <summary>What conditions look at is mapped when the kernel's own maps are complete, after its tracer is set up.</summary>
+    private static bool IsArmedEarly(PlannedPlace plan) => plan is { Way: CaptureWay.NonStop, Nop: not null, Needs.Condition: null };
 
     /// <summary>What conditions look at memory through; the kernel's own maps are complete by now.</summary>
     private async ValueTask MapViewAsync(CancellationToken cancellationToken)
@@ -297,7 +321,7 @@ internal sealed class NonStopTracing(
 
         _unfinished = new UnfinishedRecords(target.Machine, _memory.Reader, _programs.Blocks);
         Drain = new RingDrain(_memory.Reader, progress.Begin(_memory, _programs, _sites), _memory.Layout.RingLimit / 2, PauseGuest) { IsEnough = IsEnough, Flush = Flush };
-        await ArmKernelAsync(p => p.Relocation is not null, cancellationToken);
+        await ArmKernelAsync(p => p.Relocation is not null || (_moments.IsBeforeTracer && IsArmedEarly(p)), cancellationToken);
         _handOver = new FtraceHandOver(target.Machine, target.Map, _sites);
         await _handOver.ArmAsync(cancellationToken);
     }
@@ -306,9 +330,9 @@ internal sealed class NonStopTracing(
     private async ValueTask ArmInAsync(KernelModule? module, IEnumerable<(Tracepoint Tracepoint, CodePlace Place, ulong Address, PlannedPlace Plan)> places, CancellationToken cancellationToken)
     {
         var elapsed = Stopwatch.StartNew();
-        var armed = 0;
+        var (armed, again) = (0, 0);
         var waited = new HashSet<Tracepoint>();
-        var wanted = new ArmingPlaces(target, _memory!, _programs!, _sites);
+        var wanted = new ArmingPlaces(target, _memory!, _programs!, _sites, _moments.IsBeforeTracer);
         foreach (var (tracepoint, place, address, plan) in places)
         {
             if (tracepoint.Address is null)
@@ -325,25 +349,26 @@ internal sealed class NonStopTracing(
             {
                 await stops.ArmAsync(tracepoint, address, place.Kind, module?.Name, cancellationToken);
             }
-            else if (await wanted.AddAsync(tracepoint, place, address, plan, module, cancellationToken) is { } whyNot)
+            else if (wanted.Add(tracepoint, place, address, plan, module) is { } whyNot)
             {
                 await StopAtAsync(tracepoint, place, address, whyNot);
             }
         }
 
-        foreach (var (site, isRefused, traced) in await wanted.ArmAsync(cancellationToken))
+        foreach (var function in await wanted.ArmAsync(cancellationToken))
         {
-            armed += isRefused ? 0 : 1;
-            foreach (var (tracepoint, place) in traced)
+            armed += function.WhyNot is null ? 1 : 0;
+            again += function is { WhyNot: null, Patch: { } patch } && _givenBack.Contains(patch) ? 1 : 0;
+            foreach (var (tracepoint, place) in function.Traced)
             {
-                if (isRefused)
+                if (function.WhyNot is { } refusal)
                 {
-                    await StopAtAsync(tracepoint, place, site.Entry, "its code is in use: the kernel's own tracer, or a probe");
+                    await StopAtAsync(tracepoint, place, function.Entry, refusal);
                 }
                 else
                 {
-                    await stops.DisarmAsync(tracepoint, site.Entry, cancellationToken);
-                    tracepoint.SetArmed(site.Entry, place.Kind, module?.Name);
+                    await stops.DisarmAsync(tracepoint, function.Entry, cancellationToken);
+                    tracepoint.SetArmed(function.Entry, place.Kind, module?.Name);
                 }
             }
         }
@@ -366,9 +391,14 @@ internal sealed class NonStopTracing(
             progress.Changed(tracepoint);
         }
 
-        if (armed > 0)
+        var seconds = elapsed.Elapsed.TotalSeconds;
+        if (armed > again)
         {
-            progress.Note(string.Create(CultureInfo.InvariantCulture, $"{armed} functions armed without stops{(module is null ? "" : " in " + module.Name)} in {elapsed.Elapsed.TotalSeconds:0.000} s"));
+            progress.Note(string.Create(CultureInfo.InvariantCulture, $"{armed - again} functions armed without stops{(module is null ? "" : " in " + module.Name)} in {seconds:0.000} s"));
+        }
+        else if (again > 0)
+        {
+            progress.Note(string.Create(CultureInfo.InvariantCulture, $"{again} of them armed again in {seconds:0.000} s, behind ftrace_init"));
         }
     }
 

@@ -309,7 +309,7 @@ internal sealed class HitRecorder : IDisposable
             _capture.Block.SetValue(_pc, next);
             _skip[0] = new WriteRegister(_pc, _capture.Block);
             _skip[1] = client.ContinueCommand;
-            await client.SendBatchAsync(_skip, _skipOutcomes, cancellationToken);
+            await client.SendAndRunAsync(_skip, _skipOutcomes, cancellationToken);
             return;
         }
 

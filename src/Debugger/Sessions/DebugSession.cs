@@ -160,6 +160,7 @@ public sealed class DebugSession : IAsyncDisposable
     /// <summary>Watches what an expression names in memory, and stops where its condition (behind <c>if</c>) holds.</summary>
     /// <param name="text">An expression, perhaps with <c>if CONDITION</c> behind it.</param>
     /// <param name="kind">A write watchpoint stops only when the value has changed, as gdb's do.</param>
+    /// <param name="frame">Of the call path. What names its variables is deleted when its function returns (<see cref="StopCause.VariableGone"/>).</param>
     /// <exception cref="TargetException">The expression has no value here, or lies in no memory.</exception>
     public async ValueTask<Breakpoint> WatchAsync(
         string text, BreakpointKind kind, int frame = 0, BreakpointOptions? options = null, CancellationToken cancellationToken = default)
@@ -173,8 +174,9 @@ public sealed class DebugSession : IAsyncDisposable
             ExpressionOutcome.Failed failed => throw new TargetException(failed.Message, null),
             _ => throw new TargetException($"{expression.Text} needs more memory than an expression may read", null),
         };
+        var scope = await Inspector.ScopeAsync(Cpu, frame, cancellationToken);
         return value.Address is { } address
-            ? await Breakpoints.WatchAsync(text, kind, address, (int)Math.Min(value.Type.Size, int.MaxValue), actions, options ?? new BreakpointOptions(kind), cancellationToken)
+            ? await Breakpoints.WatchAsync(text, kind, address, (int)Math.Min(value.Type.Size, int.MaxValue), actions, options ?? new BreakpointOptions(kind), scope, cancellationToken)
             : throw new TargetException($"{expression.Text} is not in memory", "watch memory by its address: watch *(long *)0x…");
     }
 

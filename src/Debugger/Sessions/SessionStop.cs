@@ -19,6 +19,13 @@ public abstract record StopCause
     /// <param name="Address">As the stub reported it.</param>
     public sealed record AtWatchpoint(Breakpoint Watchpoint, WatchKind Kind, ulong Address, ulong? Before, ulong? Now) : StopCause;
 
+    /// <summary>The function whose variable was watched has returned; the watchpoint was deleted.</summary>
+    public sealed record VariableGone(Breakpoint Watchpoint) : StopCause
+    {
+        /// <summary>Why, in gdb's words.</summary>
+        public const string Reason = "the program has left the block in which its expression is valid";
+    }
+
     /// <summary>The step that was asked for is done.</summary>
     public sealed record StepDone : StopCause;
 

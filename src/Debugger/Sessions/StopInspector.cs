@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
+using KTrace.Debugger.Breakpoints;
 using KTrace.Debugger.Memory;
 using KTrace.Debugger.Recording;
+using KTrace.Debugger.Stepping;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -92,6 +94,18 @@ internal sealed class StopInspector : IDisposable
         return await _values.EvaluateAsync(expression, isCondition: false, cancellationToken);
     }
 
+    /// <summary>Where what the expression that was evaluated last named ceases to be: with the return of its frame's function. Null where it named nothing of the kind, or that cannot be told.</summary>
+    public async ValueTask<WatchScope?> ScopeAsync(int cpu, int frame, CancellationToken cancellationToken)
+    {
+        if (!_scope.HasNamedLocal)
+        {
+            return null;
+        }
+
+        var (capture, hit) = await TakeAsync(cpu, null, cancellationToken);
+        return FinishStep.CallerOf(capture.Stack, FrameAt(hit.Path, frame).Physical) is { Mark.IsUser: false } caller ? new WatchScope(caller.Pc, caller.Mark) : null;
+    }
+
     /// <summary>The same, as text for a person.</summary>
     public async ValueTask<TracePrint> PrintAsync(int cpu, int frame, Expression expression, CancellationToken cancellationToken)
     {
@@ -122,23 +136,37 @@ internal sealed class StopInspector : IDisposable
     public async ValueTask<ImmutableArray<TraceArgument>> LocalsAsync(int cpu, int frame, CancellationToken cancellationToken)
     {
         var (capture, hit) = await EnterAsync(cpu, frame, cancellationToken);
+        if (hit.Path.Frames.IsEmpty)
+        {
+            return [];
+        }
+
         return await _values.LocalsAsync(capture.Stack, FrameAt(hit.Path, frame), hit.Path.Frames[frame].Function, cancellationToken);
     }
 
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> EnterAsync(int cpu, int frame, CancellationToken cancellationToken)
     {
         var (capture, hit) = await TakeAsync(cpu, null, cancellationToken);
-        if ((uint)frame >= (uint)hit.Path.Frames.Length)
+        if ((uint)frame >= (uint)hit.Path.Frames.Length && (frame, hit.Path.Frames.Length) != (0, 0))
         {
-            throw new TargetException($"there is no frame {frame}: the call path has {hit.Path.Frames.Length}, from 0 to {hit.Path.Frames.Length - 1}", null);
+            throw new TargetException($"there is no frame {frame}: the call path has {hit.Path.Frames.Length}", null);
         }
 
         Enter(capture, hit, frame, cpu);
         return (capture, hit);
     }
 
-    private void Enter(StopCapture capture, TraceRecord.Hit hit, int frame, int cpu, Tracepoint? at = null) =>
+    /// <summary>A CPU that stands in a program has no frame of the kernel: there are its registers, and the kernel's variables.</summary>
+    private void Enter(StopCapture capture, TraceRecord.Hit hit, int frame, int cpu, Tracepoint? at = null)
+    {
+        if (hit.Path.Frames.IsEmpty)
+        {
+            _scope.Enter(capture.Stack, capture.Registers, cpu);
+            return;
+        }
+
         _scope.Enter(capture.Stack, FrameAt(hit.Path, frame), cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, at));
+    }
 
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> TakeAsync(int cpu, Tracepoint? at, CancellationToken cancellationToken)
     {

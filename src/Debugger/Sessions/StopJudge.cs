@@ -18,10 +18,16 @@ internal sealed class StopJudge(BreakpointList breakpoints, SessionKernel kernel
     public async ValueTask<StopCause?> OnArrivalAsync(StopReply.Stopped reply, int cpu, ulong pc, RegisterSet registers, CancellationToken cancellationToken)
     {
         await kernel.OnStopAsync(cpu, pc, registers, cancellationToken);
-        if (reply.Reason is StopReason.Watchpoint touched && breakpoints.Watching(touched.Address) is { } watchpoint
-            && await OnTouchedAsync(watchpoint, touched, cpu, cancellationToken) is { } seen)
+        if (reply.Reason is StopReason.Watchpoint touched && breakpoints.Watching(touched.Address) is { } watched
+            && await OnTouchedAsync(watched, touched, cpu, cancellationToken) is { } seen)
         {
             return seen;
+        }
+
+        var gone = breakpoints.EndingAt(pc, registers);
+        foreach (var watchpoint in gone)
+        {
+            await breakpoints.DeleteAsync(watchpoint, cancellationToken);
         }
 
         var stopping = ImmutableArray.CreateBuilder<Breakpoint>();
@@ -33,7 +39,14 @@ internal sealed class StopJudge(BreakpointList breakpoints, SessionKernel kernel
             }
         }
 
-        return stopping.Count == 0 ? null : new StopCause.AtBreakpoint(stopping.ToImmutable());
+        // One is why the guest stands; of the others a person is told all the same.
+        StopCause? cause = stopping.Count > 0 ? new StopCause.AtBreakpoint(stopping.ToImmutable()) : gone.Count > 0 ? new StopCause.VariableGone(gone[0]) : null;
+        foreach (var watchpoint in gone.Skip(cause is StopCause.VariableGone ? 1 : 0))
+        {
+            progress?.Note($"watchpoint {watchpoint.Number} ({watchpoint.Text}) is deleted: {StopCause.VariableGone.Reason}", false);
+        }
+
+        return cause;
     }
 
     public async ValueTask<string> EndAsync(StopReply reply) =>

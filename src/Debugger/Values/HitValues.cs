@@ -19,6 +19,8 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
 
     private static readonly PrintOptions ArgumentOptions = new() { MaximumLength = 120, MaximumDepth = 1, MaximumElements = 8, MaximumText = 80 };
 
+    private readonly DescribedArguments _described = new(scope.Map);
+    private readonly ReadTrail _trail = new();
     private readonly List<AddressRange> _missing = [];
     private readonly List<MemoryRange> _ranges = [];
 
@@ -104,7 +106,7 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
             arguments[i] = Describe(variables[i], function);
         }
 
-        return new ArgumentList(ImmutableCollectionsMarshal.AsImmutableArray(arguments));
+        return _described.ListOf(arguments);
     }
 
     /// <summary>The local variables of one frame, with what a person reads.</summary>
@@ -123,19 +125,28 @@ internal sealed class HitValues(StopMemory memory, StopScope scope, FrameVariabl
 
     private TraceArgument Describe(FrameVariable variable, string function)
     {
-        if (variable.Value is not { } value)
+        if (variable.Value is not { Provenance: not Provenance.Unreadable } value)
         {
-            return new TraceArgument(variable.Name, variable.Type.ToString(), null, null, ArgumentProvenance.OptimizedOut);
+            return _described.Unknown(variable);
         }
 
-        if (value.Provenance == Provenance.Unreadable)
+        if (_described.Find(variable, value, function, memory) is { } known)
         {
-            return new TraceArgument(variable.Name, variable.Type.ToString(), null, null, ArgumentProvenance.Unreadable);
+            return known;
         }
 
+        _trail.Clear();
+        memory.Trail = _trail;
         var printed = ValuePrinter.Print(new NamedValue(variable.Name, value, function), scope, ArgumentOptions);
+        memory.Trail = null;
         _ranges.AddRange(printed.Missing);
-        return new TraceArgument(variable.Name, variable.Type.ToString(), (ulong?)value.Number, printed.Text, Word(value.Provenance), variable.IsAtEntry);
+        var argument = new TraceArgument(variable.Name, variable.Type.ToString(), (ulong?)value.Number, printed.Text, Word(value.Provenance), variable.IsAtEntry);
+        if (printed.Missing.IsEmpty)
+        {
+            _described.Keep(variable, value, function, argument, _trail);
+        }
+
+        return argument;
     }
 
     /// <summary>Evaluates, and fetches whatever that takes.</summary>

@@ -21,6 +21,9 @@ internal readonly record struct SelectedFrame(int Path, int Physical, int Inline
 /// </summary>
 internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory memory, FrameVariables variables, TaskLocator? tasks) : IExpressionScope
 {
+    // Behind the outermost frame that was found: that frame itself, and what entry code saved.
+    private const ulong LargestStack = 16 << 10;
+
     private readonly Dictionary<string, FrameVariable> _locals = new(StringComparer.Ordinal);
     private readonly List<AddressRange> _missing = [];
     private UnwindResult _stack = new([], new UnwindStop.EndOfStack());
@@ -31,6 +34,8 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     private CType? _taskPointer;
     private SelectedFrame _frame;
     private bool _hasLocals;
+
+    public KernelMap Map => map;
 
     public Architecture Architecture => map.Image.Architecture;
 
@@ -47,6 +52,7 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     {
         (_stack, _registers, Cpu, SkippedInlines, _frame) = (stack, registers, cpu, skippedInlines, default);
         (_fixedArguments, _returned, _arguments) = (null, null, default);
+        HasNamedLocal = false;
         ForgetLocals();
     }
 
@@ -91,8 +97,13 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
             ReadLocals();
         }
 
-        return _locals.GetValueOrDefault(name);
+        var found = _locals.GetValueOrDefault(name);
+        HasNamedLocal |= found is not null && !IsStatic(found);
+        return found;
     }
+
+    /// <summary>Whether a local variable or argument was asked for since the frame was entered, one that is gone when its function returns.</summary>
+    public bool HasNamedLocal { get; private set; }
 
     /// <summary>
     /// Registers by the target's names; <c>pc</c>, <c>sp</c> and <c>fp</c> as gdb has them; on x86-64 the lower halves (<c>eax</c>) too. Numbers are unsigned long, as addresses are
@@ -181,6 +192,11 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
             Add(ofFrames[_frame.Path].IsEmpty && _frame.Path == 0 ? EntryArguments : ofFrames[_frame.Path]);
         }
     }
+
+    /// <summary>It lies in memory, and not in the stack: a static variable.</summary>
+    private bool IsStatic(FrameVariable variable) =>
+        variable.Value is { Address: { } address } && !_stack.Frames.IsEmpty
+        && (address < _stack.Frames[0].Registers.StackPointer || address - _stack.Frames[^1].Registers.StackPointer is > LargestStack and < ulong.MaxValue / 2);
 
     private void Add(IReadOnlyList<FrameVariable> found)
     {

@@ -25,15 +25,18 @@ internal sealed record FlowAnswer(ImmutableArray<ValueRecipe> Recipes, long? Sta
 /// <summary>The flows of one object, and what was asked of them. Bounded; for one thread at a time.</summary>
 internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<FrameObject>>? objectsAt = null) : IDisposable
 {
-    private const int MaximumFlows = 128;
+    // A boot's hot paths lead through some 300 functions. There are at most twice so many: those that were asked for since the room was used up last, and those before.
+    private const int MaximumFlows = 256;
     private const int MaximumAnswers = 1 << 15;
 
     private readonly InstructionDecoder _decoder = new(code.Architecture);
     private readonly RegisterNumbers _registers = new(code.Architecture);
-    private readonly Dictionary<ulong, RecipeFinder?> _flows = [];
+    private Dictionary<ulong, RecipeFinder?> _flows = [];
+    private Dictionary<ulong, RecipeFinder?> _olderFlows = [];
     private readonly Dictionary<ulong, ulong> _entries = [];
     private readonly Dictionary<FlowQuestion, FlowAnswer> _answers = [];
     private readonly Dictionary<(ulong Pc, bool IsCall, ulong At), bool> _passed = [];
+    private readonly Dictionary<(ulong Jump, int Register), (int PassedIn, long Addend, int Bits)> _passedOn = [];
 
     public CodeObject Code => code;
 
@@ -81,8 +84,7 @@ internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<Fr
             return finder;
         }
 
-        finder = null;
-        if (code.TryFindFunction(entry, out var symbol) && symbol.Value == entry && (IsCompiled(in symbol) || !OutsideJumps.MayLeadInto(code, _decoder, in symbol))
+        if (!_olderFlows.TryGetValue(entry, out finder) && code.TryFindFunction(entry, out var symbol) && symbol.Value == entry && (IsCompiled(in symbol) || !OutsideJumps.MayLeadInto(code, _decoder, in symbol))
             && FlowBuilder.TryBuild(code, _decoder, in symbol) is { } flow && ValueFlow.TryRun(flow, code, _registers, objectsAt) is { } values)
         {
             finder = new RecipeFinder(values);
@@ -90,6 +92,7 @@ internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<Fr
 
         if (_flows.Count >= MaximumFlows)
         {
+            (_flows, _olderFlows) = (_olderFlows, _flows);
             _flows.Clear();
         }
 
@@ -161,6 +164,23 @@ internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<Fr
     /// <summary>The register in which a tail call passes on what its function was entered with in another one.</summary>
     public bool TryPassedOn(ulong jump, int register, out int passedIn, out long addend, out int bits)
     {
+        if (!_passedOn.TryGetValue((jump, register), out var known))
+        {
+            FindPassedOn(jump, register, out known.PassedIn, out known.Addend, out known.Bits);
+            if (_passedOn.Count >= MaximumAnswers)
+            {
+                _passedOn.Clear();
+            }
+
+            _passedOn[(jump, register)] = known;
+        }
+
+        (passedIn, addend, bits) = known;
+        return passedIn >= 0;
+    }
+
+    private void FindPassedOn(ulong jump, int register, out int passedIn, out long addend, out int bits)
+    {
         (passedIn, addend, bits) = (-1, 0, 0);
         if (FlowOf(jump) is { Flow.Flow: var function } && function.FindHolding(jump) is >= 0 and var index)
         {
@@ -176,8 +196,6 @@ internal sealed class FlowLibrary(CodeObject code, Func<ulong, ImmutableArray<Fr
                 }
             }
         }
-
-        return passedIn >= 0;
     }
 
     private FlowAnswer WorkOut(in FlowQuestion question)

@@ -38,14 +38,17 @@ public sealed record UnwindObject(
     /// <summary>The kernel's run-time text; asked for when an address lies in no section. Null where it cannot be known.</summary>
     public Lazy<RuntimeText?>? RuntimeText { get; init; }
 
-    /// <summary>The kernel: its executable sections, .debug_frame, ORC, and frame pointers when neither ORC nor CFI is there.</summary>
+    /// <summary>Pieces of the kernel's functions that no row describes; null where it has none.</summary>
+    public OutOfLineText? OutOfLine { get; init; }
+
+    /// <summary>The kernel: its executable sections (but for those whose code is looked up elsewhere), .debug_frame, ORC, and frame pointers when neither ORC nor CFI is there.</summary>
     /// <param name="release">For ORC before 6.4; see <see cref="OrcFormat.FromRelease"/>.</param>
     public static UnwindObject ForKernel(ElfFile vmlinux, Architecture architecture, ulong slide, string? release, Func<ulong, SymbolStart?> symbolAt)
     {
         var text = ImmutableArray.CreateBuilder<AddressRange>();
         foreach (var section in vmlinux.Sections)
         {
-            if (section.IsExecutable && section.IsAllocated && section.Size > 0)
+            if (section.IsExecutable && section.IsAllocated && section.Size > 0 && section.Name != OutOfLineText.Section)
             {
                 text.Add(new AddressRange(section.Address + slide, section.Address + section.Size + slide));
             }
@@ -58,7 +61,10 @@ public sealed record UnwindObject(
             new CallFrameTable(vmlinux, architecture),
             OrcTable.TryOpen(vmlinux, release),
             FramePointerRows.TryOpen(vmlinux, architecture, symbolAt),
-            symbolAt);
+            symbolAt)
+        {
+            OutOfLine = OutOfLineText.TryOpen(vmlinux),
+        };
     }
 
     /// <summary>A module whose sources were relocated for the addresses at which it runs.</summary>

@@ -49,6 +49,11 @@ public sealed class UnwindTable : IUnwindTable
     {
         foreach (var o in _objects)
         {
+            if (o.OutOfLine?.TryFindFunction(address - o.Slide, out var original) == true)
+            {
+                return new RuntimeTextAnswer(original + o.Slide, null);
+            }
+
             if (o.RuntimeText?.Value is { } text)
             {
                 return text.Find(address, o.Slide, memory);

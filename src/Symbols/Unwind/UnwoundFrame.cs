@@ -30,7 +30,8 @@ public sealed record UnwoundFrame(RegisterSet Registers, UnwindRule Rule, bool I
     public ulong ProgramCounter => Registers.ProgramCounter;
 
     /// <summary>
-    /// Set for code that the kernel copied while it runs (an ftrace trampoline): the pc's place in the original, whose names and rows hold for the copy.
+    /// Set for code that the kernel copied while it runs (an ftrace trampoline): the pc's place in the original, whose names and rows hold for the copy; and
+    /// for a piece of a function in a section of its own (<see cref="OutOfLineText"/>): the place in the function that it goes back to.
     /// </summary>
     public ulong? OriginalCounter { get; init; }
 

@@ -78,6 +78,7 @@ public sealed class SessionStopView(SessionStop stop, TraceRecord.Hit? path, str
         StopCause.AtBreakpoint { Breakpoints: var reached } => string.Join(", ", reached.Select(Name)),
         StopCause.AtWatchpoint w => string.Create(
             CultureInfo.InvariantCulture, $"{Name(w.Watchpoint)}  {w.Watchpoint.Text} at 0x{w.Address:x} was {(w.Kind == Rsp.WatchKind.Read ? "read" : w.Kind == Rsp.WatchKind.Write ? "written" : "touched")}{Change(w)}"),
+        StopCause.VariableGone { Watchpoint: var gone } => $"{Name(gone)}  {gone.Text} is deleted: {StopCause.VariableGone.Reason}",
         StopCause.StepDone => "step",
         StopCause.FunctionReturned { Function: var function } => $"{function} has returned",
         StopCause.PlaceReached => "reached",

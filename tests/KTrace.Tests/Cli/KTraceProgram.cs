@@ -11,9 +11,9 @@ internal sealed record KTraceRun(int ExitCode, string Output, string Errors);
 /// <summary>The real program, as a process of its own, in a folder of its own and with a cache in which only the tests' stock kernel is.</summary>
 internal sealed class KTraceProgram : IDisposable
 {
-    public const int Interrupt = 2, Kill = 9, Terminate = 15;
+    public const int Interrupt = 2, Kill = 9, Terminate = 15, Continue = 18, Stop = 19;
 
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(5);
 
     private readonly ScratchFolder _folder = new();
 

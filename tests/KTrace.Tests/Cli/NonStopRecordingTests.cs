@@ -8,10 +8,16 @@ namespace KTrace.Tests.Cli;
 [Collection(nameof(NonStopBootsCollection))]
 public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
 {
-    /// <summary>Called as often, in the same order, in every boot of the scenario: by the boot CPU, by kernel threads, by system calls, in the kernel and in a module, its init text included.</summary>
+    /// <summary>
+    /// Called as often, in the same order, in every boot of the scenario: by the boot CPU (the first three before there are the tracer's no-ops), by kernel threads, by system calls, in the kernel and in a
+    /// module, its init text included.
+    /// </summary>
     private static readonly string[] Functions =
     [
+        "setup_per_cpu_areas", "build_all_zonelists", "kmem_cache_init",
         "irq_msi_compose_msg", "request_threaded_irq", "free_irq", "__dev_open", "e1000e_open", "e1000e:e1000_request_irq", "e1000e:e1000_init_module", "msi_domain_activate", "pci_enable_msix_range",
+        // Others than those above, at the same functions: each writes hits of its own.
+        "request_threaded_irq if irq == 24", "__dev_open return", "pci_enable_msix_range if minvec > 0 return", "pci_enable_msix_range return",
     ];
 
     /// <summary>Without the kernel's check whether timer interrupts come in time (check_timer, arch/x86/kernel/apic/io_apic.c): on a busy host it sets one up a second time.</summary>
@@ -34,6 +40,7 @@ public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
         Assert.Equal(Enumerable.Range(1, (int)running.HitCount).Select(i => (long)i), running.Hits.Select(h => h.Sequence));
         foreach (var (a, b) in stopping.Hits.Zip(running.Hits))
         {
+            Assert.Equal((stopping.Tracepoints.Find(a.Tracepoint)!.Requested, stopping.Returns.ContainsKey(a.Sequence)), (running.Tracepoints.Find(b.Tracepoint)!.Requested, running.Returns.ContainsKey(b.Sequence)));
             Assert.Equal(a.Path.Frames.Select(f => (f.Function, f.Module, f.Line, f.IsInline, f.IsTailCall)), b.Path.Frames.Select(f => (f.Function, f.Module, f.Line, f.IsInline, f.IsTailCall)));
             Assert.Equal((a.PathEnd!.Reason, a.PathEnd.Syscall?.Name, a.Task!.Comm, a.Cpu), (b.PathEnd!.Reason, b.PathEnd.Syscall?.Name, b.Task!.Comm, b.Cpu));
 
@@ -82,6 +89,18 @@ public sealed partial class NonStopRecordingTests(ITestOutputHelper output)
         Assert.Equal(2, run.ExitCode);
         Assert.Matches($"cannot be traced without stops: .*({reason})", run.Errors);
         Assert.False(File.Exists(program.PathOf("no.ktrace")));
+    }
+
+    [Theory]
+    [InlineData("vfs_read", "-b", "vfs_read", "-b", "vfs_write")]
+    [InlineData("a guest that runs already")]
+    public void Somebody_else_s_guest_is_refused_before_it_is_asked(string what, params string[] tracepoints)
+    {
+        using var program = new KTraceProgram();
+        var run = program.Run(["attach", "unix:/nobody/listens", "--no-stop", .. tracepoints]);
+        Assert.Equal(2, run.ExitCode);
+        Assert.Contains($"{what} cannot be traced without stops: its QEMU was started by somebody else", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("ktrace record", run.Errors, StringComparison.Ordinal);
     }
 
     private static Trace Record(KTraceProgram program, string file, params string[] arguments)

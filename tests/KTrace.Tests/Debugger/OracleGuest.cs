@@ -161,7 +161,7 @@ internal sealed class OracleGuest : IAsyncDisposable
             }
         }
 
-        await _reading.WaitAsync(TimeSpan.FromSeconds(10), CancellationToken.None);
+        await _reading.WaitAsync(TimeSpan.FromMinutes(1), CancellationToken.None);
     }
 
     private async Task<StopReply> WaitAsync(CancellationToken cancellationToken)

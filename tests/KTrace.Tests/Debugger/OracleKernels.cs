@@ -8,7 +8,7 @@ internal static class OracleKernels
     /// <summary>A folder of kernel build trees, one folder each (fp64, clang64 …): what the names after "tree:" refer to.</summary>
     public const string TreesVariable = "KTRACE_TEST_KERNEL_TREES";
 
-    /// <summary>An i386 initramfs for the 32-bit trees, whose /init mounts /proc and runs /script.</summary>
+    /// <summary>A static busybox for i386, for guests with the 32-bit trees' kernels; ./test fetches one.</summary>
     public const string BusyboxVariable = "KTRACE_TEST_BUSYBOX_I386";
 
     /// <summary>"stock", "other" (another release in the cache), or "tree:NAME". Skips the test when there is none.</summary>

@@ -7,7 +7,7 @@ namespace KTrace.Tests.Rsp;
 /// <summary>Real QEMU killed, and stopped so that it is silent, in every state of the client; and two clients at once.</summary>
 public sealed class KilledPeerTests
 {
-    private static readonly RspClientOptions s_hasty = new() { RequestTimeout = TimeSpan.FromMilliseconds(500), InterruptTimeout = TimeSpan.FromMilliseconds(300) };
+    private static readonly RspClientOptions s_hasty = new() { RequestTimeout = TimeSpan.FromSeconds(2), MonitorTimeout = TimeSpan.FromSeconds(2), InterruptTimeout = TimeSpan.FromSeconds(1) };
 
     private static readonly byte[] s_spin = [0xeb, 0xfe];
 
@@ -30,12 +30,12 @@ public sealed class KilledPeerTests
     {
         await using var qemu = await StubMachine.StartAsync();
         qemu.Process.Signal("CONT");
-        var task = await BeginAsync(qemu, state, s_hasty with { MonitorTimeout = TimeSpan.FromMilliseconds(500) });
+        var task = await BeginAsync(qemu, state, s_hasty);
         if (state is "running" or "waiting" or "resumed at the end of a batch")
         {
             // Running has no limit: it is over when the caller says so, and the connection is as good as before.
             var (client, waiting) = await task();
-            await Task.Delay(600);
+            await Task.Delay(s_hasty.RequestTimeout * 1.5);
             Assert.False(waiting.IsCompleted);
             qemu.Process.Signal("CONT");
             await using (client)

@@ -10,7 +10,7 @@ public sealed class RspClientTroubleTests
 {
     private static readonly RspClientOptions s_options = new() { RequestTimeout = TimeSpan.FromSeconds(20), InterruptTimeout = TimeSpan.FromMilliseconds(100) };
 
-    private static readonly RspClientOptions s_hasty = s_options with { RequestTimeout = TimeSpan.FromMilliseconds(100) };
+    private static readonly RspClientOptions s_hasty = s_options with { RequestTimeout = TimeSpan.FromSeconds(2) };
 
     [Fact]
     public async Task A_stub_that_closes_within_a_reply_is_disconnected_wherever_it_does()

@@ -54,7 +54,7 @@ internal sealed class TmuxSession : IDisposable
     /// <summary>Waits until the screen is as asked; how it looks instead is the failure's text.</summary>
     public async Task<string> UntilAsync(Func<string, bool> shows, string what)
     {
-        var limit = DateTime.UtcNow + TimeSpan.FromMinutes(1);
+        var limit = DateTime.UtcNow + TimeSpan.FromMinutes(3);
         while (true)
         {
             string text = Text;

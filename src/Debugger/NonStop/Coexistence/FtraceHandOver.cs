@@ -5,7 +5,7 @@
 //   ftrace_arch_code_modify_prepare()        nothing is compared yet: the original bytes go back
 //   ftrace_arch_code_modify_post_process()   when it has returned nothing is in flight (text_poke_finish): what has the no-op again is armed again. What the kernel uses itself is left to it, until a later pair
 // gives it back.
-// ftrace_init and ftrace_module_init make the no-ops without that pair; sites are armed after both. The module loader, static keys, static calls and alternatives write elsewhere: never to a no-op.
+// ftrace_init and ftrace_module_init make the no-ops without that pair; sites are armed after both, and those that were armed before ftrace_init are not while it runs (NonStopTracing.cs). The module loader, static keys, static calls and alternatives write elsewhere: never to a no-op.
 // kprobes' own check of instruction boundaries (arch/x86/kernel/kprobes/core.c: can_probe) takes five bytes at an ftrace location for a no-op, whatever they are.
 //
 // Init text of the kernel is freed by free_initmem (init/main.c: kernel_init), when all init calls have returned. A module's is freed after do_init_module has
@@ -84,7 +84,7 @@ internal sealed class FtraceHandOver(Machine machine, KernelMap map, ArmedSites 
             var isNew = !_isOpen;
             _isOpen = true;
             Times += isNew ? 1 : 0;
-            await sites.RestoreAsync(IsTracersNop, cancellationToken);
+            await sites.RestoreAsync(s => s.IsTracers, cancellationToken);
             return isNew ? new HandOverEvent.Restored() : null;
         }
 
@@ -111,15 +111,12 @@ internal sealed class FtraceHandOver(Machine machine, KernelMap map, ArmedSites 
         {
             await machine.Sites.RemoveAsync(BreakpointSite.Code(pc), this, cancellationToken);
             (_return, _isOpen) = (null, false);
-            LeftToKernel = await sites.RearmAsync(IsTracersNop, cancellationToken);
+            LeftToKernel = await sites.RearmAsync(s => s.IsTracers, cancellationToken);
             return new HandOverEvent.Rearmed(LeftToKernel);
         }
 
         return null;
     }
-
-    /// <summary>Not a relocated entry: those are no places of the kernel's tracer, and somebody may stand between their instructions.</summary>
-    private static bool IsTracersNop(NonStopSite site) => site.Return == site.Patch + (ulong)site.Original.Length;
 
     private async ValueTask<ulong?> AddAsync(string function, CancellationToken cancellationToken)
     {

@@ -113,7 +113,7 @@ internal sealed class NonStopHits : IDisposable
 
     private bool TakeCall(RingRecord record)
     {
-        if (_sites.Find(record.Site) is not { } site || site.Tracepoints.IsEmpty || !IsPossible(record))
+        if (_sites.Find(record.Site, record.Program) is not { } site || site.Tracepoints.IsEmpty || !IsPossible(record))
         {
             return false;
         }
@@ -198,7 +198,7 @@ internal sealed class NonStopHits : IDisposable
             return Unwound(record, site, context, out _);
         }
 
-        var hash = Mix.Of(_walk.Counters, Mix.In(site.Return, (ulong)RuntimeHelpersHash(context)));
+        var hash = Mix.Of(_walk.Counters, Mix.In(Mix.In(site.Return, (ulong)site.Program), (ulong)RuntimeHelpersHash(context)));
         return (_stacks.Find(hash, site, context, _walk.Counters) ?? _stacks.Add(hash, site, context, _walk.Counters, _walk.Lookups, _walk.Rules), end);
     }
 

@@ -150,6 +150,9 @@ public static class RecordFormat
 
     public const uint WindowIsCut = 0x8000_0000;
 
+    /// <summary>u32. Call: index of the trampoline's program; a function may lead through several, and each writes a record of its own.</summary>
+    public const int Program = 252;
+
     /// <summary>The exception's stack, the interrupt's stack, the task's stack.</summary>
     public const int MaximumWindows = 3;
 }

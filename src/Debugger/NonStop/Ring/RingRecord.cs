@@ -24,6 +24,9 @@ public readonly ref struct RingRecord
 
     public ulong Site => U64(RecordFormat.Site);
 
+    /// <summary>Of a call: index of the program that wrote it.</summary>
+    public uint Program => Kind == RingRecordKind.Call ? U32(RecordFormat.Program) : 0;
+
     public ulong Clock => U64(RecordFormat.Clock);
 
     public ulong Task => U64(RecordFormat.Task);

@@ -1,5 +1,6 @@
 // Sites in the guest's code. Bytes are written through the stub, never through the RAM mapping: QEMU throws away what TCG has translated of them, and KVM's processors see them. All is done
 // while the machine stands still. The tracer's no-op is one instruction, so no CPU can stand inside of it.
+using System.Collections.Immutable;
 using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Rsp;
 using KTrace.Rsp.Commands;
@@ -10,6 +11,9 @@ namespace KTrace.Debugger.NonStop.Sites;
 /// <param name="Patch">As long as <see cref="NonStopSite.Original"/>.</param>
 internal readonly record struct SitePatch(NonStopSite Site, ReadOnlyMemory<byte> Patch)
 {
+    /// <summary>The same function's other sites: its trampoline goes on through their programs.</summary>
+    public ImmutableArray<NonStopSite> Others { get; init; } = [];
+
     private const byte Call = 0xe8;
     private const int CallLength = 5;
 
@@ -39,7 +43,7 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
     private const int Batch = 256;
 
     private readonly Dictionary<ulong, Armed> _byPatch = [];
-    private readonly Dictionary<ulong, NonStopSite> _byReturn = [];
+    private readonly Dictionary<(ulong Return, uint Program), NonStopSite> _byRecord = [];
 
     private sealed class Armed(SitePatch patch)
     {
@@ -61,7 +65,7 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
     public NonStopSite? At(ulong patch) => _byPatch.TryGetValue(patch, out var armed) ? armed.Patch.Site : null;
 
     /// <summary>Also of sites that were forgotten since: their records may still be in the ring.</summary>
-    public NonStopSite? Find(ulong returnAddress) => _byReturn.GetValueOrDefault(returnAddress);
+    public NonStopSite? Find(ulong returnAddress, uint program) => _byRecord.GetValueOrDefault((returnAddress, program));
 
     /// <summary>Arms sites whose bytes are as expected.</summary>
     /// <returns>The others: somebody else has changed their code (the kernel's own tracer, a kprobe), or it cannot be read.</returns>
@@ -80,7 +84,11 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
 
             var armed = new Armed(patch);
             _byPatch[patch.Site.Patch] = armed;
-            _byReturn[patch.Site.Return] = patch.Site;
+            foreach (var site in patch.Others.Prepend(patch.Site))
+            {
+                _byRecord[(site.Return, (uint)site.Program)] = site;
+            }
+
             ready.Add(armed);
         }
 
@@ -128,13 +136,13 @@ internal sealed class ArmedSites(Machine machine) : INonStopSites
     }
 
     /// <summary>Restores and forgets: the memory is about to be something else.</summary>
-    public async Task ForgetAsync(Func<NonStopSite, bool> which, CancellationToken cancellationToken)
+    /// <returns>Their <see cref="NonStopSite.Patch"/>.</returns>
+    public async Task<IReadOnlyList<ulong>> ForgetAsync(Func<NonStopSite, bool> which, CancellationToken cancellationToken)
     {
         await RestoreAsync(which, cancellationToken);
-        foreach (var gone in _byPatch.Where(s => which(s.Value.Patch.Site)).Select(s => s.Key).ToList())
-        {
-            _byPatch.Remove(gone);
-        }
+        var gone = _byPatch.Where(s => which(s.Value.Patch.Site)).Select(s => s.Key).ToList();
+        gone.ForEach(patch => _byPatch.Remove(patch));
+        return gone;
     }
 
     private async ValueTask<bool> HoldsAsync(ulong address, ReadOnlyMemory<byte> expected, CancellationToken cancellationToken)

@@ -221,6 +221,9 @@ internal sealed class CodeEmitter
     // Control and the rest.
     public void Jump(CodeLabel target) => JumpTo($"Jmp_rel32_{_bits}", target);
 
+    /// <summary>To other code, within reach of 32 bits.</summary>
+    public void JumpOut(ulong address) => Add(Instruction.CreateBranch(Of($"Jmp_rel32_{_bits}"), address));
+
     public void Jump(ConditionCode condition, CodeLabel target) => JumpTo($"J{condition}_rel32_{_bits}", target);
 
     /// <summary>ax as a byte from the flags, then the whole word.</summary>

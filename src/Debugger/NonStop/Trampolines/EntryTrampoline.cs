@@ -6,6 +6,9 @@
 // waits, and is counted as dropped where there is no room. Reading per-cpu data needs the same: the CPU must not change under it.
 // Under TCG cli costs a few ns; popf ends a translation block, and is needed for the flags anyway.
 //
+// Tracepoints that ask for different things of one function have a trampoline each. The first goes on with the next where it would return: registers, flags and stack are then as they were at the function's entry, and
+// whatever the first did to the return address the next takes for the caller's, as after a tail call (ReturnTrampoline.cs).
+//
 // Nothing here can fault: what is read and written is the stack between the stack pointer and the stack's end, per-cpu data, the current task's task_struct, and KTrace's own mapping. A condition may
 // read more, and looks first (GuardedRead.cs).
 using Iced.Intel;
@@ -25,9 +28,10 @@ public static class EntryTrampoline
     /// <param name="address">Where its first byte will be: where calls go to.</param>
     /// <param name="returns">Needed where <see cref="TrampolineProgram.Returns"/> is set.</param>
     /// <param name="view">Needed where the program's condition reads memory or knows an address of the kernel.</param>
+    /// <param name="next">The trampoline of another program that the same functions lead through next; null: none.</param>
     /// <exception cref="ArgumentException">The program cannot be run with this layout: its largest record does not fit in the ring, or return stubs or the view are missing.</exception>
     public static CodeBlock Assemble(
-        KernelOffsets offsets, NonStopLayout layout, TrampolineProgram program, bool lossy, ulong address, ReturnTrampoline? returns = null, GuestView? view = null)
+        KernelOffsets offsets, NonStopLayout layout, TrampolineProgram program, bool lossy, ulong address, ReturnTrampoline? returns = null, GuestView? view = null, ulong? next = null)
     {
         if (program.StackBytes < offsets.WordSize || program.StackBytes % 8 != 0 || RecordSize(program.StackBytes) > Math.Min(layout.RingLimit, RingRecord.MaximumSize))
         {
@@ -46,7 +50,7 @@ public static class EntryTrampoline
 
         var code = new CodeEmitter(offsets);
         code.Begin(offsets.WordSize);
-        new Body(new TrampolineFrame(code, offsets, layout), program, lossy, returns, view).Write();
+        new Body(new TrampolineFrame(code, offsets, layout), program, lossy, returns, view, next).Write();
         return code.Assemble(address);
     }
 
@@ -54,7 +58,7 @@ public static class EntryTrampoline
     internal static int RecordSize(int stackBytes) => (RecordFormat.CallHeader + stackBytes + RecordFormat.Alignment - 1) & -RecordFormat.Alignment;
 
     /// <summary>One program's code in the order of its writing: first what a hit on a task's stack passes through, then what is rare.</summary>
-    private sealed class Body(TrampolineFrame frame, TrampolineProgram program, bool lossy, ReturnTrampoline? returns, GuestView? view)
+    private sealed class Body(TrampolineFrame frame, TrampolineProgram program, bool lossy, ReturnTrampoline? returns, GuestView? view, ulong? next)
     {
         private readonly CodeEmitter _code = frame.Code;
 
@@ -78,6 +82,7 @@ public static class EntryTrampoline
             RecordWriter.WriteHeader(frame, RingRecordKind.Call);
             _code.Load(Reg.Ax, frame.Pushed);
             _code.Store(Mem.At(Reg.Bx, RecordFormat.Site), Reg.Ax);
+            _code.Put32(Mem.At(Reg.Bx, RecordFormat.Program), (uint)program.Index);
             windows.WriteCopy();
             if (program.Returns)
             {
@@ -86,7 +91,7 @@ public static class EntryTrampoline
 
             RecordWriter.WriteCommit(_code, RingRecordKind.Call);
             _code.Place(leave);
-            frame.Leave();
+            frame.Leave(next);
 
             _code.Place(closed, 2 * _code.Word);
             _code.PopFlags();

@@ -10,7 +10,10 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// </summary>
 internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
 {
-    private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), (TrampolineProgram Program, ulong Address)> _programs = [];
+    private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), TrampolineProgram> _programs = [];
+
+    // By program, and where its trampoline goes on.
+    private readonly Dictionary<(int Program, ulong? Next), ulong> _trampolines = [];
 
     /// <summary>How conditions read memory; null: there can be none.</summary>
     public GuestView? View { get; set; }
@@ -21,10 +24,10 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
     /// <summary>Where functions return to whose return is recorded; null: none is.</summary>
     public ReturnTrampoline? Returns { get; private set; }
 
-    /// <summary>The entry trampoline of a tracepoint.</summary>
+    /// <summary>What a tracepoint's trampoline does.</summary>
     /// <param name="condition">Of the request, for the function; null: it has none.</param>
     /// <exception cref="TargetException">There are too many different ones.</exception>
-    public (TrampolineProgram Program, ulong Address) For(TracepointRequest request, CompiledCondition? condition)
+    public TrampolineProgram For(TracepointRequest request, CompiledCondition? condition)
     {
         var actions = request.Actions;
         var isCounted = actions.Sample > 1 || actions.First is not null;
@@ -44,13 +47,33 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException("conditions cannot be asked without stops in this guest: its memory cannot be mapped a second time", "--stop, or no condition");
         }
 
-        var program = new TrampolineProgram(_programs.Count, stackBytes)
+        return _programs[key] = new TrampolineProgram(_programs.Count, stackBytes)
         {
             Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
         };
-        var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, program.Returns ? RecordReturns() : null, View);
-        Place(block);
-        return _programs[key] = (program, block.Address);
+    }
+
+    /// <summary>The trampoline of functions that lead through these programs, in this order.</summary>
+    /// <param name="programs">Not empty, each once.</param>
+    /// <exception cref="TargetException">There is no room for its code.</exception>
+    public ulong TrampolineOf(IEnumerable<TrampolineProgram> programs)
+    {
+        ulong? next = null;
+        foreach (var program in programs.Reverse())
+        {
+            if (!_trampolines.TryGetValue((program.Index, next), out var address))
+            {
+                // Return stubs first: where the trampoline will lie is asked behind them.
+                var returns = program.Returns ? RecordReturns() : null;
+                var block = EntryTrampoline.Assemble(offsets, memory.Layout, program, lossy, memory.NextCode, returns, View, next);
+                Place(block);
+                _trampolines[(program.Index, next)] = address = block.Address;
+            }
+
+            next = address;
+        }
+
+        return next!.Value;
     }
 
     /// <summary>Makes the code that returns pass through, unless it is there.</summary>
@@ -67,12 +90,12 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
 
     /// <summary>Conditions that could not be asked at some calls, as memory that they need could not be read, and at how many.</summary>
     public IEnumerable<(CompiledCondition Condition, long Calls)> Unreadable() =>
-        from program in _programs.Values.Select(p => p.Program)
+        from program in _programs.Values
         where program.Condition is not null
         let calls = (long)memory.Counter(ControlBlock.Programs + (program.Index * ControlBlock.ProgramStride) + ControlBlock.ProgramUnreadable)
         where calls > 0
         group calls by program.Condition!.Text into same
-        select (_programs.Values.First(p => p.Program.Condition?.Text == same.Key).Program.Condition!, same.Sum());
+        select (_programs.Values.First(p => p.Condition?.Text == same.Key).Condition!, same.Sum());
 
     private void Place(CodeBlock block)
     {

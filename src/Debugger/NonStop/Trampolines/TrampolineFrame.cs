@@ -82,7 +82,8 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
     public int FullDistance => ((2 + Saved.Length) * Word) + ScratchSize;
 
     /// <summary>The end: everything is as it was.</summary>
-    public void Leave()
+    /// <param name="next">Another trampoline that is gone on with, as if it had been called instead; null: none.</param>
+    public void Leave(ulong? next = null)
     {
         code.MarkDone();
         code.Grow(-ScratchSize);
@@ -92,6 +93,13 @@ internal sealed class TrampolineFrame(CodeEmitter code, KernelOffsets kernel, No
         }
 
         code.PopFlags();
-        code.Return();
+        if (next is { } address)
+        {
+            code.JumpOut(address);
+        }
+        else
+        {
+            code.Return();
+        }
     }
 }

@@ -154,7 +154,7 @@ internal sealed class CoexistingGuest : IAsyncDisposable
             await Machine.Client.ContinueAsync(cancellationToken);
         }
 
-        await _reading.WaitAsync(TimeSpan.FromSeconds(10), cancellationToken);
+        await _reading.WaitAsync(TimeSpan.FromMinutes(1), cancellationToken);
         return _console.ToString();
     }
 

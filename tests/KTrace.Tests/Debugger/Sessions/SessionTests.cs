@@ -8,8 +8,10 @@ using KTrace.Debugger.Sessions;
 using KTrace.Debugger.Stepping;
 using KTrace.Rsp;
 using KTrace.Symbols.Kernel;
+using KTrace.Symbols.Values.Expressions;
 using KTrace.Tests.Cli;
 using KTrace.Tests.Support;
+using KTrace.Tracing;
 
 namespace KTrace.Tests.Debugger.Sessions;
 
@@ -85,14 +87,7 @@ public sealed class SessionTests
         Assert.False(await session.InterruptAsync());
         for (var i = 0; i < 5; i++)
         {
-            var running = session.ContinueAsync().AsTask();
-            await Task.Delay(20 * i);
-            while (!running.IsCompleted && !await session.InterruptAsync())
-            {
-                await Task.Yield();
-            }
-
-            Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await running).Cause);
+            await InterruptAfterAsync(20 * i);
             Assert.NotEmpty((await session.CallPathAsync()).Path.Frames);
         }
 
@@ -100,10 +95,38 @@ public sealed class SessionTests
         using var cancel = new CancellationTokenSource(200);
         Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync(cancel.Token)).Cause);
         var stepping = session.StepAsync(StepKind.Instruction, 1_000_000).AsTask();
-        await Task.Delay(100);
-        Assert.True(await session.InterruptAsync());
+        while (!stepping.IsCompleted && !await session.InterruptAsync())
+        {
+            await Task.Delay(10);
+        }
+
         Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await stepping).Cause);
         await guest.ContinueToAsync(await guest.BreakAsync("uptime_proc_show", new BreakpointOptions(IsTemporary: true)));
+
+        // In a program there is no path of the kernel; registers and the kernel's variables are there all the same.
+        var path = await session.CallPathAsync();
+        for (var i = 0; i < 1000 && !path.Path.Frames.IsEmpty; i++)
+        {
+            await InterruptAfterAsync(i % 17);
+            path = await session.CallPathAsync();
+        }
+
+        Assert.Equal((TraceEndReason.User, 0), (path.PathEnd!.Reason, path.Path.Frames.Length));
+        Assert.IsType<ExpressionOutcome.Value>(await session.EvaluateAsync("$rip"));
+        Assert.IsType<ExpressionOutcome.Value>(await session.EvaluateAsync("jiffies_64"));
+        Assert.Empty(await session.LocalsAsync());
+
+        async Task InterruptAfterAsync(int milliseconds)
+        {
+            var running = session.ContinueAsync().AsTask();
+            await Task.Delay(milliseconds);
+            while (!running.IsCompleted && !await session.InterruptAsync())
+            {
+                await Task.Yield();
+            }
+
+            Assert.IsType<StopCause.Interrupted>(Assert.IsType<SessionStop.Stopped>(await running).Cause);
+        }
     }
 
     [Fact]

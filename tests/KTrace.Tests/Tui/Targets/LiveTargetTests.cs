@@ -141,19 +141,16 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         target.Post(new TargetRequest.TypeToConsole("cat /proc/version\n"));
         Assert.Equal("breakpoint 1, version_proc_show", (await target.NextAsync<TargetNews.Stopped>()).Stop.Cause);
 
-        // Output without end, and a screen that does not read for a while: memory stays, an interrupt comes through.
+        // Output without end, and a screen that does not read for a while: the news that waits for it stays few, and an interrupt comes through.
         target.Post(new TargetRequest.DeleteBreakpoint(1));
         target.Post(new TargetRequest.Continue());
         target.Post(new TargetRequest.TypeToConsole("yes 0123456789012345678901234567890123456789012345678901234567890123456789\n"));
         await UntilAsync("the flood", () => target.Console.Contains("6789\n0123", StringComparison.Ordinal));
         target.IsReading = false;
-        var before = GC.GetTotalMemory(forceFullCollection: true);
         await Task.Delay(2000);
-        Assert.True(GC.GetTotalMemory(forceFullCollection: true) - before < 64 << 20);
+        Assert.InRange(target.Waiting, 0, 100);
         target.IsReading = true;
-        var since = Stopwatch.StartNew();
         Assert.Equal("interrupted", (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.Interrupt())).Stop.Cause);
-        Assert.True(since.Elapsed < TimeSpan.FromSeconds(20));
 
         // QEMU is killed while nobody waits for it.
         foreach (var process in KTraceProgram.Processes(_marker))
@@ -216,7 +213,7 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         var since = Stopwatch.StartNew();
         while (!condition())
         {
-            Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), "never came: " + what);
+            Assert.True(since.Elapsed < TimeSpan.FromMinutes(3), "never came: " + what);
             await Task.Delay(20);
         }
     }

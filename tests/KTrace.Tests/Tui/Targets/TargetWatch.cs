@@ -6,7 +6,7 @@ namespace KTrace.Tests.Tui.Targets;
 /// <summary>Asks a target and waits for its news, as the screen's loop does.</summary>
 internal sealed class TargetWatch : IAsyncDisposable
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
 
     private readonly IUiTarget _target;
     private readonly List<TargetNews> _seen = [];
@@ -21,6 +21,9 @@ internal sealed class TargetWatch : IAsyncDisposable
 
     /// <summary>False holds the news back: a screen that does not keep up.</summary>
     public bool IsReading { get; set; } = true;
+
+    /// <summary>News that has not been read.</summary>
+    public int Waiting => _target.News.Count;
 
     public void Post(TargetRequest request)
     {

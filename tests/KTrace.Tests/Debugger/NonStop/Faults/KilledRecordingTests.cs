@@ -41,6 +41,39 @@ public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
         }
     }
 
+    /// <summary>That it waits is seen from outside: QEMU's own monitor says where its processors are, and what the ring's counters say.</summary>
+    [Fact]
+    public void Kill_9_while_the_guest_waits_for_room_ends_qemu()
+    {
+        var socket = _program.PathOf("monitor");
+        using var process = Record("-chardev", $"socket,id=watch,path={socket},server=on,wait=off", "-mon", "chardev=watch,mode=readline");
+        WaitForTrace(process, 0);
+        using (var monitor = new QemuMonitor(socket))
+        {
+            // Who does not run reads nothing, and the guest fills the ring: unless it was being stopped just then.
+            KTraceProgram.WaitFor("a guest that waits for room", () =>
+            {
+                Assert.False(process.HasExited, "ktrace ended early");
+                KTraceProgram.Signal(process, KTraceProgram.Stop);
+                if (WaitingGuest.Find(monitor) is { } waiting)
+                {
+                    output.WriteLine(waiting.ToString());
+                    return true;
+                }
+
+                KTraceProgram.Signal(process, KTraceProgram.Continue);
+                return false;
+            });
+        }
+
+        KTraceProgram.Signal(process, KTraceProgram.Kill);
+        KTraceProgram.Finish(process);
+        KTraceProgram.WaitFor("the end of QEMU", () => KTraceProgram.Processes(_name).Count == 0);
+        var trace = Trace.Load(_program.PathOf("run.ktrace"));
+        Assert.Null(trace.End);
+        Assert.Equal(Enumerable.Range(1, (int)trace.HitCount).Select(n => (long)n), trace.Hits.Select(h => h.Sequence));
+    }
+
     [Fact]
     public void Qemu_killed_is_said_and_the_hits_before_stay()
     {
@@ -57,8 +90,8 @@ public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
     }
 
     // More than the reader can take at once, into a small ring.
-    private Process Record() => _program.Start(
-        "record", "e1000e-msix", "--cpus", "2", "--ring", "2", "-b", "kernfs_*", "-b", "kmem_cache*", "-b", "@irq", "-b", "@pci", "-b", "_raw_spin_lock*", "-o", "run.ktrace", "--", "-name", _name);
+    private Process Record(params string[] qemu) => _program.Start([
+        "record", "e1000e-msix", "--cpus", "2", "--ring", "2", "-b", "kernfs_*", "-b", "kmem_cache*", "-b", "@irq", "-b", "@pci", "-b", "_raw_spin_lock*", "-o", "run.ktrace", "--", "-name", _name, .. qemu]);
 
     /// <summary>Until the trace has so many bytes more than its first lines.</summary>
     private void WaitForTrace(Process process, int bytes) => KTraceProgram.WaitFor("hits", () =>

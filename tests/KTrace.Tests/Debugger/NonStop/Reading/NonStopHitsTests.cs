@@ -37,7 +37,7 @@ public sealed class NonStopHitsTests(ITestOutputHelper output)
             }
 
             Assert.True(RingRecord.TryRead(bytes, out var record));
-            var site = boot.Find(record.Site)!;
+            var site = boot.Find(record.Site, record.Program)!;
             memory.Enter(record);
             var start = RecordRegisters.Of(record, site.Entry, boot.Map.Image.Architecture);
             for (var i = 0; i < walk.Start.Length; i++)
@@ -146,7 +146,7 @@ public sealed class NonStopHitsTests(ITestOutputHelper output)
                 continue;
             }
 
-            var site = boot.Find(record.Site)!;
+            var site = boot.Find(record.Site, record.Program)!;
             memory.Enter(record);
             var stack = StackUnwinder.Unwind(RecordRegisters.Of(record, site.Entry, boot.Map.Image.Architecture), memory, boot.Map.Unwind);
             var expected = names.Create(index, site.Tracepoints[0], new StopCapture(stack.Frames[0].Registers, stack, (int)record.Cpu, null, null, default), null);

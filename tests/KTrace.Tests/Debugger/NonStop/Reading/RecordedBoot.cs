@@ -26,7 +26,7 @@ internal sealed class RecordedBoot : INonStopSites
 
     public List<Tracepoint> Tracepoints { get; } = [];
 
-    public NonStopSite? Find(ulong returnAddress) => _sites.GetValueOrDefault(returnAddress);
+    public NonStopSite? Find(ulong returnAddress, uint program) => program == 0 ? _sites.GetValueOrDefault(returnAddress) : null;
 
     private static async Task<RecordedBoot> MakeAsync()
     {
@@ -42,7 +42,7 @@ internal sealed class RecordedBoot : INonStopSites
             }
 
             boot.Records.Add(record.Bytes.ToArray());
-            if (!boot._sites.ContainsKey(record.Site) && guest.Sites.Find(record.Site) is { } site)
+            if (!boot._sites.ContainsKey(record.Site) && guest.Sites.Find(record.Site, record.Program) is { } site)
             {
                 var name = guest.NameOf(record)!;
                 var tracepoint = new Tracepoint(boot.Tracepoints.Count + 1, TracepointRequest.Parse(name), name, null, site.Entry, null);

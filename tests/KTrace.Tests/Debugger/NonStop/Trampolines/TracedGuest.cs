@@ -201,7 +201,7 @@ internal sealed class TracedGuest : IAsyncDisposable
 
         var seconds = clock.Elapsed.TotalSeconds;
         drain.GuestStopped();
-        await _reading.WaitAsync(TimeSpan.FromSeconds(10), CancellationToken.None);
+        await _reading.WaitAsync(TimeSpan.FromMinutes(1), CancellationToken.None);
         return seconds;
     }
 

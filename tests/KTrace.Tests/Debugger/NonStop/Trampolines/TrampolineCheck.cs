@@ -28,7 +28,10 @@ internal static class TrampolineCheck
 
     /// <param name="roots">Where it is entered, as offsets.</param>
     /// <returns>What is wrong, for people.</returns>
-    public static List<string> Complaints(CodeBlock block, Architecture architecture, params int[] roots)
+    public static List<string> Complaints(CodeBlock block, Architecture architecture, params int[] roots) => Complaints(block, architecture, null, roots);
+
+    /// <param name="goesTo">Where it may go on, with nothing of its own on the stack; null: nowhere.</param>
+    public static List<string> Complaints(CodeBlock block, Architecture architecture, ulong? goesTo, params int[] roots)
     {
         var complaints = new List<string>();
         var all = Decode(block, architecture);
@@ -75,7 +78,7 @@ internal static class TrampolineCheck
             }
 
             var after = Push(instruction, mnemonic, stack, architecture.WordSize, complaints);
-            if (mnemonic == "ret")
+            if (mnemonic == "ret" || (mnemonic == "jmp" && instruction.Target is { } end && end == goesTo))
             {
                 if (!after.IsEmpty)
                 {

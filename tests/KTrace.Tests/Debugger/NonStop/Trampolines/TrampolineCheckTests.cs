@@ -53,6 +53,9 @@ public sealed class TrampolineCheckTests
         var program = new TrampolineProgram(3, 4096) { Sample = isBare ? 1 : 10, First = lossy ? null : 5_000_000_000, Returns = returns };
         var block = EntryTrampoline.Assemble(kernel, layout, program, lossy, stubs.Code.End, stubs);
         Assert.Empty(TrampolineCheck.Complaints(block, architecture, 0));
+        var before = EntryTrampoline.Assemble(kernel, layout, program with { Index = 4 }, lossy, block.End, stubs, next: block.Address);
+        Assert.Empty(TrampolineCheck.Complaints(before, architecture, block.Address, 0));
+        Assert.NotEmpty(TrampolineCheck.Complaints(before, architecture, 0));
         var shared = ReturnEntry.Count * 16;
         Assert.Empty(TrampolineCheck.Complaints(
             new CodeBlock(layout.Code + (ulong)shared, stubs.Code.Bytes[shared..]) { Frames = [.. stubs.Code.Frames.Where(f => f.Offset >= shared).Select(f => (f.Offset - shared, f.FrameDistance))] },
