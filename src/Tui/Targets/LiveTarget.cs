@@ -174,6 +174,7 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
 
         var header = await _guest.HeaderAsync(cancellationToken);
         _timeline = new SessionTimeline(header, _news);
+        _feed.KeepBy(_timeline.AddConsole);
         _hits = new RecordedHits("this session", _timeline.Open, _news) { End = () => _timeline.End };
         _live = new LiveSession(session, _output, new SourceTree(_options.Sources), _timeline, _news, IsOvertaken);
         Able(Abilities with { Header = header, CanReverse = session.Machine.Client.Features is { ReverseContinue: true, ReverseStep: true } });
