@@ -44,8 +44,8 @@ public sealed class TuiVerbTests : IDisposable
         var compared = await terminal.UntilShowsAsync("A  hit 1  x86_vector_msi_compose_msg");
         Assert.Contains("B  hit 2  x86_vector_msi_compose_msg", compared, StringComparison.Ordinal);
 
-        // On a busy host the kernel may set its timer up a second time by the same path; the first frames are there in any case.
-        await terminal.UntilShowsAsync("#1   irq_chip_compose_msi_msg");
+        // On a busy host the kernel may set its timer up a second time, by the same path: of the path itself what both cases show.
+        await terminal.UntilShowsAsync("start_kernel");
 
         terminal.Run(":save two.ktrace");
         await terminal.UntilShowsAsync("saved as two.ktrace");
