@@ -17,7 +17,10 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
     {
         var timeline = state.Timeline;
         var columns = Columns(timeline, width);
-        return new PaneRows(timeline.Count, i => Line(timeline[i]), i => timeline[i] is var hit ? $"{hit.Place} {hit.Where} {hit.Task} {hit.Path} {hit.Arguments} {hit.Clock}" : "") { Head = Head() };
+        return new PaneRows(timeline.Count, i => Line(timeline[i]), i => timeline[i] is var hit ? $"{hit.Place} {hit.Where} {hit.Task} {hit.Path} {hit.Arguments} {hit.Clock}" : "") 
+        {
+            Head = Head(), Finder = (search, comparison) => Finder(timeline, search, comparison),
+        };
 
         TextLine Line(HitSummary hit)
         {
@@ -66,6 +69,33 @@ internal sealed class HitsPane() : Pane(PaneKind.Hits, "hits")
     };
 
     public override string? PlaceAt(UiState state, int row) => row < state.Timeline.Count ? state.Timeline[row].Place : null;
+
+    /// <summary>Places, tasks and paths come again and again as the same string: each is looked through once.</summary>
+    private static Func<int, bool> Finder(Timeline timeline, string search, StringComparison comparison)
+    {
+        const int MostKnown = 1 << 16;
+        var known = new Dictionary<string, bool>(ReferenceEqualityComparer.Instance);
+        return index => timeline[index] is var hit && (Has(hit.Place) || Has(hit.Where) || Has(hit.Task) || Has(hit.Path) || Has(hit.Arguments) || hit.Clock.Contains(search, comparison));
+
+        bool Has(string text)
+        {
+            if (text.Length < search.Length)
+            {
+                return false;
+            }
+
+            if (!known.TryGetValue(text, out var has))
+            {
+                has = text.Contains(search, comparison);
+                if (known.Count < MostKnown)
+                {
+                    known.Add(text, has);
+                }
+            }
+
+            return has;
+        }
+    }
 
     /// <summary>Without the function that the place names already.</summary>
     private static string PathOf(HitSummary hit) => hit.Path.StartsWith(hit.Place + " < ", StringComparison.Ordinal) ? hit.Path[(hit.Place.Length + 1)..] : hit.Path;

@@ -29,7 +29,13 @@ internal sealed class PaneRows(int count, Func<int, TextLine> row, Func<int, str
         return all.Length == 0 ? None : new PaneRows(all.Length - 1, i => all[i + 1]) { Head = all[0] };
     }
 
+    /// <summary>A search through millions of rows that need not put the text of each together: whether a row has a text in one of its parts. Null: <see cref="Text"/> is looked at.</summary>
+    public Func<string, StringComparison, Func<int, bool>>? Finder { get; init; }
+
     public string Text(int index) => text is null ? row(index).ToString() : text(index);
+
+    /// <summary>Whether rows have a text. For one search: it may keep what it has found out.</summary>
+    public Func<int, bool> Having(string search, StringComparison comparison) => Finder?.Invoke(search, comparison) ?? (index => Text(index).Contains(search, comparison));
 }
 
 /// <summary>The cells of a pane whose items stand beside each other.</summary>

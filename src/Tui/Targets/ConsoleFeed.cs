@@ -16,7 +16,20 @@ internal sealed class ConsoleFeed(NewsQueue news)
     private readonly SemaphoreSlim _came = new(0, 1);
     private readonly StringBuilder _head = new();
     private readonly StringBuilder _tail = new();
+    private readonly StringBuilder _early = new();
     private long _leftOut;
+    private Action<string>? _keep;
+
+    /// <summary>Hands all text on to who keeps it, what came before this was known first.</summary>
+    public void KeepBy(Action<string> keep)
+    {
+        lock (_lock)
+        {
+            keep(_early.ToString());
+            _early.Clear();
+            _keep = keep;
+        }
+    }
 
     /// <summary>Reads and sends until the line ends.</summary>
     public async Task RunAsync(IGuestLine line, CancellationToken cancellationToken)
@@ -50,6 +63,15 @@ internal sealed class ConsoleFeed(NewsQueue news)
     {
         lock (_lock)
         {
+            if (_keep is not null)
+            {
+                _keep(text);
+            }
+            else if (_early.Length < Tail)
+            {
+                _early.Append(text);
+            }
+
             var room = _tail.Length > 0 || _leftOut > 0 ? 0 : Math.Min(text.Length, Head - _head.Length);
             _head.Append(text, 0, room);
             _tail.Append(text, room, text.Length - room);

@@ -13,18 +13,6 @@ using KTrace.Tui.Commands;
 
 namespace KTrace.Tui.Targets;
 
-/// <summary>What a live target is begun with.</summary>
-/// <param name="Sources">A kernel source tree, or null.</param>
-/// <param name="Breakpoints">Commands that set breakpoints, of earlier sessions or of the command line.</param>
-public sealed record LiveTargetOptions(string? Sources, ImmutableArray<string> Breakpoints)
-{
-    /// <summary>Those of <see cref="Breakpoints"/> that are set and switched off.</summary>
-    public ImmutableArray<string> Disabled { get; init; } = [];
-
-    /// <summary>Something that a person should read at the beginning, or null.</summary>
-    public string? Note { get; init; }
-}
-
 /// <summary>A live machine behind the screen.</summary>
 public sealed class LiveTarget : IUiTarget, ILiveNews
 {
@@ -186,6 +174,7 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
 
         var header = await _guest.HeaderAsync(cancellationToken);
         _timeline = new SessionTimeline(header, _news);
+        _feed.KeepBy(_timeline.AddConsole);
         _hits = new RecordedHits("this session", _timeline.Open, _news) { End = () => _timeline.End };
         _live = new LiveSession(session, _output, new SourceTree(_options.Sources), _timeline, _news, IsOvertaken);
         Able(Abilities with { Header = header, CanReverse = session.Machine.Client.Features is { ReverseContinue: true, ReverseStep: true } });
@@ -307,6 +296,13 @@ public sealed class LiveTarget : IUiTarget, ILiveNews
 
                 run = () => live.Session.ContinueAsync();
             }
+        }
+        catch (Exception e) when (_isRunning && e is not RspException && Failures.Of(e) is not null && live.Session.LastStop is SessionStop.Stopped)
+        {
+            // It never ran (a place that is none, a frame that cannot be finished): the screen waits for a stop.
+            _isRunning = false;
+            await live.ShowStopAsync(isNew: false, _over.Token);
+            throw;
         }
         finally
         {

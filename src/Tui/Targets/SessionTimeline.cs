@@ -2,6 +2,7 @@
 // open, so that a session that is killed leaves nothing behind; it is read again through /proc/self/fd.
 using System.Collections.Immutable;
 using System.Globalization;
+using System.Text;
 using KTrace.Debugger.Breakpoints;
 using KTrace.Tracing;
 
@@ -12,6 +13,9 @@ internal sealed class SessionTimeline : IDisposable
 {
     /// <summary>About a kilobyte each.</summary>
     private const int MaximumHits = 100_000;
+
+    // Bytes of the guest's console: a flood must not fill the disk.
+    private const int MaximumConsole = 16 << 20;
 
     private static readonly TimeSpan s_together = TimeSpan.FromMilliseconds(50);
 
@@ -24,6 +28,7 @@ internal sealed class SessionTimeline : IDisposable
     private readonly ImmutableArray<HitSummary>.Builder _batch = ImmutableArray.CreateBuilder<HitSummary>();
     private readonly DateTime _since = DateTime.UtcNow;
     private long _last;
+    private long _console;
     private bool _isFull;
     private bool _isSending;
 
@@ -94,6 +99,36 @@ internal sealed class SessionTimeline : IDisposable
             }
 
             return _last;
+        }
+    }
+
+    /// <summary>Keeps what the guest wrote to its console, between the hits where it came; what is too much is left out, and said.</summary>
+    public void AddConsole(string text)
+    {
+        var bytes = Encoding.UTF8.GetBytes(text);
+        lock (_lock)
+        {
+            if (_console > MaximumConsole)
+            {
+                return;
+            }
+
+            _console += bytes.Length;
+            try
+            {
+                _writer.WriteConsole(bytes);
+            }
+            catch (TraceWriteException e)
+            {
+                Full($"nothing further is kept: {e.Message}");
+                _console = long.MaxValue;
+                return;
+            }
+        }
+
+        if (_console > MaximumConsole)
+        {
+            _news.Send(new TargetNews.Note($"{MaximumConsole >> 20} MB of the guest's console are kept for the session's trace, and no more of it"));
         }
     }
 

@@ -11,7 +11,7 @@ namespace KTrace.Tui.Targets;
 /// <summary>Streams a trace's records to the screen, and keeps what can be asked of them later. One thread fills it; others may ask at any time.</summary>
 internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQueue news)
 {
-    /// <summary>Hits that are listed. A line of the timeline takes some 200 bytes.</summary>
+    /// <summary>Hits that are listed. A line of the timeline takes some 300 bytes.</summary>
     public const int MaximumListed = 2_000_000;
 
     // Hits with registers and arguments: about a kilobyte each.
@@ -124,12 +124,6 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
             news.Send(new TargetNews.Idle());
         }
 
-        if (_hidden > 0)
-        {
-            news.Send(new TargetNews.Note(
-                string.Create(CultureInfo.InvariantCulture, $"the first {_listed} hits are listed, {_hidden} more are not: :hit N shows any of them, ktrace show {path} --filter … lists others"), IsWarning: true));
-        }
-
         if (reader.End is { } end)
         {
             news.Send(new TargetNews.Note(string.Create(CultureInfo.InvariantCulture, $"{end.Hits} hit{(end.Hits == 1 ? "" : "s")}; the recording ended: {end.Reason}")));
@@ -137,6 +131,12 @@ internal sealed class TraceLoader(string path, TraceRecord.Header header, NewsQu
         else if (cancellationToken.IsCancellationRequested && !_isLoaded)
         {
             news.Send(new TargetNews.Note(string.Create(CultureInfo.InvariantCulture, $"reading was given up after {_listed + _hidden} hits"), IsWarning: true));
+        }
+
+        if (_hidden > 0)
+        {
+            news.Send(new TargetNews.Note(
+                string.Create(CultureInfo.InvariantCulture, $"the first {_listed} hits are listed, {_hidden} more are not: :hit N shows any of them, ktrace show {path} --filter … lists others"), IsWarning: true));
         }
     }
 

@@ -71,8 +71,11 @@ public sealed class PosixTerminal : ITerminal
 
     private static ReadOnlySpan<byte> EnterMouse => "\e[?1002h\e[?1006h"u8;
 
-    /// <summary>In the other order; a frame that was cut short may have left synchronised output (2026) and a colour.</summary>
-    private static ReadOnlySpan<byte> LeaveScreen => "\e\\\e[?2026l\e[?1006l\e[?1002l\e[?2004l\e[?7h\e[m\e[?1049l\e[?25h"u8;
+    /// <summary>
+    /// In the other order; a frame that was cut short may have left synchronised output (2026) and a colour. A terminal that has no second screen (vt100, many Linux consoles) keeps what is on it: the shell
+    /// goes on below.
+    /// </summary>
+    private static ReadOnlySpan<byte> LeaveScreen => "\e\\\e[?2026l\e[?1006l\e[?1002l\e[?2004l\e[?7h\e[m\e[999;1H\r\n\e[?1049l\e[?25h"u8;
 
     /// <summary>Takes the terminal of this process.</summary>
     /// <param name="variable">The environment: TERM, COLORTERM and others.</param>

@@ -163,7 +163,7 @@ internal static class PromptKeys
                     // The match may be under the cursor already.
                     var kind = turn.State.Focus;
                     var at = turn.State.Pane(kind);
-                    if (prompt.Text.Length > 0 && at.Cursor < turn.Rows(kind).Count && turn.Rows(kind).Text(at.Cursor).Contains(search, Searching.Comparison(search)))
+                    if (prompt.Text.Length > 0 && at.Cursor < turn.Rows(kind).Count && turn.Rows(kind).Having(search, Searching.Comparison(search))(at.Cursor))
                     {
                         turn.State = turn.State.WithPane(kind, at with { Follows = false });
                     }

@@ -52,11 +52,11 @@ internal static class Searching
 
     private static int? Find(PaneRows rows, string text, int from, bool isForward, int limit)
     {
-        var comparison = Comparison(text);
+        var has = rows.Having(text, Comparison(text));
         for (var step = 1; step <= Math.Min(rows.Count, limit); step++)
         {
             var row = (int)((((long)from + (isForward ? step : -step)) % rows.Count + rows.Count) % rows.Count);
-            if (rows.Text(row).Contains(text, comparison))
+            if (has(row))
             {
                 return row;
             }

@@ -45,8 +45,19 @@ internal static class Theme
     public static Style Of(TextRole role, TerminalLooks looks) => looks.Colours switch
     {
         ColourDepth.None => new Style(decoration: Of(role).Decoration | Extra(role)),
-        ColourDepth.Sixteen => Of(role),
+        ColourDepth.Sixteen => looks.IsLight ? OnWhite(role) : Of(role),
         _ => Rich(role, looks.IsLight),
+    };
+
+    // xterm and others take bold for the bright colour, and bright cyan, green and yellow, and plain yellow, cannot be read on white.
+    private static Style OnWhite(TextRole role) => role switch
+    {
+        TextRole.Key or TextRole.BorderFocused => new Style(Color.Navy, decoration: Decoration.Bold),
+        TextRole.Changed => new Style(Color.Purple, decoration: Decoration.Bold),
+        TextRole.Warning => new Style(Color.Purple),
+        TextRole.Match => new Style(Color.Purple, decoration: Decoration.Underline),
+        TextRole.Current => new Style(Color.Green),
+        _ => Of(role),
     };
 
     /// <summary>What stands for a colour where there is none.</summary>

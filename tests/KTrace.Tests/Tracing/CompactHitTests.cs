@@ -93,7 +93,7 @@ public sealed class CompactHitTests
         return writer;
     }
 
-    private static void Write(string file)
+    internal static void Write(string file)
     {
         using var writer = Begin(file);
         var compact = writer.Compact;

@@ -213,6 +213,19 @@ public class KeyTests
         string Chosen() => "memory of " + ((TargetRequest.ReadMemory)new UiDriver(screen.State).Type("\n").Asked.Last()).Address;
     }
 
+    [Theory]
+    [InlineData("IFCONFIG", "ifconfig", false)]
+    [InlineData("ifconfig", "ifconfig", true)]
+    [InlineData("e1000_request_irq", "e1000_request_irq", true)]
+    [InlineData("timer_interrupt", "timer_interrupt", true)]
+    [InlineData("0.948", "0.948", true)]
+    public void Hits_are_searched_by_each_of_their_parts(string search, string part, bool isThere)
+    {
+        var screen = UiSamples.OfTrace(132, 43).Type($"G/{search}\n");
+        var hit = screen.State.Timeline[screen.State.Pane(PaneKind.Hits).Cursor];
+        Assert.Equal(isThere, $"{hit.Place} {hit.Task} {hit.Where} {hit.Path} {hit.Arguments} {hit.Clock}".Contains(part, StringComparison.Ordinal) && screen.State.Message?.IsWarning != true);
+    }
+
     [Fact]
     public void What_is_switched_off_is_remembered_as_such()
     {

@@ -7,6 +7,7 @@ using KTrace.Tests.Cli;
 using KTrace.Tests.Debugger;
 using KTrace.Tests.Debugger.Attach;
 using KTrace.Tests.Support;
+using KTrace.Tracing;
 using KTrace.Tui.Targets;
 using Trace = KTrace.Tracing.Trace;
 
@@ -67,6 +68,10 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
             Assert.Contains("no command", (await target.AskAsync<TargetNews.Failed>(new TargetRequest.Command("nonsense"))).Message, StringComparison.Ordinal);
             var printed = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p jiffies_64"));
             Assert.Contains("jiffies_64 = ", printed.Lines.Single().ToString(), StringComparison.Ordinal);
+
+            // A run that cannot begin is over at once: the machine stands where it stood.
+            Assert.Equal(stop.ProgramCounter, (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.RunTo("no_such_place"))).Stop.ProgramCounter);
+            Assert.Contains("no_such_place", (await target.NextAsync<TargetNews.Failed>()).Message, StringComparison.Ordinal);
 
             var step = (await target.AskAsync<TargetNews.Stopped>(new TargetRequest.Step(StepKind.Line))).Stop;
             Assert.Equal(("step", null), (step.Cause, step.Hit));
@@ -136,6 +141,17 @@ var bad = await target.AskAsync<TargetNews.Output>(new TargetRequest.Command("p 
         Assert.False(Assert.Single(set.Rows).IsPending);
         target.Post(new TargetRequest.TypeToConsole("cat /proc/version\n"));
         Assert.Equal("breakpoint 1, version_proc_show", (await target.NextAsync<TargetNews.Stopped>()).Stop.Cause);
+
+        // The session's trace has the console, too.
+        var saved = _folder.File("console.ktrace");
+        await target.AskAsync<TargetNews.Note>(new TargetRequest.Save(saved), n => n.Text.StartsWith("saved", StringComparison.Ordinal));
+        using (var reader = TraceReader.Open(saved))
+        {
+            var records = reader.ReadAll().ToList();
+            var lines = records.FindAll(r => r is TraceRecord.Console).ConvertAll(r => ((TraceRecord.Console)r).Text);
+            Assert.Contains("42-typed", lines);
+            Assert.True(records.FindIndex(r => r is TraceRecord.Console { Text: "42-typed" }) < records.FindIndex(r => r is TraceRecord.Hit));
+        }
 
         // Output without end, and a screen that does not read for a while: the news that waits for it stays few, and an interrupt comes through.
         target.Post(new TargetRequest.DeleteBreakpoint(1));

@@ -98,6 +98,7 @@ public sealed class TraceTargetTests : IDisposable
     {
         const int Hits = 120_000;
         var path = _folder.File("large.ktrace");
+        var first = Trace.Load(Sample).Hits[0];
         using (var reader = TraceReader.Open(Sample))
         using (var writer = new TraceWriter(path))
         {
@@ -106,7 +107,11 @@ public sealed class TraceTargetTests : IDisposable
             var hit = records.OfType<TraceRecord.Hit>().First();
             for (var i = 1; i <= Hits; i++)
             {
-                writer.Write(hit with { Sequence = i });
+                writer.Write(hit with { Sequence = i, Prints = [new TracePrint("n", "int", (ulong)i, $"hit {i}")] });
+                if (i % 10_000 is 0 or 1 or 9999)
+                {
+                    writer.Write(new TraceRecord.Return { HitSequence = i });
+                }
             }
 
             writer.Write(new TraceRecord.End(Hits, "enough", 1));
@@ -120,7 +125,16 @@ public sealed class TraceTargetTests : IDisposable
             Assert.InRange(batches[0].Hits.Length, 1, 100);
             Assert.All(batches, b => Assert.True(b.Hits.Length <= 4000));
             Assert.Contains(target.All<TargetNews.Progress>(), p => p.Fraction is > 0 and < 1);
-            Assert.Equal(Hits, (await target.AskAsync<TargetNews.HitShown>(new TargetRequest.ShowHit(Hits))).Hit.Sequence);
+            foreach (var sequence in new[] { Hits, 60_000, 50_001, 100_000, Hits - 1 })
+            {
+                var shown = await target.AskAsync<TargetNews.HitShown>(new TargetRequest.ShowHit(sequence));
+                Assert.Equal((sequence, first.Path, $"hit {sequence}"), (shown.Hit.Sequence, shown.Hit.Path, shown.Hit.Prints[0].Text));
+                Assert.Equal(sequence, shown.Returned?.HitSequence);
+            }
+
+            var pair = await target.AskAsync<TargetNews.HitsCompared>(new TargetRequest.CompareHits(Hits, 70_000));
+            Assert.Equal((Hits, 70_000L), (pair.First.Sequence, pair.Second.Sequence));
+            Assert.Contains("no hit #120001", (await target.AskAsync<TargetNews.Failed>(new TargetRequest.ShowHit(Hits + 1))).Message, StringComparison.Ordinal);
         }
 
         await using (var target = new TargetWatch(TraceTarget.Open(path)))
