@@ -54,7 +54,8 @@ public sealed class HitContextTests
             TimeSpan.FromMinutes(8));
 
         All("start_secondary", c => Assert.Equal($"swapper/{c.Cpu}", c.Task!.Comm));
-        Assert.Equal([1, 2, 3], hits["start_secondary"].Select(c => c.Cpu).Order());
+        // Now and then QEMU stops a second time, when another CPU is at a breakpoint just then and the step leads nowhere (HitRecorder steps again).
+        Assert.Equal([1, 2, 3], hits["start_secondary"].Select(c => c.Cpu).Distinct().Order());
         All("net_rx_action", c => Assert.Equal(CodeContext.SoftIrq, c.Context!.Preempt.Context));
         All("handle_edge_irq", c => Assert.Equal((CodeContext.HardIrq, true), (c.Context!.Preempt.Context, c.Context.IrqsOff)));
         All("kthread", c => Assert.Equal((CodeContext.Task, true), (c.Context!.Preempt.Context, c.Task!.IsKernelThread)));
