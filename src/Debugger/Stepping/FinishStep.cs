@@ -69,7 +69,7 @@ internal sealed class FinishStep(Machine machine, int level)
                 return walker.Stop is null ? throw Outermost(frame) : null;
             }
 
-            return await new LineStep(walker, isOver: true).LeaveAsync(frames[level + 1].Level, cancellationToken);
+            return await new LineStep(walker, isOver: true).LeaveAsync(frames[level + 1].Level, isInside: frame.Stack == 0, cancellationToken);
         }
 
         return walker.Code?.Levels.BeginningAt(walker.Pc) ?? 0;

@@ -33,10 +33,11 @@ internal sealed class LineStep(Walker walker, bool isOver)
 
     /// <summary>Steps out of an inlined call: to where a statement begins in the function that it was inlined into.</summary>
     /// <param name="outer">That function.</param>
-    public async ValueTask<int?> LeaveAsync(CodeLevel outer, CancellationToken cancellationToken)
+    /// <param name="isInside">The CPU stands in the inlined call for certain, even where it begins: the pc alone says there that it is about to be entered.</param>
+    public async ValueTask<int?> LeaveAsync(CodeLevel outer, bool isInside, CancellationToken cancellationToken)
     {
         (_level, _file, _line, _start, _end, _isElsewhere) = (outer, null, 0, walker.Pc, walker.Pc, false);
-        return Judge() ?? await GoOnAsync(cancellationToken);
+        return (isInside ? null : Judge()) ?? await GoOnAsync(cancellationToken);
     }
 
     private async ValueTask<int?> GoOnAsync(CancellationToken cancellationToken)

@@ -25,17 +25,18 @@ public sealed class KernelStepTests
 
     [SkippableTheory]
     [InlineData("s100")]
-    [InlineData("n3 advance=*e820__memblock_setup advance=*memblock_add advance=*setup_log_buf advance=*memblock_add finish^1 until=*setup_log_buf advance=*setup_log_buf n2 s3 finish n3 until")]
+    [InlineData("n20 until3 s40")]
+    [InlineData("n3 advance=*e820__memblock_setup advance=*memblock_add advance=*setup_log_buf advance=*memblock_add finish^1 until=*setup_log_buf advance=*setup_log_buf n2 s3 finish")]
     public async Task From_start_kernel_steps_go_where_gdb_goes(string steps)
     {
         // Before the first interrupt every boot is the same. The tracer's call at a function's entry, which gdb enters, is no line of the source; as that shifts what
-        // comes behind, `step` is the last command.
+        // comes behind, `step` is the last command, but for lines without a call.
         var expected = (await GdbAsync("start_kernel", steps)).Where(l => !l.Contains(" __fentry__:", StringComparison.Ordinal)).ToList();
-        Assert.True(expected.Count > 25, string.Join('\n', expected));
+        Assert.True(expected.Count > 15, string.Join('\n', expected));
 
         await using var guest = await OracleGuest.BootAsync(Stock, Script);
         using var ours = await StepsFromAsync(guest, "start_kernel");
-        var said = await ours.Steps.RunAsync(steps).WaitAsync(TimeSpan.FromMinutes(4));
+        var said = await ours.Steps.RunAsync(steps).WaitAsync(TimeSpan.FromMinutes(1));
         Assert.Equal(string.Join('\n', Agreed(expected)), string.Join('\n', Agreed(said).Take(Agreed(expected).Count)));
     }
 
