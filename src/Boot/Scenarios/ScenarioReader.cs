@@ -202,14 +202,17 @@ public static class ScenarioReader
             && (long)value * unit is >= 16 and <= 1 << 20 ? value * unit : null;
     }
 
-    private static double Seconds(MappingReader keys, string text)
+    /// <summary>A time as in <c>30</c>, <c>30s</c> or <c>5m</c>.</summary>
+    /// <returns>Seconds, more than 0; null when it is none.</returns>
+    public static double? TryParseSeconds(string text)
     {
         var digits = text.EndsWith('s') || text.EndsWith('m') ? text[..^1] : text;
         return double.TryParse(digits, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var value)
-            && value is > 0 and < 1e6
-            ? value * (text.EndsWith('m') ? 60 : 1)
-            : throw keys.Error("timeout", $"timeout is such as 30s or 5m, not \"{text}\"");
+            && value is > 0 and < 1e6 ? value * (text.EndsWith('m') ? 60 : 1) : null;
     }
+
+    private static double Seconds(MappingReader keys, string text) =>
+        TryParseSeconds(text) ?? throw keys.Error("timeout", $"timeout is such as 30s or 5m, not \"{text}\"");
 
     private static string? Absolute(string? path, string folder) => path is null ? null
         : Path.GetFullPath(path, Path.GetFullPath(folder));

@@ -22,7 +22,7 @@ internal static class AttachVerb
         var modules = new Option<string[]>("--modules") { HelpName = "DIR", Description = "Where .ko files and their debug files are; may be given several times" };
         var breakpoints = new Option<string[]>("--break", "-b") { HelpName = "PLACE[ if COND][ print EXPR, …][ return …]", Description = "Record this tracepoint into a trace, instead of taking commands; may be given several times" };
         var output = new Option<string?>("--output", "-o") { HelpName = "FILE", Description = "The trace to write (attached.ktrace)" };
-        var timeout = new Option<double?>("--timeout") { HelpName = "SECONDS", Description = "Record so long" };
+        var timeout = TimeoutOption.Create("Record so long");
         var maximum = new Option<int?>("--max-hits") { HelpName = "N", Description = "Record so many hits" };
 
         // Known so that it can be answered: who records without stops elsewhere tries it here.

@@ -24,7 +24,7 @@ internal static class RecordVerb
         var capture = new CaptureOptionsReader();
         var interrupts = new Option<bool>("--irqs") { Description = "Record interrupt controllers and the kernel's interrupts at every hit, and at the end (ktrace irqs shows them)" };
         var output = new Option<string?>("--output", "-o") { HelpName = "FILE", Description = "The trace to write" };
-        var timeout = new Option<double?>("--timeout") { HelpName = "SECONDS", Description = "Stop after so long" };
+        var timeout = TimeoutOption.Create("Stop after so long");
         var maximum = new Option<int?>("--max-hits") { HelpName = "N", Description = "Stop after so many hits" };
         var until = new Option<string?>("--until") { HelpName = "TEXT", Description = "Stop when this text appears on the console; exit 1 if it never does" };
         var command = new Command(

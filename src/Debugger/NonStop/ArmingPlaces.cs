@@ -38,7 +38,7 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
     /// <returns>Why it cannot be armed, in words for people; or null.</returns>
     public string? Add(Tracepoint tracepoint, CodePlace place, ulong address, PlannedPlace plan, KernelModule? module)
     {
-        if (plan.Needs?.Condition is not null && programs.View is null)
+        if (plan.Needs?.Condition is { NeedsView: true } && programs.View is null)
         {
             return "the guest's memory cannot be mapped a second time, as its condition asks for";
         }
@@ -90,9 +90,10 @@ internal sealed class ArmingPlaces(KernelTarget target, NonStopMemory memory, Pr
         var original = target.Map.Image.Architecture.WordSize == 8 ? Nop64 : Nop32;
         if (isBeforeTracer)
         {
-            // The call that a compiler has made, or another no-op: whatever is there comes back before the tracer looks.
+            // The call that a compiler has made comes back before the tracer looks; objtool may have made a no-op of it at build time. Anything else is not ours to replace.
+            const byte nearCall = 0xe8;
             var compiled = new byte[original.Length];
-            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) ? [.. compiled] : original;
+            original = await target.Memory.TryReadAsync(patch, compiled, cancellationToken) && compiled[0] == nearCall ? [.. compiled] : original;
         }
 
         return SitePatch.OverNop(new NonStopSite(entry, patch, patch + (ulong)original.Length, original, module?.Name), trampoline);

@@ -42,7 +42,8 @@ internal interface INonStopProgress
 
 /// <summary>Tracepoints without stops in one guest: when they can be armed, where they are, and who reads what they write.</summary>
 internal sealed class NonStopTracing(
-    KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options, INonStopProgress progress) : IDisposable
+    KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options, RequestCounts counts,
+    INonStopProgress progress) : IDisposable
 {
     /// <summary>So many breakpoints stand in for functions that are traced without stops later.</summary>
     public const int MaximumStandIns = TracepointResolver.MaximumPlaces;
@@ -156,7 +157,7 @@ internal sealed class NonStopTracing(
     }
 
     /// <summary>What conditions look at is mapped when the kernel's own maps are complete, after its tracer is set up.</summary>
-    private static bool IsArmedEarly(PlannedPlace plan) => plan is { Way: CaptureWay.NonStop, Nop: not null, Needs.Condition: null };
+    private static bool IsArmedEarly(PlannedPlace plan) => plan is { Way: CaptureWay.NonStop, Nop: not null, Needs: { } needs } && needs.Condition is not { NeedsView: true };
 
     /// <summary>What conditions look at memory through; the kernel's own maps are complete by now.</summary>
     private async ValueTask MapViewAsync(CancellationToken cancellationToken)
@@ -313,7 +314,7 @@ internal sealed class NonStopTracing(
             return;
         }
 
-        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy);
+        _programs = new ProgramTable(offsets, _memory, options.StackBytes, options.Lossy, counts);
         if (tracepoints.Any(t => t.Request.Actions.Return is not null))
         {
             _programs.RecordReturns();

@@ -1,7 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using KTrace.Debugger.Interrupts;
+using KTrace.Debugger.NonStop;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -38,7 +38,6 @@ internal sealed class HitRecorder : IDisposable
     private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
-    private readonly Dictionary<TracepointRequest, (long Calls, long Taken)> _counted = new(ReferenceEqualityComparer.Instance);
     private readonly RegisterDescription _pc;
     private readonly RspCommand[] _skip = new RspCommand[2];
     private readonly RspOutcome[] _skipOutcomes = new RspOutcome[2];
@@ -72,6 +71,9 @@ internal sealed class HitRecorder : IDisposable
         get => _capture.Unwinder;
         set => _capture.Unwinder = value;
     }
+
+    /// <summary>What was counted for <c>sample</c> and <c>first</c>.</summary>
+    public RequestCounts Counts { get; } = new();
 
     /// <summary>Hits that were written here; a trace may have others.</summary>
     public long Hits { get; private set; }
@@ -170,31 +172,13 @@ internal sealed class HitRecorder : IDisposable
                 }
             }
 
-            if (Counts(tracepoint.Request))
+            if (Counts.Takes(tracepoint.Request))
             {
                 holding.Add(tracepoint);
             }
         }
 
         return holding;
-    }
-
-    /// <summary>Whether a hit whose condition holds is one to record: one in so many, and the first so many of those, counted over all functions of a pattern or set.</summary>
-    private bool Counts(TracepointRequest request)
-    {
-        if (request.Actions is { Sample: 1, First: null })
-        {
-            return true;
-        }
-
-        ref var counted = ref CollectionsMarshal.GetValueRefOrAddDefault(_counted, request, out _);
-        if (counted.Calls++ % request.Actions.Sample != 0 || counted.Taken >= (request.Actions.First ?? long.MaxValue))
-        {
-            return false;
-        }
-
-        counted.Taken++;
-        return true;
     }
 
     private async ValueTask<bool> HoldsAsync(Tracepoint tracepoint, Expression condition, CancellationToken cancellationToken)

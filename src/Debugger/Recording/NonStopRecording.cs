@@ -39,11 +39,11 @@ internal sealed class NonStopRecording : INonStopProgress, IReturnReclaimer, IDi
     private bool _isRateWritten;
 
     public NonStopRecording(
-        KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options,
+        KernelTarget target, IReadOnlyList<Tracepoint> tracepoints, ArmedTracepoints stops, WayPlanner planner, CaptureOptions options, RequestCounts counts,
         TraceWriter writer, HitNumbers numbers, IRecordingProgress? progress)
     {
         (_target, _writer, _numbers, _progress, _arguments) = (target, writer, numbers, progress, options.Arguments);
-        _tracing = new NonStopTracing(target, tracepoints, stops, planner, options, this) { PauseGuest = PauseGuest, IsEnough = () => numbers.IsFull };
+        _tracing = new NonStopTracing(target, tracepoints, stops, planner, options, counts, this) { PauseGuest = PauseGuest, IsEnough = () => numbers.IsFull };
     }
 
     public ValueTask ArmAsync(CancellationToken cancellationToken) => _tracing.ArmAsync(cancellationToken);

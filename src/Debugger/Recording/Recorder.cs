@@ -88,7 +88,7 @@ public sealed class Recorder
         _numbers = new HitNumbers(limits.MaximumHits);
         _hits = new HitRecorder(target, _breakpoints, writer, limits, _numbers, progress);
         _baseline = nonStop?.BaselineSeconds;
-        _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, writer, _numbers, progress) : null;
+        _nonStop = nonStop is { } way ? new NonStopRecording(target, tracepoints, _breakpoints, way.Planner, way.Options, _hits.Counts, writer, _numbers, progress) : null;
         _hits.Unwinder = _nonStop is { } tracing ? tracing.Unwind : null;
     }
 

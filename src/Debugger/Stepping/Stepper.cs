@@ -63,13 +63,14 @@ public sealed class Stepper : IDisposable
     /// <c>until</c> and <c>advance</c> with a place: runs to it, or to where the present function returns.
     /// </summary>
     /// <param name="addresses">Run-time addresses of the place.</param>
-    /// <param name="inFrame"><c>until</c>: inside the present function only this activation counts, not a recursion.</param>
+    /// <param name="inFrame"><c>until</c>: only this activation of the present function counts, not a recursion, and no other function.</param>
     public ValueTask<StepResult> UntilAsync(StepPosition from, IReadOnlyList<ulong> addresses, bool inFrame, CancellationToken cancellationToken = default) =>
         WalkAsync(from, new StopCause.PlaceReached(), async walker =>
         {
             var targets = new List<ulong>(addresses);
             (ulong Pc, FrameMark Mark)? caller = null;
             ulong? frame = null;
+            var hasReturned = false;
             if (walker.Code is { } code)
             {
                 frame = FrameWalk.FrameAddress(walker.Registers, walker.Pc, code.Map);
@@ -85,16 +86,19 @@ public sealed class Stepper : IDisposable
             bool IsReached(int cpu, RegisterSet registers)
             {
                 var (pc, map) = _placeOf(cpu, registers);
-                if (addresses.Contains(pc))
+                if (addresses.Contains(pc) && (!inFrame || walker.Code is not { } own || IsIn(own, pc, map, registers)))
                 {
-                    var isOwn = inFrame && frame is not null && walker.Code is { } own && map == own.Map && own.IsSameFunction(from.ProgramCounter, pc);
-                    return !isOwn || FrameWalk.FrameAddress(registers, pc, map!) is not { } there || there == frame;
+                    return true;
                 }
 
-                return caller is { } back && pc == back.Pc && back.Mark.Matches(registers);
+                return hasReturned = caller is { } back && pc == back.Pc && back.Mark.Matches(registers);
             }
 
-            return await walker.RunToAsync(targets, IsReached, cancellationToken) ? BeginningAt(walker) : null;
+            bool IsIn(StepCode own, ulong pc, KernelMap? map, RegisterSet registers) =>
+                map == own.Map && own.IsSameFunction(from.ProgramCounter, pc) && (frame is null || FrameWalk.FrameAddress(registers, pc, map) is not { } there || there == frame);
+
+            // Inlined calls that begin where the caller goes on count as entered, as gdb has it, unlike after finish.
+            return await walker.RunToAsync(targets, IsReached, cancellationToken) ? hasReturned ? 0 : BeginningAt(walker) : null;
         }, cancellationToken);
 
     /// <summary><c>finish</c>: runs until a frame of the call path has returned; an inlined one, until its code is left.</summary>

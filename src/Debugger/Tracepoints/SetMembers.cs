@@ -187,7 +187,7 @@ internal sealed class SetMembers
         return can;
     }
 
-    /// <summary>Without stops. First instructions are moved before conditions can be asked.</summary>
+    /// <summary>Without stops. First instructions are moved before conditions that read memory can be asked; whether all of a set's functions could do without is not asked.</summary>
     private bool CanTrace(TracepointRequest request, SelectedFunction function) =>
         function.Object.Traceable.Find(function.Address) is not null
         || (function.Object.Module is null && request.Actions.Condition is null && CanRelocate?.Invoke(function.Address) == true);

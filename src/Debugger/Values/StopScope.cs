@@ -21,7 +21,7 @@ internal readonly record struct SelectedFrame(int Path, int Physical, int Inline
 /// </summary>
 internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory memory, FrameVariables variables, TaskLocator? tasks) : IExpressionScope
 {
-    // Behind the outermost frame that was found: that frame itself, and what entry code saved.
+    // Above the outermost frame that was found lies what entry code saved; below the innermost, what a function that was just entered has not made room for yet.
     private const ulong LargestStack = 16 << 10;
 
     private readonly Dictionary<string, FrameVariable> _locals = new(StringComparer.Ordinal);
@@ -196,7 +196,7 @@ internal sealed class StopScope(KernelMap map, ITypeSource types, StopMemory mem
     /// <summary>It lies in memory, and not in the stack: a static variable.</summary>
     private bool IsStatic(FrameVariable variable) =>
         variable.Value is { Address: { } address } && !_stack.Frames.IsEmpty
-        && (address < _stack.Frames[0].Registers.StackPointer || address - _stack.Frames[^1].Registers.StackPointer is > LargestStack and < ulong.MaxValue / 2);
+        && (address + LargestStack < _stack.Frames[0].Registers.StackPointer || address > _stack.Frames[^1].Registers.StackPointer + LargestStack);
 
     private void Add(IReadOnlyList<FrameVariable> found)
     {

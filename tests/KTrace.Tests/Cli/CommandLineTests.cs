@@ -54,6 +54,8 @@ public sealed class CommandLineTests : IDisposable
     [InlineData("record nothing-of-that-name -b schedule", "there is no such scenario", "e1000e-msix")]
     [InlineData("record --kernel x", "no tracepoint", "-b")]
     [InlineData("record e1000e-msix --max-hits 0", "greater than 0", "")]
+    [InlineData("record e1000e-msix --timeout 0m", "--timeout is such as 30s or 5m, not '0m'", "ktrace record --help")]
+    [InlineData("attach tcp:localhost:1 --timeout soon", "--timeout is such as 30s or 5m, not 'soon'", "ktrace attach --help")]
     [InlineData("record e1000e-msix --memory much", "not a size", "512M")]
     public void What_cannot_be_meant_is_said_in_one_line_with_what_may_be(string words, string message, string remedy)
     {

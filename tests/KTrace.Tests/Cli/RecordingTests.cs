@@ -188,7 +188,7 @@ public sealed class RecordingTests(RecordedBoots boots)
         Assert.Contains("e1000e_open was never armed: module e1000e was not loaded", until.Errors);
         Assert.Equal("console showed: Memory: ", Trace.Load(boots.Program.PathOf("until.ktrace")).End!.Reason);
 
-        var time = boots.Program.Run("record", "shell", "--until", "this is never printed", "--timeout", "30", "-o", "time.ktrace");
+        var time = boots.Program.Run("record", "shell", "--until", "this is never printed", "--timeout", "0.5m", "-o", "time.ktrace");
         Assert.Equal(1, time.ExitCode);
         Assert.Contains("the console never showed \"this is never printed\"", time.Errors);
         Assert.Equal("time limit reached", Trace.Load(boots.Program.PathOf("time.ktrace")).End!.Reason);

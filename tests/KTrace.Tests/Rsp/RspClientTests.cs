@@ -79,6 +79,24 @@ public sealed class RspClientTests
     }
 
     [Fact]
+    public async Task A_resume_whose_replies_nobody_wants_leaves_them_to_whoever_waits_for_the_stop()
+    {
+        // The reply comes when the target has run already, and is a refusal.
+        await using var stub = FakeStub.Qemu().Silent("m0,1").On("m1,1", "17");
+        await using var client = await RspClient.ConnectAsync(stub.Endpoint, s_options);
+        await client.SendAndRunAsync(new RspCommand[] { new ReadMemory(0, new byte[1]), client.ContinueCommand }, new RspOutcome[2]);
+        Assert.Equal(RspState.Running, client.State);
+        Assert.Equal(1, client.Resumes);
+        await stub.SendAsync("vCont;c", "E14", "T05thread:p01.01;");
+        Assert.IsType<StopReply.Stopped>(await client.WaitForStopAsync());
+        var memory = new byte[1];
+        await client.SendAsync(new ReadMemory(1, memory));
+        Assert.Equal(0x17, memory[0]);
+        Assert.Equal(["+", "m0,1", "vCont;c", "+", "m1,1"], stub.Seen.TakeLast(5));
+        Assert.Equal(0, client.StrayStopReplies);
+    }
+
+    [Fact]
     public async Task Acknowledgements_to_QEMU_ride_on_the_next_request_and_never_follow_a_resume()
     {
         await using var stub = FakeStub.Qemu().On("m0,1", "00").On("m1,1", "00");

@@ -13,7 +13,7 @@ internal static partial class BootComparison
     [
         "e820", "[mem ", "Memory: ", "available)", "RAMDISK", "node   #", "Normal ", "DMA32 ", "DMA   ", "pages", "HighMem", "Movable zone", "Initmem setup", "reserve", "hash table entries",
         "random: ", "tsc: ", "TSC ", "clocksource: ", "sched_clock: ", "BogoMIPS", "Calibrat", "APIC calibration", "lpj=", "Freeing ", "usable",
-        "rtc_cmos", "KASLR", "hpet", "cpu_khz", "PM-Timer", "uptime", "Kernel Offset", "perf: interrupt took", "input: ", "rcu: ", "MTRR",
+        "rtc_cmos", "KASLR", "hpet", "cpu_khz", "PM-Timer", "uptime", "Kernel Offset", "perf: interrupt took", "hrtimer: interrupt took", "input: ", "rcu: ", "MTRR",
         "SATA link", "ATAPI", "zonelists", "calibrate_delay", "On node", "CPUs: ", "processors activated", "LOWMEM", "lowmem", "vmalloc", "fixmap", "MB ", "perf_event", "initcall ", "sr ", "scsi ", "cdrom",
         "Refined", "Testing kprobe tracing: ", " : Reserved", " : System RAM",
     ];

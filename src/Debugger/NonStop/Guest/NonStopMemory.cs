@@ -109,6 +109,9 @@ internal sealed class NonStopMemory : IDisposable
     /// <summary>What lies in the control block at an offset: a counter.</summary>
     public ulong Counter(int offset) => _control.LoadUInt64(offset);
 
+    /// <summary>Changes a counter; the guest stands still.</summary>
+    public void SetCounter(int offset, ulong value) => _control.StoreUInt64(offset, value);
+
     /// <summary>The return address that an entry keeps, or kept last. The guest may have written anything there.</summary>
     public ulong ReturnAddressOf(int index) => _control.LoadUInt64(ControlBlock.Returns + (index * ReturnEntry.Stride) + ReturnEntry.ReturnAddress);
 

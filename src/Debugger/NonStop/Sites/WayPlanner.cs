@@ -73,12 +73,6 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
                 return Stop(tracepoint, why);
             }
 
-            if (tracepoint.Request.Actions.Condition is not null)
-            {
-                // First instructions are moved before the kernel has mapped what conditions look at.
-                return Stop(tracepoint, $"{why}, and a condition asks for the tracer's no-op");
-            }
-
             (relocation, var whyNot) = RelocateEntry(place.Address, module);
             if (relocation is null)
             {
@@ -96,6 +90,12 @@ public sealed class WayPlanner(CaptureOptions options, string? cannot, Traceable
             if (condition is null)
             {
                 return Stop(tracepoint, "its condition: " + (whyNot ?? "it cannot be asked without stops"));
+            }
+
+            if (relocation is not null && condition.NeedsView)
+            {
+                // First instructions are moved before the kernel has mapped what such conditions look at.
+                return Stop(tracepoint, $"{traceable.WhyNot(place.Address)}, and its condition reads memory, which asks for the tracer's no-op");
             }
         }
 

@@ -62,7 +62,7 @@ public static class EntryTrampoline
     {
         private readonly CodeEmitter _code = frame.Code;
 
-        private ulong Counters => frame.Layout.Control + ControlBlock.Programs + (ulong)(program.Index * ControlBlock.ProgramStride);
+        private ulong CountersOf(int index) => frame.Layout.Control + ControlBlock.Programs + (ulong)(index * ControlBlock.ProgramStride);
 
         public void Write()
         {
@@ -70,7 +70,7 @@ public static class EntryTrampoline
             var leave = _code.NewLabel();
             frame.Enter(closed);
 
-            var condition = program.Condition is { } asked ? new ConditionWriter(frame, asked, view, Counters, leave) : null;
+            var condition = program.Condition is { } asked ? new ConditionWriter(frame, asked, view, CountersOf(program.Index), leave) : null;
             condition?.Write();
             WriteCounters(leave);
             var windows = new StackWindows(frame, program.StackBytes);
@@ -106,7 +106,7 @@ public static class EntryTrampoline
         {
             if (program.Sample > 1)
             {
-                Count(Counters + ControlBlock.ProgramCalls);
+                Count(CountersOf(program.CountsAt) + ControlBlock.ProgramCalls);
                 _code.Do(Mnemonic.Xor, Reg.Dx, Reg.Dx);
                 _code.Constant(Reg.Cx, (ulong)program.Sample);
                 _code.DoOne(Mnemonic.Div, Reg.Cx);
@@ -116,7 +116,7 @@ public static class EntryTrampoline
 
             if (program.First is { } first)
             {
-                Count(Counters + ControlBlock.ProgramTaken);
+                Count(CountersOf(program.CountsAt) + ControlBlock.ProgramTaken);
                 _code.Constant(Reg.Cx, (ulong)first);
                 _code.Do(Mnemonic.Cmp, Reg.Ax, Reg.Cx);
                 _code.Jump(ConditionCode.ae, leave);

@@ -8,9 +8,12 @@ namespace KTrace.Debugger.NonStop.Trampolines;
 /// The programs that are in the guest, each made when the first tracepoint needs it. Tracepoints that ask for nothing special share one; what is counted (sample, first) is counted for each request, so that
 /// "the first 100" of a set means the set.
 /// </summary>
-internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy)
+internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, int stackBytes, bool lossy, RequestCounts counts)
 {
     private readonly Dictionary<(bool Returns, string? Condition, TracepointRequest? Counted), TrampolineProgram> _programs = [];
+
+    // The first program of each request that counts.
+    private readonly Dictionary<TracepointRequest, int> _counters = new(ReferenceEqualityComparer.Instance);
 
     // By program, and where its trampoline goes on.
     private readonly Dictionary<(int Program, ulong? Next), ulong> _trampolines = [];
@@ -30,7 +33,7 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
     public TrampolineProgram For(TracepointRequest request, CompiledCondition? condition)
     {
         var actions = request.Actions;
-        var isCounted = actions.Sample > 1 || actions.First is not null;
+        var isCounted = RequestCounts.IsCounted(request);
         var key = (actions.Return is not null, condition is null ? null : string.Join('\n', condition.Steps), isCounted ? request : null);
         if (_programs.TryGetValue(key, out var known))
         {
@@ -42,14 +45,22 @@ internal sealed class ProgramTable(KernelOffsets offsets, NonStopMemory memory, 
             throw new TargetException($"more than {ControlBlock.MaximumPrograms} different tracepoints without stops", "trace fewer functions with conditions of their own, or --stop");
         }
 
-        if (condition is not null && View is null)
+        if (condition is { NeedsView: true } && View is null)
         {
             throw new TargetException("conditions cannot be asked without stops in this guest: its memory cannot be mapped a second time", "--stop, or no condition");
         }
 
-        return _programs[key] = new TrampolineProgram(_programs.Count, stackBytes)
+        var (index, countsAt) = (_programs.Count, _programs.Count);
+        if (isCounted && !_counters.TryGetValue(request, out countsAt))
         {
-            Condition = condition, Sample = actions.Sample, First = actions.First, Returns = actions.Return is not null,
+            // Functions whose parameters lie elsewhere have another program for the same condition.
+            _counters[request] = countsAt = index;
+            counts.Share(request, memory, countsAt);
+        }
+
+        return _programs[key] = new TrampolineProgram(index, stackBytes)
+        {
+            Condition = condition, Sample = actions.Sample, First = actions.First, CountsAt = countsAt, Returns = actions.Return is not null,
         };
     }
 

@@ -3,7 +3,7 @@ using System.Collections.Immutable;
 namespace KTrace.Debugger.NonStop.Trampolines;
 
 /// <summary>What happens at the entry of the functions of one kind of tracepoint: who counts, what is copied. The functions share its code.</summary>
-/// <param name="Index">0 to <see cref="Ring.ControlBlock.MaximumPrograms"/> − 1: which counters are its own.</param>
+/// <param name="Index">0 to <see cref="Ring.ControlBlock.MaximumPrograms"/> − 1.</param>
 /// <param name="StackBytes">Bytes of stack that are copied at most, over all windows; a multiple of 8.</param>
 public sealed record TrampolineProgram(int Index, int StackBytes)
 {
@@ -16,6 +16,9 @@ public sealed record TrampolineProgram(int Index, int StackBytes)
     /// <summary>Only so many are recorded; null: all.</summary>
     public long? First { get; init; }
 
+    /// <summary>The program whose counters tell how many there were: its own, unless several count together.</summary>
+    public int CountsAt { get; init; } = Index;
+
     /// <summary>The return address is replaced, and the return recorded.</summary>
     public bool Returns { get; init; }
 }
@@ -25,7 +28,13 @@ public sealed record TrampolineProgram(int Index, int StackBytes)
 /// shared only by functions with equal conditions.
 /// </summary>
 /// <param name="Text">As written, for people.</param>
-public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps);
+public sealed record CompiledCondition(string Text, ImmutableArray<ConditionStep> Steps)
+{
+    /// <summary>
+    /// It looks at memory that could be anywhere, or knows an address of the kernel: there must be a <see cref="GuestView"/>. Otherwise registers and the current task are all that it asks for, at any time of a boot.
+    /// </summary>
+    public bool NeedsView => Steps.Any(s => s is ConditionStep.Load { IsOwnTask: false } or ConditionStep.TextEquals { IsOwnTask: false } or ConditionStep.Constant { IsKernelAddress: true });
+}
 
 /// <summary>Code for the guest, at the address for which it was made.</summary>
 /// <param name="Address">Virtual.</param>

@@ -87,6 +87,23 @@ public sealed class BreakpointTests
         var read = await session.WatchAsync("jiffies_64", BreakpointKind.ReadWatchpoint);
         Assert.Equal(KTrace.Rsp.WatchKind.Read, Assert.IsType<StopCause.AtWatchpoint>(Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync()).Cause).Kind);
         await session.Breakpoints.DeleteAsync(read, default);
+
+        // A local variable's is deleted when its function returns, and the guest stops there. In between the callees write it.
+        await guest.ContinueToAsync(await guest.BreakAsync("do_sys_openat2", new BreakpointOptions(IsTemporary: true)));
+        var caller = (await session.CallPathAsync()).Pcs[1];
+        var local = await session.WatchAsync("op.lookup_flags", BreakpointKind.WriteWatchpoint);
+        stop = Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync());
+        for (var i = 0; i < 8 && stop.Cause is StopCause.AtWatchpoint; i++)
+        {
+            stop = Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync());
+        }
+
+        Assert.Equal(local, Assert.IsType<StopCause.VariableGone>(stop.Cause).Watchpoint);
+        Assert.True(local.Hits > 0);
+        Assert.Equal(caller, stop.ProgramCounter);
+        Assert.Empty(session.Breakpoints.All);
+        Assert.DoesNotContain(session.Machine.Sites.All, s => s.IsWatchpoint || s.Address == stop.ProgramCounter);
+
         Assert.Contains("not in memory", (await Assert.ThrowsAsync<TargetException>(async () => await session.WatchAsync("1 + 1", BreakpointKind.WriteWatchpoint))).Message, StringComparison.Ordinal);
         Assert.IsType<SessionStop.Ended>(await session.ContinueAsync());
     }

@@ -18,9 +18,11 @@ internal static class GdbSteps
         names = {"s": "step", "n": "next", "si": "stepi", "ni": "nexti"}
         try:
             for word in os.environ["STEPS"].split():
-                name, count = re.match("([a-z]+)([0-9]*)$", word).groups()
+                name, count, frame, place = re.match(r"([a-z]+)([0-9]*)(?:\^([0-9]+))?(?:=(\S+))?$", word).groups()
                 for i in range(int(count or 1)):
-                    said = gdb.execute(names.get(name, name), to_string=True)
+                    if frame:
+                        gdb.execute("frame " + frame, to_string=True)
+                    said = gdb.execute(names.get(name, name) + (" " + place if place else ""), to_string=True)
                     show(name)
                     value = re.search(r"Value returned is \$[0-9]+ = (.*)", said)
                     if value:
@@ -32,7 +34,9 @@ internal static class GdbSteps
 
     /// <summary>Every step's <c>COMMAND FUNCTION:LINE@ADDRESS</c>; behind a finish <c>value TEXT</c>.</summary>
     /// <param name="begin">gdb commands that lead to the begin, separated by semicolons.</param>
-    /// <param name="steps">Commands, each perhaps with a count: <c>s20 n5 finish</c>.</param>
+    /// <param name="steps">
+    /// Commands, each perhaps with a count, the frame that it means, or a place, which is a line or the address of a name: <c>s20 n5 finish^1 advance=*leaf until=73</c>.
+    /// </param>
     public static IReadOnlyList<string> Run(string program, string begin, string steps)
     {
         Skip.IfNot(PeerProgram.IsInstalled("gdb"), "gdb is not installed (./test installs it)");

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.RegularExpressions;
 using KTrace.Debugger.Sessions;
 using KTrace.Debugger.Stepping;
 using KTrace.Symbols.Kernel;
@@ -8,7 +9,8 @@ using KTrace.Symbols.Types;
 namespace KTrace.Tests.Debugger.Stepping;
 
 /// <summary>The same steps by our stepper, in the same words.</summary>
-internal sealed class OurSteps(Stepper stepper, KernelMap map, StepPosition begin) : IDisposable
+/// <param name="file">The source file that a line without a file means.</param>
+internal sealed class OurSteps(Stepper stepper, KernelMap map, StepPosition begin, string file = "") : IDisposable
 {
     private readonly CodeLevels _levels = new(map);
 
@@ -33,10 +35,11 @@ internal sealed class OurSteps(Stepper stepper, KernelMap map, StepPosition begi
         var said = new List<string> { "at " + Place };
         foreach (var word in steps.Split(' '))
         {
-            var name = word.TrimEnd([.. "0123456789"]);
-            for (var i = name.Length == word.Length ? 1 : int.Parse(word.AsSpan(name.Length), CultureInfo.InvariantCulture); i > 0; i--)
+            var parts = Regex.Match(word, @"^([a-z]+)([0-9]*)(?:\^([0-9]+))?(?:=(\S+))?$").Groups;
+            var name = parts[1].Value;
+            for (var i = parts[2].Length == 0 ? 1 : int.Parse(parts[2].ValueSpan, CultureInfo.InvariantCulture); i > 0; i--)
             {
-                var result = await StepAsync(name, types);
+                var result = await StepAsync(name, parts[3].Length == 0 ? 0 : int.Parse(parts[3].ValueSpan, CultureInfo.InvariantCulture), parts[4].Success ? PlacesOf(parts[4].Value) : null, types);
                 Stop = result.Stop;
                 if (result.Position is not { } position || result.Stop is SessionStop.Stopped { Cause: StopCause.Interrupted })
                 {
@@ -59,14 +62,18 @@ internal sealed class OurSteps(Stepper stepper, KernelMap map, StepPosition begi
 
     public void Dispose() => stepper.Dispose();
 
-    private ValueTask<StepResult> StepAsync(string name, ITypeSource? types) => name switch
+    private IReadOnlyList<ulong> PlacesOf(string place) => place[0] == '*' && map.Image.TryFindSymbol(place[1..], out var symbol) ? [map.ToRunTime(symbol.Value)]
+        : [.. new FunctionLookup(map.Image.Symbolizer).FindLine(file, int.Parse(place, CultureInfo.InvariantCulture)).SelectMany(m => m.Places).Select(p => map.ToRunTime(p.Address))];
+
+    private ValueTask<StepResult> StepAsync(string name, int frame, IReadOnlyList<ulong>? places, ITypeSource? types) => name switch
     {
         "s" => stepper.StepAsync(StepKind.Line, Position),
         "n" => stepper.StepAsync(StepKind.LineOver, Position),
         "si" => stepper.StepAsync(StepKind.Instruction, Position),
         "ni" => stepper.StepAsync(StepKind.InstructionOver, Position),
-        "until" => stepper.UntilAsync(Position),
-        "finish" => stepper.FinishAsync(Position, 0, types),
+        "until" when places is null => stepper.UntilAsync(Position),
+        "until" or "advance" => stepper.UntilAsync(Position, places!, inFrame: name == "until"),
+        "finish" => stepper.FinishAsync(Position, frame, types),
         _ => throw new ArgumentException(name),
     };
 }

@@ -12,6 +12,8 @@ namespace KTrace.Tests.Debugger.NonStop.Faults;
 [Collection(nameof(NonStopBootsCollection))]
 public sealed class DetachedGuestTests(ITestOutputHelper output)
 {
+    private const string Messages = "vprintk_store first 20";
+
     [Fact]
     public async Task A_guest_goes_on_after_its_recording_with_its_own_code_and_open_calls_return()
     {
@@ -35,7 +37,7 @@ public sealed class DetachedGuestTests(ITestOutputHelper output)
         await using var guest = await RecordedGuest.BootAsync(
             kernel, "insmod /lib/modules/e1000e.ko; rmmod e1000e; echo GONE; insmod /lib/modules/e1000e.ko; rmmod e1000e; echo FINISHED", modules: ["e1000e"]);
         using var files = new ModuleFiles([kernel.Modules!, kernel.DebugModules!]);
-        await guest.RecordAsync(["@module:e1000e"], CaptureOptions.Default, modules: files);
+        await guest.RecordAsync(["@module:e1000e", Messages], CaptureOptions.Default, modules: files);
         var trace = guest.Trace;
         Assert.Contains("FINISHED", await guest.ConsoleAsync(), StringComparison.Ordinal);
         var calls = trace.Hits.CountBy(h => h.Path.Frames[0].Function).ToDictionary();
@@ -43,7 +45,11 @@ public sealed class DetachedGuestTests(ITestOutputHelper output)
         Assert.Equal((2, 2, 2), (calls["e1000_init_module"], calls["e1000_probe"], calls["e1000_remove"]));
         Assert.DoesNotContain(trace.Remarks.OfType<TraceRecord.Warning>(), w => w.Text.Contains("unreadable", StringComparison.Ordinal));
         Assert.Equal(0, trace.NonStop!.Broken);
-        Assert.All(trace.Tracepoints.All, t => Assert.Equal(TracepointState.Pending, t.State));
+        Assert.All(trace.Tracepoints.All.Where(t => t.Requested != Messages), t => Assert.Equal(TracepointState.Pending, t.State));
+
+        // Breakpoints stand in before there are trampolines: both count together.
+        Assert.Equal(20, calls["vprintk_store"]);
+        Assert.InRange(trace.HitCount - trace.NonStop.Hits, 1, 19);
     }
 
     [Fact]

@@ -48,8 +48,8 @@ public sealed partial class FullRingTests(ITestOutputHelper output)
     public async Task A_lossy_recording_has_or_counts_every_call_and_the_guest_never_waits()
     {
         const string script = """
-            dd if=/dev/zero of=/dev/null bs=1 count=15000 2> /first &
-            dd if=/dev/zero of=/dev/null bs=1 count=12345 2> /second
+            dd if=/dev/zero of=/dev/null bs=1 count=60000 2> /first &
+            dd if=/dev/zero of=/dev/null bs=1 count=45678 2> /second
             wait
             cat /first /second
             echo FINISHED
@@ -61,7 +61,7 @@ public sealed partial class FullRingTests(ITestOutputHelper output)
         output.WriteLine($"{result.Hits} hits, {trace.NonStop!.Dropped} dropped, dd: {string.Join(" + ", counted)}");
         Assert.Equal(RecordingEnd.GuestEnded, result.End);
         Assert.Contains("FINISHED", console, StringComparison.Ordinal);
-        Assert.Equal([12_345, 12_345, 15_000, 15_000], counted.Order());
+        Assert.Equal([45_678, 45_678, 60_000, 60_000], counted.Order());
         Assert.Equal(counted.Sum(), result.Hits + trace.NonStop.Dropped);
         Assert.Equal(result.Hits, trace.NonStop.Hits);
         Assert.Equal((0L, 0L), (trace.NonStop.Waits, trace.NonStop.Broken));

@@ -6,6 +6,7 @@ using KTrace.Boot.Qemu;
 using KTrace.Boot.Scenarios;
 using KTrace.Debugger;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
 using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.Recording;
@@ -116,7 +117,7 @@ internal sealed class RecordedGuest : IAsyncDisposable
         var relocation = new EntryRelocation(_image);
         var resolver = new TracepointResolver(_image, modules) { Capture = options.Choice, CanRelocate = relocation.CanMove };
         var tracepoints = resolver.Resolve(places);
-        var planner = new WayPlanner(options, null, resolver.Traceable) { RelocateEntry = relocation.Plan };
+        var planner = new WayPlanner(options, null, resolver.Traceable) { RelocateEntry = relocation.Plan, CompileCondition = new ConditionCompiler(_image).Compile };
         using var writer = new TraceWriter(TraceFile);
         writer.Write(new TraceRecord.Header
         {

@@ -13,7 +13,9 @@ namespace KTrace.Tests.Debugger.NonStop.Relocation;
 [Trait("Group", "Long")]
 public sealed class RelocatedRecordingTests(ITestOutputHelper output)
 {
-    private static readonly string[] Places = ["vfs_* return", "kmem_cache*", "@irq"];
+    private const string LargeReads = "vfs_read if count > 100";
+
+    private static readonly string[] Places = ["vfs_* return", "vfs_read", LargeReads, "kmem_cache*", "@irq"];
 
     [SkippableTheory]
     [InlineData("tree:tiny64", 1)]
@@ -26,6 +28,13 @@ public sealed class RelocatedRecordingTests(ITestOutputHelper output)
         Assert.All(trace.Tracepoints.All.Where(t => t.Way == TracepointWay.NonStop), t => Assert.StartsWith("its first instructions are moved", t.WayReason, StringComparison.Ordinal));
         Assert.Equal(2, trace.Hits.Count(h => h.Path.Frames[0].Function == "vfs_mkdir" && h.Task!.Comm == "mkdir"));
         Assert.All(trace.Hits.Where(h => h.Path.Frames[0].Function == "vfs_mkdir"), h => Assert.True(trace.Returns.ContainsKey(h.Sequence)));
+
+        // One function leads through two trampolines: the second has a hit wherever the first's has such an argument.
+        var reads = Trace.Load(guest.TraceFile, keepRegisters: true).Hits.Where(h => h.Path.Frames[0].Function == "vfs_read").ToLookup(h => trace.Tracepoints.Find(h.Tracepoint)!.Requested, h => h.ArgumentsOf(0).Single(a => a.Name == "count").Value > 100);
+        Assert.Equal(TracepointWay.NonStop, trace.Tracepoints.All.Single(t => t.Requested == LargeReads).Way);
+        Assert.All(reads[LargeReads], Assert.True);
+        Assert.Equal(reads["vfs_read"].Count(isLarge => isLarge), reads[LargeReads].Count());
+        Assert.NotEmpty(reads[LargeReads]);
     }
 
     /// <summary>It tests its own tracers while its functions lead to ours.</summary>

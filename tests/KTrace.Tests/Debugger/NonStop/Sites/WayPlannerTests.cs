@@ -1,6 +1,8 @@
 using KTrace.Debugger;
 using KTrace.Debugger.Modules;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.NonStop.Conditions;
+using KTrace.Debugger.NonStop.Relocation;
 using KTrace.Debugger.NonStop.Sites;
 using KTrace.Debugger.NonStop.Trampolines;
 using KTrace.Debugger.Tracepoints;
@@ -83,6 +85,17 @@ public sealed class WayPlannerTests
         var plan = planner.Plan(yes, yes.Places[0], null);
         Assert.Equal((CaptureWay.NonStop, compiled), (plan.Way, plan.Needs!.Condition));
         Assert.Equal((CaptureWay.Stop, "its condition: it calls a function"), WayOf(planner, Resolve("request_threaded_irq if irq == 25")));
+    }
+
+    [Theory]
+    [InlineData("reg == 32", CaptureWay.NonStop, "its first instructions are moved (")]
+    [InlineData("*(int *)reg == 32", CaptureWay.Stop, "its condition reads memory, which asks for the tracer's no-op")]
+    public void Moved_instructions_take_a_condition_on_registers(string condition, CaptureWay way, string reason)
+    {
+        var planner = new WayPlanner(CaptureOptions.Default, null, Traceable.Value) { CompileCondition = new ConditionCompiler(Image.Value).Compile, RelocateEntry = new EntryRelocation(Image.Value).Plan };
+        var (chosen, why) = WayOf(planner, Resolve("native_apic_mem_rea* if " + condition));
+        Assert.Equal(way, chosen);
+        Assert.Contains(reason, why, StringComparison.Ordinal);
     }
 
     [Fact]
