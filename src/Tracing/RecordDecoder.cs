@@ -88,7 +88,7 @@ internal sealed class RecordDecoder
             : type.Is("interrupts"u8) ? new(Interrupts(ref json))
             : type.Is("console"u8) ? new(Console(ref json))
             : type.Is("header"u8) ? new(_header = HeaderParts.Header(ref json, _tracepoints))
-            : type.Is("module"u8) ? new(Module(ref json))
+            : type.Is("module"u8) ? new(ModuleParts.Module(ref json))
             : type.Is("tracepoint"u8) ? new(Resolved(ref json))
             : type.Is("note"u8) ? new(new TraceRecord.Note(Text(ref json, "note")))
             : type.Is("warning"u8) ? new(new TraceRecord.Warning(Text(ref json, "warning")))
@@ -137,38 +137,6 @@ internal sealed class RecordDecoder
         TraceTracepoint tracepoint = HeaderParts.Tracepoint(ref json);
         _tracepoints.Add(tracepoint.Id);
         return new TraceRecord.TracepointResolved(tracepoint);
-    }
-
-    private static TraceRecord.Module Module(ref RecordJson json)
-    {
-        string? name = null, buildId = null, path = null;
-        ulong? address = null;
-        while (json.NextProperty())
-        {
-            if (json.Is("name"u8))
-            {
-                name = json.String("name");
-            }
-            else if (json.Is("base"u8))
-            {
-                address = json.Hex("base");
-            }
-            else if (json.Is("build_id"u8))
-            {
-                buildId = json.OptionalString("build_id");
-            }
-            else if (json.Is("file"u8))
-            {
-                path = json.OptionalString("file");
-            }
-            else
-            {
-                json.Skip();
-            }
-        }
-
-        return new TraceRecord.Module(
-            name ?? throw json.Fail("a module without name"), address ?? throw json.Fail("a module without base"), buildId, path);
     }
 
     private DecodedLine Frame(ref RecordJson json)
@@ -335,7 +303,7 @@ internal sealed class RecordDecoder
 
         if (stackId is { } at)
         {
-            CompactDecoder.StackNode stack = _compact.FindStack(ref json, at);
+            StackNode stack = _compact.FindStack(ref json, at);
             CompactDecoder.TaskNode runs = _compact.FindTask(ref json, taskId ?? _lastTask ?? throw json.Fail("a compact hit without task"));
             _lastTask = taskId ?? _lastTask;
             var compact = new TraceRecord.Hit
