@@ -26,12 +26,12 @@ public sealed class QemuCommandLineTests
         Assert.Equal(
             [
                 "-machine", "q35", "-accel", "tcg", "-m", "512M", "-smp", "1", "-kernel", kernel, "-initrd", initramfs, "-append",
-                "console=ttyS0 nokaslr",
+                "console=ttyS0 nokaslr no_timer_check",
                 "-netdev", "user,id=net0", "-device", "e1000e,netdev=net0", "-display", "none", "-no-reboot",
                 "-object", "memory-backend-memfd,id=pc.ram,share=on,size=512M", "-machine", "memory-backend=pc.ram", .. Plumbing, "-d", "int",
             ],
             line.Arguments("/run/x"));
-        Assert.EndsWith("-append 'console=ttyS0 nokaslr' -netdev user,id=net0 -device e1000e,netdev=net0 -display none -no-reboot -d int", line.ToShell(), StringComparison.Ordinal);
+        Assert.EndsWith("-append 'console=ttyS0 nokaslr no_timer_check' -netdev user,id=net0 -device e1000e,netdev=net0 -display none -no-reboot -d int", line.ToShell(), StringComparison.Ordinal);
     }
 
     [Fact]
