@@ -80,7 +80,7 @@ internal sealed class RecordedGuest : IAsyncDisposable
                 Build = new InitramfsDescription
                 {
                     Script = "#!/bin/sh\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin\nmount -t proc proc /proc\nmount -t sysfs sysfs /sys\nmount -t devtmpfs devtmpfs /dev\n"
-                        + script.ReplaceLineEndings("\n") + "\npoweroff -f\nsleep 9\n",
+                        + script.ReplaceLineEndings("\n") + "\nstty opost < /dev/console\npoweroff -f\nsleep 9\n", // stty waits until the serial line has sent what was said
                     Busybox = kernel.Busybox,
                     Modules = [.. modules ?? []],
                 },
