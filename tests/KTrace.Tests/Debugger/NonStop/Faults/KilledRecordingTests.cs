@@ -30,12 +30,7 @@ public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
         {
             using var process = Record();
             WaitForTrace(process, random.Next(0, 60_000));
-            KTraceProgram.Signal(process, KTraceProgram.Kill);
-            KTraceProgram.Finish(process);
-            KTraceProgram.WaitFor("the end of QEMU", () => KTraceProgram.Processes(_name).Count == 0);
-            var trace = Trace.Load(_program.PathOf("run.ktrace"));
-            Assert.Null(trace.End);
-            Assert.Equal(Enumerable.Range(1, (int)trace.HitCount).Select(n => (long)n), trace.Hits.Select(h => h.Sequence));
+            var trace = KilledNow(process);
             Assert.Equal(0, _program.Run("show", "run.ktrace", "--stats").ExitCode);
             output.WriteLine($"{trace.HitCount} hits, {(trace.Truncated ? "the last line was cut" : "whole lines")}");
         }
@@ -66,12 +61,19 @@ public sealed class KilledRecordingTests(ITestOutputHelper output) : IDisposable
             });
         }
 
+        KilledNow(process);
+    }
+
+    /// <summary>Kills it: its guest ends too, and its trace opens with all hits that it says.</summary>
+    private Trace KilledNow(Process process)
+    {
         KTraceProgram.Signal(process, KTraceProgram.Kill);
         KTraceProgram.Finish(process);
         KTraceProgram.WaitFor("the end of QEMU", () => KTraceProgram.Processes(_name).Count == 0);
         var trace = Trace.Load(_program.PathOf("run.ktrace"));
         Assert.Null(trace.End);
         Assert.Equal(Enumerable.Range(1, (int)trace.HitCount).Select(n => (long)n), trace.Hits.Select(h => h.Sequence));
+        return trace;
     }
 
     [Fact]
