@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Diagnostics;
 using KTrace.Debugger.Interrupts;
 using KTrace.Debugger.NonStop;
+using KTrace.Debugger.Stepping;
 using KTrace.Debugger.Tracepoints;
 using KTrace.Debugger.Values;
 using KTrace.Rsp;
@@ -37,6 +38,7 @@ internal sealed class HitRecorder : IDisposable
     private readonly HitValues _values;
     private readonly InterruptRecords _interrupts;
     private readonly ReturnWatch _returns = new();
+    private readonly PutOffInstructions _putOff;
     private readonly HashSet<(int Tracepoint, string Failure)> _failures = [];
     private readonly RegisterDescription _pc;
     private readonly RspCommand[] _skip = new RspCommand[2];
@@ -62,6 +64,7 @@ internal sealed class HitRecorder : IDisposable
         _scope = new StopScope(target.Map, _types, _capture.Memory, variables, _capture.Tasks);
         _values = new HitValues(_capture.Memory, _scope, variables);
         _interrupts = new InterruptRecords(target.Machine, target.Map);
+        _putOff = new PutOffInstructions(target.Machine);
         _pc = RegisterBridge.ProgramCounterIn(target.Client.Layout, target.Map.Image.Architecture);
     }
 
@@ -100,12 +103,18 @@ internal sealed class HitRecorder : IDisposable
         var (registers, cpu) = await _capture.BeginAsync(stop, cancellationToken);
         var pc = registers.ProgramCounter;
         Clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
+        if (await _putOff.IsReturnAsync(cpu, registers, cancellationToken))
+        {
+            await LeaveAsync(stop, cpu, registers, await _capture.CodeAsync(cancellationToken), cancellationToken);
+            return;
+        }
+
         await onStop(registers, cancellationToken);
         await WriteReturnsAsync(registers, cpu, cancellationToken);
         var here = await WithConditionsAsync(_breakpoints.At(pc), registers, cpu, cancellationToken);
         if (here.Count == 0)
         {
-            await LeaveAsync(stop, registers, await _capture.CodeAsync(cancellationToken), cancellationToken);
+            await LeaveAsync(stop, cpu, registers, await _capture.CodeAsync(cancellationToken), cancellationToken);
             return;
         }
 
@@ -115,7 +124,7 @@ internal sealed class HitRecorder : IDisposable
         var needsGuest = counted.Exists(NeedsGuest);
         if (!needsGuest && !isLast)
         {
-            await LeaveAsync(stop, registers, capture.Code, cancellationToken);
+            await LeaveAsync(stop, cpu, registers, capture.Code, cancellationToken);
         }
 
         var hits = new List<TraceRecord.Hit>(counted.Count);
@@ -127,7 +136,7 @@ internal sealed class HitRecorder : IDisposable
         var interrupts = counted.Exists(WantsInterrupts) ? await _interrupts.ReadAsync(null, Clock, cancellationToken) : null;
         if (needsGuest && !isLast)
         {
-            await LeaveAsync(stop, registers, capture.Code, cancellationToken);
+            await LeaveAsync(stop, cpu, registers, capture.Code, cancellationToken);
         }
 
         foreach (var hit in hits)
@@ -277,7 +286,7 @@ internal sealed class HitRecorder : IDisposable
     }
 
     /// <summary>Past the breakpoint and on: without a stop where its instruction does nothing, with one step of this CPU otherwise.</summary>
-    private async ValueTask LeaveAsync(StopReply.Stopped stop, RegisterSet registers, ReadOnlyMemory<byte> code, CancellationToken cancellationToken)
+    private async ValueTask LeaveAsync(StopReply.Stopped stop, int cpu, RegisterSet registers, ReadOnlyMemory<byte> code, CancellationToken cancellationToken)
     {
         var client = _target.Client;
         var skipped = NopSkip.LengthAt(code.Span, registers);
@@ -306,25 +315,13 @@ internal sealed class HitRecorder : IDisposable
                 return;
             }
 
-            if (await IsGoneAsync(stop, registers.ProgramCounter, cancellationToken))
+            if (await _putOff.AfterStepAsync(cpu, registers, cancellationToken) != StepEnd.Nothing)
             {
                 break;
             }
         }
 
         await client.ContinueAsync(cancellationToken);
-    }
-
-    /// <summary>Whether a CPU that was stepped is elsewhere now. A machine with one CPU has no other stops to make.</summary>
-    private async ValueTask<bool> IsGoneAsync(StopReply.Stopped stop, ulong from, CancellationToken cancellationToken)
-    {
-        var machine = _target.Machine;
-        if ((await machine.ThreadsAsync(cancellationToken)).Count < 2 || stop.Thread is not { Thread: > 0 and < int.MaxValue } thread)
-        {
-            return true;
-        }
-
-        return (await machine.RegistersAsync((int)thread.Thread - 1, cancellationToken)).ProgramCounter != from;
     }
 
     private static UnwindResult Innermost(RegisterSet registers) =>

@@ -31,10 +31,14 @@ internal interface IStopJudge
 /// <summary>Resumes the machine until something is to be seen. One caller at a time; only <see cref="InterruptAsync"/> may come meanwhile.</summary>
 internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
 {
+    // A step that goes nowhere is taken again: another CPU may have left the stub with a stop to make. An instruction may lead to itself, too.
+    private const int MaximumSteps = 3;
+
     // An address where nothing is set, and nobody asked to stop: a breakpoint that was just removed, or a trap of the guest's own.
     private const int MaximumStrays = 16;
 
     private readonly Dictionary<int, ulong> _arrived = [];
+    private readonly PutOffInstructions _putOff = new(machine);
     private volatile bool _isInterrupted;
     private volatile bool _isUnderWay;
     private bool _isLook;
@@ -202,21 +206,45 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
     /// <summary>One instruction of one CPU, past a breakpoint on it.</summary>
     private async ValueTask<StopReply> StepAsync(int cpu, CancellationToken cancellationToken)
     {
-        var address = machine.Client.Profile.StepsPastBreakpoints ? 0 : await machine.LinearPcAsync(cpu, cancellationToken);
-        var isInTheWay = !machine.Client.Profile.StepsPastBreakpoints && machine.Sites.IsCodeSet(address);
-        if (isInTheWay)
+        var address = await machine.LinearPcAsync(cpu, cancellationToken);
+        if (!machine.Sites.IsCodeSet(address))
         {
-            await machine.Sites.SuspendAsync(address, true, cancellationToken);
+            return await StepOnceAsync(cpu, cancellationToken);
         }
 
-        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
-        var reply = await WaitAsync(cancellationToken);
-        if (isInTheWay && reply is StopReply.Stopped)
+        var before = await machine.RegistersAsync(cpu, cancellationToken);
+        for (var tries = 1; ; tries++)
+        {
+            var reply = await StepPastAsync(cpu, address, cancellationToken);
+            if (reply is not StopReply.Stopped { Reason: StopReason.Signal, Inferred: false } || _isInterrupted
+                || await _putOff.AfterStepAsync(cpu, before, cancellationToken) != StepEnd.Nothing || tries == MaximumSteps)
+            {
+                return reply;
+            }
+        }
+    }
+
+    private async ValueTask<StopReply> StepPastAsync(int cpu, ulong address, CancellationToken cancellationToken)
+    {
+        if (machine.Client.Profile.StepsPastBreakpoints)
+        {
+            return await StepOnceAsync(cpu, cancellationToken);
+        }
+
+        await machine.Sites.SuspendAsync(address, true, cancellationToken);
+        var reply = await StepOnceAsync(cpu, cancellationToken);
+        if (reply is StopReply.Stopped)
         {
             await machine.Sites.SuspendAsync(address, false, cancellationToken);
         }
 
         return reply;
+    }
+
+    private async ValueTask<StopReply> StepOnceAsync(int cpu, CancellationToken cancellationToken)
+    {
+        await machine.Client.StepAsync(await machine.ThreadAsync(cpu, cancellationToken), cancellationToken: cancellationToken);
+        return await WaitAsync(cancellationToken);
     }
 
     /// <summary>Waits for the stop, and looks at the machine now and then where nothing else tells that its kernel has come.</summary>
@@ -276,7 +304,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
                 _arrived[cpu] = pc;
             }
 
-            cause = await judge.OnArrivalAsync(stopped, cpu, pc, registers, cancellationToken);
+            cause = stopped.Reason is not StopReason.Watchpoint && await _putOff.IsReturnAsync(cpu, registers, cancellationToken) ? null : await judge.OnArrivalAsync(stopped, cpu, pc, registers, cancellationToken);
         }
 
         if (cause is null && (_isInterrupted || stopped.Inferred))

@@ -47,6 +47,9 @@ public sealed class RegisterSet
         _known &= ~(1UL << index);
     }
 
+    /// <summary>Whether the same registers are known, with the same values.</summary>
+    public bool HasValuesOf(RegisterSet other) => _known == other._known && _values.AsSpan().SequenceEqual(other._values);
+
     public RegisterSet Clone() => new(this);
 
     /// <summary>A mask of registers for <see cref="CloneOnly"/>.</summary>
