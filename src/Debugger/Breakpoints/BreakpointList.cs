@@ -117,7 +117,10 @@ public sealed class BreakpointList
         _all.Add(breakpoint.Number, breakpoint);
         if (scope is not null)
         {
-            await _machine.Sites.AddAsync(BreakpointSite.Code(scope.Address), breakpoint, cancellationToken);
+            foreach (var end in EndsOf(scope))
+            {
+                await _machine.Sites.AddAsync(BreakpointSite.Code(end), breakpoint, cancellationToken);
+            }
         }
 
         return breakpoint;
@@ -169,7 +172,10 @@ public sealed class BreakpointList
         _all.Remove(breakpoint.Number);
         if (breakpoint.Scope is { } scope)
         {
-            await _machine.Sites.RemoveAsync(BreakpointSite.Code(scope.Address), breakpoint, cancellationToken);
+            foreach (var end in EndsOf(scope))
+            {
+                await _machine.Sites.RemoveAsync(BreakpointSite.Code(end), breakpoint, cancellationToken);
+            }
         }
 
         if (breakpoint.Place is { } place)
@@ -258,9 +264,20 @@ public sealed class BreakpointList
     internal Breakpoint? Watching(ulong address) =>
         _all.Values.FirstOrDefault(b => b is { IsEnabled: true, Watched: { } watched } && address - watched.Address < (ulong)watched.Length);
 
+    /// <summary>A CPU has arrived where its function takes watched variables off the stack: their memory is watched no longer; they are gone at the function's return.</summary>
+    internal async ValueTask OnTeardownAsync(ulong pc, RegisterSet registers, CancellationToken cancellationToken)
+    {
+        foreach (var watchpoint in _all.Values.Where(b => b.Scope is { } scope && scope.Teardowns.Any(t => t.IsAt(pc, registers))).ToList())
+        {
+            await EnableAsync(watchpoint, false, cancellationToken);
+        }
+    }
+
     /// <summary>Watchpoints whose variables are gone where a CPU has arrived.</summary>
     internal IReadOnlyList<Breakpoint> EndingAt(ulong pc, RegisterSet registers) =>
         [.. _all.Values.Where(b => b.Scope is { } scope && scope.Address == pc && scope.Caller.Matches(registers))];
+
+    private static IEnumerable<ulong> EndsOf(WatchScope scope) => scope.Teardowns.Select(t => t.Address).Append(scope.Address);
 
     /// <summary>What is in watched memory now; null where it cannot be read, and of more than 8 bytes their first 8.</summary>
     internal async ValueTask<ulong?> ReadAsync(ulong address, int length, CancellationToken cancellationToken)

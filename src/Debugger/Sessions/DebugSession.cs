@@ -174,10 +174,9 @@ public sealed class DebugSession : IAsyncDisposable
             ExpressionOutcome.Failed failed => throw new TargetException(failed.Message, null),
             _ => throw new TargetException($"{expression.Text} needs more memory than an expression may read", null),
         };
-        var scope = await Inspector.ScopeAsync(Cpu, frame, cancellationToken);
-        return value.Address is { } address
-            ? await Breakpoints.WatchAsync(text, kind, address, (int)Math.Min(value.Type.Size, int.MaxValue), actions, options ?? new BreakpointOptions(kind), scope, cancellationToken)
-            : throw new TargetException($"{expression.Text} is not in memory", "watch memory by its address: watch *(long *)0x…");
+        var address = value.Address ?? throw new TargetException($"{expression.Text} is not in memory", "watch memory by its address: watch *(long *)0x…");
+        var scope = await Inspector.ScopeAsync(Cpu, frame, address, cancellationToken);
+        return await Breakpoints.WatchAsync(text, kind, address, (int)Math.Min(value.Type.Size, int.MaxValue), actions, options ?? new BreakpointOptions(kind), scope, cancellationToken);
     }
 
     /// <summary>Leaves the machine running and without breakpoints.</summary>

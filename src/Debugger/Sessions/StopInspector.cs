@@ -95,7 +95,8 @@ internal sealed class StopInspector : IDisposable
     }
 
     /// <summary>Where what the expression that was evaluated last named ceases to be: with the return of its frame's function. Null where it named nothing of the kind, or that cannot be told.</summary>
-    public async ValueTask<WatchScope?> ScopeAsync(int cpu, int frame, CancellationToken cancellationToken)
+    /// <param name="address">Of what is watched, which a pointer may have led to.</param>
+    public async ValueTask<WatchScope?> ScopeAsync(int cpu, int frame, ulong address, CancellationToken cancellationToken)
     {
         if (!_scope.HasNamedLocal)
         {
@@ -103,7 +104,15 @@ internal sealed class StopInspector : IDisposable
         }
 
         var (capture, hit) = await TakeAsync(cpu, null, cancellationToken);
-        return FinishStep.CallerOf(capture.Stack, FrameAt(hit.Path, frame).Physical) is { Mark.IsUser: false } caller ? new WatchScope(caller.Pc, caller.Mark) : null;
+        var physical = FrameAt(hit.Path, frame).Physical;
+        if (FinishStep.CallerOf(capture.Stack, physical) is not { Mark.IsUser: false } caller)
+        {
+            return null;
+        }
+
+        var isOnStack = address >= capture.Stack.Frames[physical].Registers.StackPointer;
+        return new WatchScope(caller.Pc, caller.Mark, isOnStack
+            ? await FrameTeardown.FindAsync(_machine, Map, capture.Stack.Frames[physical].LookupAddress, caller.Mark.StackPointer, address, cancellationToken) : []);
     }
 
     /// <summary>The same, as text for a person.</summary>

@@ -13,16 +13,18 @@ public sealed class CommandExecutor
     private readonly RunCommands _run;
     private readonly FrameCommands _frames;
     private readonly MemoryCommands _memory;
+    private readonly DisplayCommands _displays;
     private readonly InfoCommands _info;
 
     public CommandExecutor(DebugSession session, ICommandOutput output, SourceTree sources)
     {
         _context = new CommandContext(session, output, sources);
         _breakpoints = new BreakpointCommands(_context);
-        _run = new RunCommands(_context);
         _frames = new FrameCommands(_context);
         _memory = new MemoryCommands(_context);
-        _info = new InfoCommands(_context, _frames);
+        _displays = new DisplayCommands(_context, _frames, _memory);
+        _run = new RunCommands(_context, _displays);
+        _info = new InfoCommands(_context, _frames, _displays);
     }
 
     /// <summary>True when the session is over by this command: detached, or to be quit.</summary>
@@ -71,6 +73,9 @@ public sealed class CommandExecutor
                 break;
             case DebuggerCommand.Set or DebuggerCommand.Examine or DebuggerCommand.Disassemble:
                 await _memory.ExecuteAsync(command, cancellationToken);
+                break;
+            case DebuggerCommand.Display or DebuggerCommand.Undisplay:
+                await _displays.ExecuteAsync(command, cancellationToken);
                 break;
             case DebuggerCommand.Info info:
                 await _info.ExecuteAsync(info, cancellationToken);

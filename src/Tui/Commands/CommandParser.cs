@@ -59,6 +59,8 @@ public static class CommandParser
         "down" => new DebuggerCommand.Frame(-(int)Count(entry, rest), true),
         "cpu" => new DebuggerCommand.SelectCpu(rest.Length == 0 ? null : (int)Number(entry, rest)),
         "print" => Print(entry, rest),
+        "display" => Display(entry, rest),
+        "undisplay" => new DebuggerCommand.Undisplay(rest),
         "set" => Set(entry, rest),
         "x" => Examine(entry, rest),
         "disassemble" => new DebuggerCommand.Disassemble(rest.Length == 0 ? null : rest),
@@ -104,6 +106,19 @@ public static class CommandParser
             : throw new CommandSyntaxException($"print/{format}: there is no such format", "one of x d u o t c s a, as in p/x jiffies_64");
     }
 
+    /// <summary>With a letter of print's it is a print; with a size, a count, s or i it is memory, as x shows it.</summary>
+    private static DebuggerCommand.Display Display(CommandEntry entry, string rest)
+    {
+        if (rest.Length == 0)
+        {
+            return new DebuggerCommand.Display(null, "");
+        }
+
+        var isMemory = rest[0] == '/' && Split(rest).First[1..] is var letters && (letters.Length != 1 || letters is "s" or "i" or "b" or "h" or "w" or "g");
+        return isMemory && Split(rest).Behind.Length == 0 ? throw Usage(entry)
+            : new DebuggerCommand.Display(isMemory ? Examine(entry, rest) : Print(entry, rest), rest);
+    }
+
     private static DebuggerCommand.Set Set(CommandEntry entry, string rest)
     {
         var (word, behind) = Split(rest);
@@ -134,7 +149,7 @@ public static class CommandParser
             rest = address;
         }
 
-        return new DebuggerCommand.Examine(Needed(entry, rest), count, size, format);
+        return new DebuggerCommand.Examine(rest, count, size, format);
     }
 
     private static DebuggerCommand.Info Info(CommandEntry entry, string rest)
@@ -175,7 +190,7 @@ public static class InfoTopics
 {
     public static IReadOnlyList<(string Name, string Aliases)> All { get; } =
     [
-        ("breakpoints", "b break watchpoints"), ("cpus", "threads thread cpu"), ("registers", "r reg all-registers"), ("args", "a arguments"), ("locals", "lo"), ("frame", "f"),
+        ("breakpoints", "b break watchpoints"), ("display", ""), ("cpus", "threads thread cpu"), ("registers", "r reg all-registers"), ("args", "a arguments"), ("locals", "lo"), ("frame", "f"),
         ("modules", "m lsmod sharedlibrary files"), ("source", "line"), ("symbol", "sym"), ("phase", "target"), ("irq", "irqs interrupts"), ("lapic", "apic"), ("ioapic", ""), ("pic", ""),
     ];
 

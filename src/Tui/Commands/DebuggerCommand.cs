@@ -55,10 +55,19 @@ public abstract record DebuggerCommand
     /// <param name="Format">A letter of gdb's (<c>x d u o t c s a</c>), or null.</param>
     public sealed record Print(string Expression, char? Format) : DebuggerCommand;
 
+    /// <summary>What is shown now, and again at every stop; without anything: what was asked for before, now.</summary>
+    /// <param name="Shown">A <see cref="Print"/> or an <see cref="Examine"/>.</param>
+    /// <param name="Text">As it was written.</param>
+    public sealed record Display(DebuggerCommand? Shown, string Text) : DebuggerCommand;
+
+    /// <param name="What">A display's number or its text; empty: all of them.</param>
+    public sealed record Undisplay(string What) : DebuggerCommand;
+
     /// <summary><c>set var X = Y</c>, <c>set $rax = Y</c>.</summary>
     public sealed record Set(string Target, string Value) : DebuggerCommand;
 
     /// <summary><c>x/8gx ADDRESS</c>.</summary>
+    /// <param name="Address">Empty: behind what was examined last.</param>
     /// <param name="Size">Bytes of a unit.</param>
     public sealed record Examine(string Address, int Count, int Size, char Format) : DebuggerCommand;
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using KTrace.Symbols.Types;
+using KTrace.Symbols.Values.Expressions;
 using KTrace.Tracing;
 using KTrace.Tui.Views;
 
@@ -27,7 +28,7 @@ internal sealed class FrameCommands(CommandContext context)
                 await ShowFrameAsync(cancellationToken);
                 break;
             case DebuggerCommand.Print { Expression: var expression, Format: var format }:
-                await PrintAsync(expression, format, cancellationToken);
+                await PrintAsync(expression, format, "", cancellationToken);
                 break;
             case DebuggerCommand.List { Place: var place }:
                 await ListAsync(place, cancellationToken);
@@ -78,11 +79,20 @@ internal sealed class FrameCommands(CommandContext context)
             shown < path.Path.Frames.Length ? string.Create(CultureInfo.InvariantCulture, $"({path.Path.Frames.Length - shown} more)") : "    " + path.PathEnd.Describe(path.Task), TextRole.Reason);
     }
 
-    private async ValueTask PrintAsync(string expression, char? format, CancellationToken cancellationToken)
+    /// <param name="label">Stands in front.</param>
+    public async ValueTask PrintAsync(string expression, char? format, string label, CancellationToken cancellationToken)
     {
-        var print = await context.Session.PrintAsync(expression, await context.FrameAsync(cancellationToken), cancellationToken);
-        var text = format is { } letter && print is { Error: null, Value: { } value } ? $"{print.Expression} = {NumberText.Of(value, 8, letter)}" : ArgumentText.Of(print);
-        context.Say(text, print.Error is null ? TextRole.Value : TextRole.Warning);
+        var frame = await context.FrameAsync(cancellationToken);
+        if (format is { } letter && await context.Session.EvaluateAsync(expression, frame, cancellationToken) is ExpressionOutcome.Value { Result: { Number: { } number, Type.Size: var size } })
+        {
+            // Without the zeros in front, which `x` shows: a number here is as wide as its type.
+            var text = letter == 'x' ? string.Create(CultureInfo.InvariantCulture, $"0x{(ulong)number & (ulong.MaxValue >> (64 - (8 * (int)Math.Clamp(size, 1, 8)))):x}") : NumberText.Of((ulong)number, 8, letter);
+            context.Say($"{label}{expression} = {text}", TextRole.Value);
+            return;
+        }
+
+        var print = await context.Session.PrintAsync(expression, frame, cancellationToken);
+        context.Say(label + ArgumentText.Of(print), print.Error is null ? TextRole.Value : TextRole.Warning);
     }
 
     private async ValueTask ListAsync(string? place, CancellationToken cancellationToken)

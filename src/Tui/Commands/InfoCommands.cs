@@ -8,7 +8,7 @@ using KTrace.Tui.Views;
 namespace KTrace.Tui.Commands;
 
 /// <summary><c>info</c>.</summary>
-internal sealed class InfoCommands(CommandContext context, FrameCommands frames)
+internal sealed class InfoCommands(CommandContext context, FrameCommands frames, DisplayCommands displays)
 {
     public async ValueTask ExecuteAsync(DebuggerCommand.Info command, CancellationToken cancellationToken)
     {
@@ -17,6 +17,9 @@ internal sealed class InfoCommands(CommandContext context, FrameCommands frames)
         {
             case "breakpoints":
                 context.Output.Write(new BreakpointTableView(session.Breakpoints.All));
+                break;
+            case "display":
+                displays.List();
                 break;
             case "registers":
                 await RegistersAsync(command.Argument, cancellationToken);

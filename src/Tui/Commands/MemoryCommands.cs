@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Globalization;
+using System.Text;
 using KTrace.Debugger;
 using KTrace.Symbols.Disassembly;
 using KTrace.Symbols.Values.Expressions;
@@ -14,6 +15,11 @@ internal sealed class MemoryCommands(CommandContext context)
     private const int AroundBytes = 64;
     private const int MaximumCode = 1 << 20;
 
+    // gdb's "print elements" is 200; a longer string goes on in the next line.
+    private const int StringPiece = 256;
+
+    private ulong? _next;
+
     public ValueTask ExecuteAsync(DebuggerCommand command, CancellationToken cancellationToken) => command switch
     {
         DebuggerCommand.Examine examine => ExamineAsync(examine, cancellationToken),
@@ -24,15 +30,15 @@ internal sealed class MemoryCommands(CommandContext context)
 
     private async ValueTask ExamineAsync(DebuggerCommand.Examine command, CancellationToken cancellationToken)
     {
-        var address = await AddressAsync(command.Address, cancellationToken);
+        var address = command.Address.Length > 0 ? await AddressAsync(command.Address, cancellationToken)
+            : _next ?? throw new TargetException("nothing was examined yet, so there is nothing behind it", "for example: x/8gx $rsp");
         switch (command.Format)
         {
             case 'i':
-                await ShowCodeAsync(address, command.Count * MaximumInstruction, command.Count, cancellationToken);
+                _next = await ShowCodeAsync(address, command.Count * MaximumInstruction, command.Count, cancellationToken);
                 return;
             case 's':
-                var text = await context.Session.Machine.Memory.TryReadStringAsync(address, 256, cancellationToken);
-                context.Say(text is null ? Unreadable(address) : $"0x{address:x}: \"{text}\"", TextRole.Value);
+                await ShowStringsAsync(address, command.Count, cancellationToken);
                 return;
         }
 
@@ -56,12 +62,36 @@ internal sealed class MemoryCommands(CommandContext context)
             }
         }
 
+        _next = address + (ulong)bytes.Length;
         if (!read.IsComplete)
         {
             lines.Add(new TextLine().Add(Unreadable(read.Unreadable[0].Address), TextRole.Warning));
         }
 
         context.Output.Write(new LinesView(lines));
+    }
+
+    /// <summary>One string behind the other; what is longer than a piece goes on in the next line, and counts there.</summary>
+    private async ValueTask ShowStringsAsync(ulong address, int count, CancellationToken cancellationToken)
+    {
+        var piece = new byte[StringPiece];
+        for (var shown = 0; shown < count; shown++)
+        {
+            var read = await context.Session.Machine.Memory.ReadAsync(address, piece, cancellationToken);
+            if (read.ReadableFromStart == 0)
+            {
+                context.Say(Unreadable(address), TextRole.Warning);
+                break;
+            }
+
+            var end = piece.AsSpan(0, read.ReadableFromStart).IndexOf((byte)0);
+            var length = end < 0 ? read.ReadableFromStart : end;
+            context.Output.Write(new LinesView([new TextLine().Add($"0x{address:x}:", TextRole.Number).Add("  ")
+                .Add($"\"{Encoding.UTF8.GetString(piece, 0, length)}\"{(end < 0 ? "…" : "")}", TextRole.Value)]));
+            address += (ulong)(end < 0 ? length : length + 1);
+        }
+
+        _next = address;
     }
 
     private async ValueTask DisassembleAsync(string? place, CancellationToken cancellationToken)
@@ -78,7 +108,8 @@ internal sealed class MemoryCommands(CommandContext context)
         }
     }
 
-    private async ValueTask ShowCodeAsync(ulong address, int length, int count, CancellationToken cancellationToken)
+    /// <returns>The address behind the last instruction.</returns>
+    private async ValueTask<ulong> ShowCodeAsync(ulong address, int length, int count, CancellationToken cancellationToken)
     {
         var session = context.Session;
         var code = new byte[length];
@@ -86,8 +117,10 @@ internal sealed class MemoryCommands(CommandContext context)
         var pc = await PcAsync(cancellationToken);
         var lines = new List<TextLine>();
         string? lastSource = null;
+        var next = address;
         foreach (var instruction in Disassembler.Disassemble(session.Machine.Architecture, code.AsSpan(0, read.ReadableFromStart), address).Take(count))
         {
+            next = instruction.Address + (ulong)instruction.Bytes.Length;
             var frame = session.Map?.Symbolize(instruction.Address) is [var named, ..] ? named : null;
             var source = frame?.Source is { } at ? string.Create(CultureInfo.InvariantCulture, $"{at.File}:{at.Line}") : null;
             if (source is not null && source != lastSource)
@@ -108,6 +141,7 @@ internal sealed class MemoryCommands(CommandContext context)
         }
 
         context.Output.Write(new LinesView(lines));
+        return next;
     }
 
     private async ValueTask SetAsync(DebuggerCommand.Set command, CancellationToken cancellationToken)

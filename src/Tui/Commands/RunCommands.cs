@@ -7,7 +7,7 @@ using KTrace.Tui.Views;
 namespace KTrace.Tui.Commands;
 
 /// <summary>What lets the machine run: each ends at a stop, which is shown.</summary>
-internal sealed class RunCommands(CommandContext context)
+internal sealed class RunCommands(CommandContext context, DisplayCommands displays)
 {
     public async ValueTask ExecuteAsync(DebuggerCommand command, CancellationToken cancellationToken)
     {
@@ -65,6 +65,10 @@ internal sealed class RunCommands(CommandContext context)
         }
 
         context.Output.Write(new SessionStopView(session.LastStop, path, location, prints, context.Sources));
+        if (session.LastStop is SessionStop.Stopped)
+        {
+            await displays.ShowAsync(cancellationToken);
+        }
     }
 
     private async ValueTask<List<TracePrint>> PrintsAsync(StopCause cause, CancellationToken cancellationToken)

@@ -101,9 +101,10 @@ public sealed record UiState(TerminalSize Size, TerminalLooks Looks, TargetAbili
 
     public UiState WithPane(PaneKind kind, PaneState pane) => this with { Panes = Panes.SetItem(kind, pane) };
 
-    /// <summary>A pane comes to the front of its slot; with the focus or without.</summary>
+    /// <summary>A pane comes to the front of its slot; with the focus or without. One that has the focus keeps it.</summary>
     public UiState Raise(PaneKind kind, bool focus)
     {
+        focus |= Recent is [var front, ..] && front == kind;
         var others = Recent.Remove(kind);
         return this with { Recent = others.Insert(focus ? 0 : Math.Min(1, others.Length), kind) };
     }

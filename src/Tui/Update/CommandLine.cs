@@ -1,5 +1,5 @@
 // What follows a colon. gdb's commands keep gdb's meaning: those that resume the machine or choose a frame become requests of their own, so that the screen knows what is under way; the
-// rest goes to the target as it was written. The screen's own commands have names that gdb does not have; `display` is gdb's word for an expression that is shown at every stop, and
+// rest goes to the target as it was written. The screen's own commands have names that gdb does not have; `display` adds to the variables, which are shown at every stop, and
 // `watch` stays gdb's: it stops the machine when memory changes.
 using System.Collections.Immutable;
 using System.Globalization;
@@ -20,8 +20,6 @@ public static class CommandLine
     /// <summary>The screen's own commands, in the order in which help lists them.</summary>
     public static ImmutableArray<CommandEntry> Own { get; } =
     [
-        new("display", [], "EXPR", "show an expression's value at every stop, among the variables (w)", "display jiffies_64"),
-        new("undisplay", [], "EXPR|N", "do not show it any more (x in the variables)", "undisplay 1"),
         new("hit", [], "N", "look at a hit of the timeline", "hit 12"),
         new("filter", [], "[WORDS]", "show only hits with these words; without any: all (&)", "filter msi task:ifconfig"),
         new("mark", [], "N", "mark a hit for comparing (m)", "mark 12"),
@@ -90,21 +88,6 @@ public static class CommandLine
         long? number = long.TryParse(rest, NumberStyles.None, CultureInfo.InvariantCulture, out var n) ? n : null;
         switch (command.Name)
         {
-            case "display" when rest.Length > 0:
-                Unless(turn, Needs.Live, "display", () => VariableKeys.AddWatch(turn, rest));
-                break;
-            case "undisplay" when rest.Length > 0:
-                var at = number is { } position ? (int)Math.Min(position, int.MaxValue) - 1 : state.Variables.Watches.IndexOf(rest);
-                if (at >= 0 && at < state.Variables.Watches.Length)
-                {
-                    VariableKeys.SetWatches(turn, state.Variables.Watches.RemoveAt(at));
-                }
-                else
-                {
-                    turn.Say($"{rest} is not watched");
-                }
-
-                break;
             case "hit" when number is { } hit:
                 turn.Ask(new TargetRequest.ShowHit(hit));
                 if (state.Timeline.RowOf(hit) is >= 0 and var row)
@@ -200,6 +183,12 @@ public static class CommandLine
             case "console":
                 Unless(turn, Needs.Live | Needs.Console, "console", () => turn.Ask(new TargetRequest.TypeToConsole(rest + "\n")));
                 break;
+            case "display":
+                Unless(turn, Needs.Live, "display", () => Display(turn, rest));
+                break;
+            case "undisplay":
+                Undisplay(turn, rest);
+                break;
             case "frame" when number is not null || rest == "0":
                 KeyCommands.Frame(turn, rest.Length == 0 ? state.ChosenFrame : rest == "0" ? 0 : number!.Value);
                 break;
@@ -241,6 +230,38 @@ public static class CommandLine
             default:
                 turn.Ask(new TargetRequest.Command(text));
                 break;
+        }
+    }
+
+    /// <summary>Among the variables, which are shown at every stop. A format is for commands that print lines: the panes have their own.</summary>
+    private static void Display(Turn turn, string rest)
+    {
+        var expression = rest.StartsWith('/') ? rest[(rest.IndexOf(' ', StringComparison.Ordinal) is var blank and > 0 ? blank : rest.Length)..].Trim() : rest;
+        if (expression.Length > 0)
+        {
+            VariableKeys.AddWatch(turn, expression);
+        }
+        else
+        {
+            turn.Focus(PaneKind.Variables);
+        }
+    }
+
+    private static void Undisplay(Turn turn, string rest)
+    {
+        var watches = turn.State.Variables.Watches;
+        var at = int.TryParse(rest, NumberStyles.None, CultureInfo.InvariantCulture, out var position) ? position - 1 : watches.IndexOf(rest);
+        if (rest.Length == 0)
+        {
+            VariableKeys.SetWatches(turn, []);
+        }
+        else if (at >= 0 && at < watches.Length)
+        {
+            VariableKeys.SetWatches(turn, watches.RemoveAt(at));
+        }
+        else
+        {
+            turn.Say($"{rest} is not watched");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.RegularExpressions;
 using KTrace.Tests.Support;
 using Trace = KTrace.Tracing.Trace;
 
@@ -27,8 +28,14 @@ public sealed class DebugVerbTests : IDisposable
             p/x msg->address_lo
             up
             info locals
+            display/i $pc
+            display current->pid
             finish
+            info display
+            undisplay
             x/2i $pc
+            x/i
+            x/2s linux_banner
             info registers rip
             set var jiffies_64 = 5
             p jiffies_64
@@ -46,6 +53,16 @@ public sealed class DebugVerbTests : IDisposable
         Assert.Contains("msg->address_lo = 0x", text, StringComparison.Ordinal);
         Assert.Contains("irq_chip_compose_msi_msg has returned", text, StringComparison.Ordinal);
         Assert.Contains("jiffies_64 = 5", text, StringComparison.Ordinal);
+
+        // What is displayed is shown at once and at the next stop, until it is taken back.
+        Assert.Equal(3, Regex.Count(text, @"^1: +/i \$pc$", RegexOptions.Multiline));
+        Assert.Equal(2, Regex.Count(text, "^2: current->pid = ", RegexOptions.Multiline));
+
+        // Memory goes on where it was left: behind the last instruction, behind the first string.
+        var code = Regex.Matches(text[text.IndexOf("(ktrace) x/2i", StringComparison.Ordinal)..], @"^(?:=>|  ) (\w+) .*$", RegexOptions.Multiline).Select(m => m.Groups[1].Value).Take(3).ToList();
+        Assert.Equal(code.Order(StringComparer.Ordinal), code);
+        Assert.Equal(3, code.Distinct().Count());
+        Assert.Matches(@"(?m)^0x\w+:  ""Linux version 6\..*""\n0x\w+:  ", text);
 
         // What failed is told, with what to do, and makes the exit code 2; the rest was done.
         Assert.Equal(2, run.ExitCode);

@@ -36,6 +36,10 @@ internal sealed class OracleGuest : IAsyncDisposable
 {
     private static readonly Dictionary<string, Lazy<KernelImage>> Images = [];
 
+    // Many times what the longest test takes: who waits for a guest that does nothing any more is to fail, not to wait for ever.
+    private static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(20);
+
+    private readonly CancellationTokenSource _lifetime = new(Lifetime);
     private readonly QemuProcess _qemu;
     private readonly TemporaryFolder _cache;
     private readonly StringBuilder _console = new();
@@ -51,6 +55,7 @@ internal sealed class OracleGuest : IAsyncDisposable
         Target = target;
         Capture = new HitCapture(target.Client, target.Map);
         _modules = modules;
+        _lifetime.Token.Register(() => _ = qemu.KillAsync());
         _moduleInit = modules is { CanRead: true } && target.Map.Image.TryFindSymbol(ModuleTracker.InitFunction, out var symbol) ? target.Map.ToRunTime(symbol.Value) : null;
         _reading = Task.Run(async () =>
         {
@@ -254,6 +259,7 @@ internal sealed class OracleGuest : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        _lifetime.Dispose();
         await Target.DisposeAsync();
         await _qemu.DisposeAsync();
         _cache.Dispose();

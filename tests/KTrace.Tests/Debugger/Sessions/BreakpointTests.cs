@@ -92,12 +92,28 @@ public sealed class BreakpointTests
         await guest.ContinueToAsync(await guest.BreakAsync("do_sys_openat2", new BreakpointOptions(IsTemporary: true)));
         var caller = (await session.CallPathAsync()).Pcs[1];
         var local = await session.WatchAsync("op.lookup_flags", BreakpointKind.WriteWatchpoint);
+        var teardowns = local.Scope!.Teardowns.Select(t => t.Address).ToList();
+        foreach (var address in teardowns)
+        {
+            await guest.BreakAsync($"*0x{address:x}");
+        }
+
         stop = Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync());
         for (var i = 0; i < 8 && stop.Cause is StopCause.AtWatchpoint; i++)
         {
             stop = Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync());
         }
 
+        // The function takes it off the stack, and interrupts may be put there: it is not watched any longer.
+        Assert.IsType<StopCause.AtBreakpoint>(stop.Cause);
+        Assert.Contains(stop.ProgramCounter, teardowns);
+        Assert.DoesNotContain(session.Machine.Sites.All, s => s.IsWatchpoint);
+        foreach (var breakpoint in session.Breakpoints.All.Where(b => b != local).ToList())
+        {
+            await session.Breakpoints.DeleteAsync(breakpoint, default);
+        }
+
+        stop = Assert.IsType<SessionStop.Stopped>(await session.ContinueAsync());
         Assert.Equal(local, Assert.IsType<StopCause.VariableGone>(stop.Cause).Watchpoint);
         Assert.True(local.Hits > 0);
         Assert.Equal(caller, stop.ProgramCounter);

@@ -62,6 +62,12 @@ public sealed class CommandParserTests
         { "i irq", new DebuggerCommand.Info("irq", "") },
         { "mon info mtree", new DebuggerCommand.Monitor("info mtree") },
         { "console ls /proc", new DebuggerCommand.Send("ls /proc") },
+        { "disp", new DebuggerCommand.Display(null, "") },
+        { "display/i $pc", new DebuggerCommand.Display(new DebuggerCommand.Examine("$pc", 1, 0, 'i'), "/i $pc") },
+        { "display /2gx $rsp", new DebuggerCommand.Display(new DebuggerCommand.Examine("$rsp", 2, 8, 'x'), "/2gx $rsp") },
+        { "display/x current->pid", new DebuggerCommand.Display(new DebuggerCommand.Print("current->pid", 'x'), "/x current->pid") },
+        { "undisplay 2", new DebuggerCommand.Undisplay("2") },
+        { "x/4", new DebuggerCommand.Examine("", 4, 0, 'x') },
         { "detach", new DebuggerCommand.Detach() },
         { "q", new DebuggerCommand.Quit() },
         { "help x", new DebuggerCommand.Help("x") },
@@ -87,9 +93,10 @@ public sealed class CommandParserTests
     [InlineData("finish 3", "finish", "for example")]
     [InlineData("p", "print", "for example")]
     [InlineData("p/q x", "print/q: there is no such format", "p/x jiffies_64")]
+    [InlineData("display/i", "display [/FORMAT] EXPR", "display/i $pc")]
     [InlineData("x/8yx 0", "'y' is no size", "x/8gx $rsp")]
     [InlineData("set a", "set var EXPR = VALUE", "for example")]
-    [InlineData("info weather", "info weather: there is no such topic", "breakpoints, cpus")]
+    [InlineData("info weather", "info weather: there is no such topic", "breakpoints, display, cpus")]
     [InlineData("n -1", "next [COUNT]", "for example")]
     [InlineData("f 99999999999", "frame [N]", "for example")]
     public void A_line_that_is_no_command_is_told_with_what_is_meant_to_be(string line, string message, string remedy)

@@ -102,8 +102,13 @@ public class PromptTests
         Assert.Equal(["jiffies_64"], screen.State.Remembered.Watches.ToArray());
         screen.Hear(new TargetNews.Watched([new ValueRow("jiffies_64", "jiffies_64", "u64", "42", null, false)])).Type(":pane var\n");
         Assert.Contains("jiffies_64 = 42", screen.Text(), StringComparison.Ordinal);
+        screen.Forget().Type(":display/x jiffies\n");
+        Assert.Equal(["jiffies_64", "jiffies"], Assert.IsType<TargetRequest.Watch>(Assert.Single(screen.Asked)).Expressions);
+        screen.Forget().Type(":undisplay jiffies\n");
+        Assert.Equal(["jiffies_64"], Assert.IsType<TargetRequest.Watch>(Assert.Single(screen.Asked)).Expressions);
         screen.Forget().Type("x");
         Assert.Empty(Assert.IsType<TargetRequest.Watch>(Assert.Single(screen.Asked)).Expressions);
+        Assert.Contains("7 is not watched", screen.Type(":undisplay 7\n").Screen()[^1], StringComparison.Ordinal);
     }
 
     [Fact]
