@@ -43,6 +43,9 @@ public sealed class Breakpoint
     /// <summary>Where a watched local variable ceases to be; null for what stays.</summary>
     internal WatchScope? Scope { get; init; }
 
+    /// <summary>Its memory is not the variable's now: the stub does not watch it.</summary>
+    internal bool IsHeldBack { get; set; }
+
     /// <summary>Watched memory when it was last looked at, at most 8 bytes; null where it could not be read.</summary>
     public ulong? Value { get; internal set; }
 

@@ -111,9 +111,14 @@ public sealed class BreakpointList
             Cpu = options.Cpu,
             Watched = new BreakpointSite(kind, address, length),
             Scope = scope,
+            IsHeldBack = scope is { IsOnStack: false },
             Value = await ReadAsync(address, length, cancellationToken),
         };
-        await _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken);
+        if (!breakpoint.IsHeldBack)
+        {
+            await _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken);
+        }
+
         _all.Add(breakpoint.Number, breakpoint);
         if (scope is not null)
         {
@@ -158,7 +163,7 @@ public sealed class BreakpointList
         {
             await (isEnabled ? _armed!.ArmAsync(place, cancellationToken) : _armed!.DisarmAsync(place, cancellationToken));
         }
-        else if (!breakpoint.IsPending)
+        else if (breakpoint is { IsPending: false, IsHeldBack: false })
         {
             await (isEnabled
                 ? _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken)
@@ -264,12 +269,24 @@ public sealed class BreakpointList
     internal Breakpoint? Watching(ulong address) =>
         _all.Values.FirstOrDefault(b => b is { IsEnabled: true, Watched: { } watched } && address - watched.Address < (ulong)watched.Length);
 
-    /// <summary>A CPU has arrived where its function takes watched variables off the stack: their memory is watched no longer; they are gone at the function's return.</summary>
-    internal async ValueTask OnTeardownAsync(ulong pc, RegisterSet registers, CancellationToken cancellationToken)
+    /// <summary>A CPU has arrived where its function puts watched variables on the stack, or takes them off it: their memory is watched in between.</summary>
+    internal async ValueTask OnFrameEdgeAsync(ulong pc, RegisterSet registers, CancellationToken cancellationToken)
     {
-        foreach (var watchpoint in _all.Values.Where(b => b.Scope is { } scope && scope.Teardowns.Any(t => t.IsAt(pc, registers))).ToList())
+        foreach (var watchpoint in _all.Values)
         {
-            await EnableAsync(watchpoint, false, cancellationToken);
+            if (watchpoint.Scope?.Edges.FirstOrDefault(e => e.IsAt(pc, registers)) is not { } edge || watchpoint.IsHeldBack != edge.IsBegin)
+            {
+                continue;
+            }
+
+            watchpoint.IsHeldBack = !edge.IsBegin;
+            watchpoint.Value = await ReadAsync(watchpoint.Watched!.Value.Address, watchpoint.Watched.Value.Length, cancellationToken);
+            if (watchpoint.IsEnabled)
+            {
+                await (edge.IsBegin
+                    ? _machine.Sites.AddAsync(SiteOf(watchpoint), watchpoint, cancellationToken)
+                    : _machine.Sites.RemoveAsync(SiteOf(watchpoint), watchpoint, cancellationToken));
+            }
         }
     }
 
@@ -277,7 +294,7 @@ public sealed class BreakpointList
     internal IReadOnlyList<Breakpoint> EndingAt(ulong pc, RegisterSet registers) =>
         [.. _all.Values.Where(b => b.Scope is { } scope && scope.Address == pc && scope.Caller.Matches(registers))];
 
-    private static IEnumerable<ulong> EndsOf(WatchScope scope) => scope.Teardowns.Select(t => t.Address).Append(scope.Address);
+    private static IEnumerable<ulong> EndsOf(WatchScope scope) => scope.Edges.Select(e => e.Address).Append(scope.Address);
 
     /// <summary>What is in watched memory now; null where it cannot be read, and of more than 8 bytes their first 8.</summary>
     internal async ValueTask<ulong?> ReadAsync(ulong address, int length, CancellationToken cancellationToken)

@@ -110,9 +110,9 @@ internal sealed class StopInspector : IDisposable
             return null;
         }
 
-        var isOnStack = address >= capture.Stack.Frames[physical].Registers.StackPointer;
-        return new WatchScope(caller.Pc, caller.Mark, isOnStack
-            ? await FrameTeardown.FindAsync(_machine, Map, capture.Stack.Frames[physical].LookupAddress, caller.Mark.StackPointer, address, cancellationToken) : []);
+        var own = capture.Stack.Frames[physical];
+        var edges = await FrameEdge.FindAsync(_machine, Map, own.LookupAddress, caller.Mark.StackPointer, address, cancellationToken);
+        return new WatchScope(caller.Pc, caller.Mark, edges, !edges.Any(e => e.IsBegin) || address >= own.Registers.StackPointer);
     }
 
     /// <summary>The same, as text for a person.</summary>

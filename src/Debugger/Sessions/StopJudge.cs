@@ -24,7 +24,7 @@ internal sealed class StopJudge(BreakpointList breakpoints, SessionKernel kernel
             return seen;
         }
 
-        await breakpoints.OnTeardownAsync(pc, registers, cancellationToken);
+        await breakpoints.OnFrameEdgeAsync(pc, registers, cancellationToken);
         var gone = breakpoints.EndingAt(pc, registers);
         foreach (var watchpoint in gone)
         {

@@ -8,11 +8,15 @@ using KTrace.Symbols.Unwind;
 
 namespace KTrace.Debugger.Stepping;
 
-/// <summary>An instruction that moves the stack pointer above a variable, in one activation of its function.</summary>
+/// <summary>Where a function puts a variable on the stack or takes it off, in one activation.</summary>
+/// <param name="Address">Behind the instruction that moves the stack pointer below the variable; at the one that moves it above.</param>
 /// <param name="Register">That the frame is found by there, …</param>
 /// <param name="Value">… and what it is in this activation.</param>
-internal sealed record FrameTeardown(ulong Address, int Register, ulong Value)
+/// <param name="IsBegin">From here on the variable is on the stack; else it is no longer.</param>
+internal sealed record FrameEdge(ulong Address, int Register, ulong Value, bool IsBegin)
 {
+    // A stack of the kernel's has 16 KiB on x86-64.
+    private const ulong MaximumFrame = 16 << 10;
     private const int MaximumCode = 64 << 10;
 
     // TCG crawls with hundreds of breakpoints; functions return at a handful of places.
@@ -24,24 +28,30 @@ internal sealed record FrameTeardown(ulong Address, int Register, ulong Value)
     /// <param name="pc">Inside the function.</param>
     /// <param name="frameAddress">The stack pointer's value that it was called with.</param>
     /// <param name="variable">Address of the variable's first byte.</param>
-    public static async ValueTask<ImmutableArray<FrameTeardown>> FindAsync(
+    public static async ValueTask<ImmutableArray<FrameEdge>> FindAsync(
         Machine machine, KernelMap map, ulong pc, ulong frameAddress, ulong variable, CancellationToken cancellationToken)
     {
-        if (map.FunctionRange(pc) is not { } range || range.End - range.Start > MaximumCode || variable >= frameAddress)
+        if (map.FunctionRange(pc) is not { } range || range.End - range.Start > MaximumCode || frameAddress - variable - 1 >= MaximumFrame)
         {
             return [];
         }
 
         var code = new byte[range.End - range.Start];
         var read = await machine.Memory.ReadAsync(range.Start, code, cancellationToken);
-        var found = ImmutableArray.CreateBuilder<FrameTeardown>();
+        var found = ImmutableArray.CreateBuilder<FrameEdge>();
         using var decoder = new FlowDecoder(machine.Architecture, machine.Architecture.WordSize * 8);
         for (var at = range.Start; at - range.Start < (ulong)read.ReadableFromStart && decoder.TryDecode(code.AsSpan((int)(at - range.Start)), at, out var flow); at = flow.Next)
         {
-            if (flow.Kind == FlowKind.Sequential && flow.Next < range.End && RowAt(map, at) is { } before && RowAt(map, flow.Next) is { } after
-                && !IsBelow(map, after, frameAddress, variable) && IsBelow(map, before, frameAddress, variable))
+            if (flow.Kind != FlowKind.Sequential || flow.Next >= range.End || RowAt(map, at) is not { } before || RowAt(map, flow.Next) is not { } after)
             {
-                found.Add(new FrameTeardown(at, before.Register, frameAddress - (ulong)before.Offset));
+                continue;
+            }
+
+            var (was, isNow) = (IsOnStack(map, before, frameAddress, variable), IsOnStack(map, after, frameAddress, variable));
+            if (was != isNow)
+            {
+                var row = isNow ? after : before;
+                found.Add(new FrameEdge(isNow ? flow.Next : at, row.Register, frameAddress - (ulong)row.Offset, isNow));
             }
         }
 
@@ -49,7 +59,7 @@ internal sealed record FrameTeardown(ulong Address, int Register, ulong Value)
     }
 
     /// <summary>Whether the stack pointer is not above the variable. A frame that is found by another register has its stack pointer further down.</summary>
-    private static bool IsBelow(KernelMap map, CfaRule row, ulong frameAddress, ulong variable) =>
+    private static bool IsOnStack(KernelMap map, CfaRule row, ulong frameAddress, ulong variable) =>
         row.Register != map.Image.Architecture.StackPointer || frameAddress - (ulong)row.Offset <= variable;
 
     private static CfaRule? RowAt(KernelMap map, ulong address)
