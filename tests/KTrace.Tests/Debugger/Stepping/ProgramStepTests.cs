@@ -13,6 +13,11 @@ public sealed class ProgramStepTests
     [InlineData("-O2", "ni30")]
     [InlineData("-O2", "until4 s15 until4")]
     [InlineData("-O1 -fcf-protection=none", "s60 n3")]
+    [InlineData("-m32 -O2", "s80")]
+    [InlineData("-m32 -O2", "n10")]
+    [InlineData("-m32 -O2", "si60")]
+    [InlineData("-m32 -O2", "ni30")]
+    [InlineData("-m32 -O1 -fno-pic", "until4 s15 until4")]
     public async Task Steps_go_where_gdb_goes(string options, string steps)
     {
         using var program = new StepProgram(options);
