@@ -131,14 +131,14 @@ public sealed class BreakpointList
         return breakpoint;
     }
 
-    /// <summary>Run-time addresses of a place, in the words of <see cref="AddAsync"/>; nothing is set.</summary>
+    /// <summary>Run-time addresses of a place, in the words of <see cref="AddAsync"/>, and the function whose begin it is; nothing is set.</summary>
     /// <exception cref="TargetException">No such place, or it lies in a module that is not loaded.</exception>
-    public IReadOnlyList<ulong> Resolve(string text)
+    public (IReadOnlyList<ulong> Addresses, string? Function) Resolve(string text)
     {
         text = text.Trim();
         if (text.StartsWith('*'))
         {
-            return [ParseAddress(text, out _)];
+            return ([ParseAddress(text, out _)], null);
         }
 
         if (_resolver is null || _armed is null)
@@ -146,8 +146,9 @@ public sealed class BreakpointList
             throw new TargetException("the kernel is not up yet: its names have no addresses", "give an address: *0x100000");
         }
 
-        var addresses = _resolver.Resolve([text]).SelectMany(_armed.AddressesOf).ToList();
-        return addresses.Count > 0 ? addresses : throw new TargetException($"'{text}' lies in a module that is not loaded", "tbreak waits for it");
+        var places = _resolver.Resolve([text]);
+        var addresses = places.SelectMany(_armed.AddressesOf).ToList();
+        return addresses.Count > 0 ? (addresses, places.FirstOrDefault(p => p.Request.Symbol is not null && p.Offset == 0)?.Symbol) : throw new TargetException($"'{text}' lies in a module that is not loaded", "tbreak waits for it");
     }
 
     /// <summary>Takes it out of the stub, or back in; it keeps its number and its counts.</summary>

@@ -23,13 +23,16 @@ internal sealed class HitRecords(KernelMap map)
     }
 
     /// <summary>How many inlined functions begin right at the pc of a hit and count as not entered yet.</summary>
-    public int SkippedInlines(ulong pc, Tracepoint? tracepoint)
-    {
-        var entered = tracepoint?.IsInlineAt(pc) == true ? tracepoint.Symbol : null;
-        return map.Symbolize(pc).TakeWhile(f => IsNotEntered(f, entered)).Count();
-    }
+    public int SkippedInlines(ulong pc, Tracepoint? tracepoint) => SkippedInlines(pc, EnteredAt(pc, tracepoint));
 
-    public TraceRecord.Hit Create(long sequence, Tracepoint? tracepoint, StopCapture capture, TraceClock? clock)
+    /// <param name="entered">The one of them that counts as entered, and with it what encloses it; null: none does.</param>
+    public int SkippedInlines(ulong pc, string? entered) => map.Symbolize(pc).TakeWhile(f => IsNotEntered(f, entered)).Count();
+
+    public TraceRecord.Hit Create(long sequence, Tracepoint? tracepoint, StopCapture capture, TraceClock? clock) =>
+        Create(sequence, tracepoint, EnteredAt(capture.Registers.ProgramCounter, tracepoint), capture, clock);
+
+    /// <param name="entered">See <see cref="SkippedInlines(ulong, string?)"/>.</param>
+    public TraceRecord.Hit Create(long sequence, Tracepoint? tracepoint, string? entered, StopCapture capture, TraceClock? clock)
     {
         var pcs = ImmutableArray.CreateBuilder<ulong>(capture.Stack.Frames.Length);
         foreach (var frame in capture.Stack.Frames)
@@ -38,7 +41,7 @@ internal sealed class HitRecords(KernelMap map)
         }
 
         var addresses = pcs.MoveToImmutable();
-        var (path, tailPcs) = PathOf(addresses, capture.Stack, tracepoint?.IsInlineAt(capture.Registers.ProgramCounter) == true ? tracepoint.Symbol : null);
+        var (path, tailPcs) = PathOf(addresses, capture.Stack, entered);
         return new TraceRecord.Hit
         {
             Sequence = sequence,
@@ -57,7 +60,7 @@ internal sealed class HitRecords(KernelMap map)
 
     /// <summary>The names of a stack at whose innermost frame a tracepoint was hit.</summary>
     public CallPath PathOf(UnwindResult stack, Tracepoint tracepoint) =>
-        PathOf([.. stack.Frames.Select(f => f.ProgramCounter)], stack, tracepoint.IsInlineAt(stack.Frames[0].ProgramCounter) ? tracepoint.Symbol : null).Path;
+        PathOf([.. stack.Frames.Select(f => f.ProgramCounter)], stack, EnteredAt(stack.Frames[0].ProgramCounter, tracepoint)).Path;
 
     private (CallPath Path, ImmutableArray<ulong> TailPcs) PathOf(ImmutableArray<ulong> addresses, UnwindResult stack, string? entered)
     {
@@ -132,6 +135,8 @@ internal sealed class HitRecords(KernelMap map)
         _frames[key] = frames;
         return frames;
     }
+
+    private static string? EnteredAt(ulong pc, Tracepoint? tracepoint) => tracepoint?.IsInlineAt(pc) == true ? tracepoint.Symbol : null;
 
     private static bool IsNotEntered(Frame frame, string? entered) => frame.IsInline && frame.Offset == 0 && frame.Function != entered;
 

@@ -89,12 +89,11 @@ public sealed class DebugSession : IAsyncDisposable
 
     /// <summary>To a line behind this one, or to a place within this frame; at the latest to where the function returns.</summary>
     public ValueTask<SessionStop> UntilAsync(string? place = null, CancellationToken cancellationToken = default) => WalkAsync(
-        (stepper, from) => place is null ? stepper.UntilAsync(from) : stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: true),
-        cancellationToken);
+        (stepper, from) => place is null ? stepper.UntilAsync(from) : UntilAsync(stepper, from, place, inFrame: true), cancellationToken);
 
     /// <summary>To a place; at the latest to where the present function returns.</summary>
     public ValueTask<SessionStop> AdvanceAsync(string place, CancellationToken cancellationToken = default) => WalkAsync(
-        (stepper, from) => stepper.UntilAsync(from, Breakpoints.Resolve(place), inFrame: false), cancellationToken);
+        (stepper, from) => UntilAsync(stepper, from, place, inFrame: false), cancellationToken);
 
     /// <summary>Backwards, to the last stop or by an instruction: in a replay whose stub offers it.</summary>
     /// <exception cref="RspException">Unsupported: this stub cannot.</exception>
@@ -193,8 +192,15 @@ public sealed class DebugSession : IAsyncDisposable
         await Machine.DisposeAsync();
     }
 
-    private StopInspector Inspector => _kernel.Inspector
-        ?? throw new TargetException("the kernel is not up yet: it has no call paths and no values", "continue until it is, or step by instructions");
+    private StopInspector Inspector
+    {
+        get
+        {
+            var inspector = _kernel.Inspector ?? throw new TargetException("the kernel is not up yet: it has no call paths and no values", "continue until it is, or step by instructions");
+            inspector.Entered = EnteredFunction() is { } entered ? (Cpu, entered) : null;
+            return inspector;
+        }
+    }
 
     private async ValueTask<DebugSession> BeginAsync(CancellationToken cancellationToken)
     {
@@ -230,8 +236,17 @@ public sealed class DebugSession : IAsyncDisposable
             : new StepPlace(phase.CodeBits == 64 ? pc : (phase.CodeBase + pc) & uint.MaxValue, phase.Map);
     }
 
-    /// <summary>The inlined function at whose begin a breakpoint has stopped: it counts as entered.</summary>
-    private string? EnteredFunction() => LastStop is SessionStop.Stopped { Cause: StopCause.AtBreakpoint { Breakpoints: var reached }, ProgramCounter: var pc }
+    private ValueTask<StepResult> UntilAsync(Stepper stepper, StepPosition from, string place, bool inFrame)
+    {
+        var (addresses, function) = Breakpoints.Resolve(place);
+        return stepper.UntilAsync(from, addresses, function, inFrame);
+    }
+
+    /// <summary>The inlined function at whose begin the chosen CPU stands, and which counts as entered: a step led into it, or a breakpoint has stopped there.</summary>
+    private string? EnteredFunction() =>
+        _position is { } position ? position.Cpu == Cpu && Map?.Symbolize(position.ProgramCounter) is { } levels && levels.Skip(position.SkippedInlines).FirstOrDefault() is { IsInline: true } level ? level.Function : null
+        : LastStop is SessionStop.Stopped stopped && stopped.Cpu != Cpu ? null
+        : LastStop is SessionStop.Stopped { Cause: StopCause.AtBreakpoint { Breakpoints: var reached }, ProgramCounter: var pc }
         ? reached.FirstOrDefault(b => b.Place?.IsInlineAt(pc) == true)?.Place!.Symbol
         : null;
 
@@ -241,6 +256,11 @@ public sealed class DebugSession : IAsyncDisposable
         if (LastStop is SessionStop.Ended ended)
         {
             throw new TargetException($"there is no machine any more: {ended.Reason}", "start it again");
+        }
+
+        if (_kernel.Inspector is { } inspector)
+        {
+            inspector.Entered = null;
         }
 
         StepPosition? position = null;

@@ -30,7 +30,7 @@ internal sealed class StopInspector : IDisposable
     private readonly StopScope _scope;
     private readonly HitValues _values;
     private ImmutableArray<KernelModule> _modulesSeen;
-    private (int Cpu, long Resumes, StopCapture Capture, TraceRecord.Hit Hit)? _taken;
+    private (int Cpu, long Resumes, string? Entered, StopCapture Capture, TraceRecord.Hit Hit)? _taken;
 
     public StopInspector(Machine machine, KernelMap map)
     {
@@ -47,6 +47,9 @@ internal sealed class StopInspector : IDisposable
     }
 
     public KernelMap Map { get; }
+
+    /// <summary>The inlined function that a person has entered where a CPU stands at its first instruction: by stepping into it, which executes nothing, or by a breakpoint there. Null: none.</summary>
+    public (int Cpu, string Function)? Entered { get; set; }
 
     /// <summary>Names and types at this stop, for printing values of the chosen frame.</summary>
     public IExpressionScope Scope => _scope;
@@ -77,7 +80,7 @@ internal sealed class StopInspector : IDisposable
         if (hit.Arguments.IsEmpty && arguments.Length == hit.Path.Frames.Length)
         {
             hit = hit with { Arguments = await _values.DescribeAsync(arguments, hit.Path, cancellationToken) };
-            _taken = (cpu, _machine.Client.Resumes, capture, hit);
+            _taken = _taken!.Value with { Hit = hit };
         }
 
         return hit with { Sequence = sequence, Tracepoint = at?.Id ?? 0 };
@@ -174,13 +177,14 @@ internal sealed class StopInspector : IDisposable
             return;
         }
 
-        _scope.Enter(capture.Stack, FrameAt(hit.Path, frame), cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, at));
+        _scope.Enter(capture.Stack, FrameAt(hit.Path, frame), cpu, _records.SkippedInlines(capture.Registers.ProgramCounter, EnteredAt(cpu, capture.Registers.ProgramCounter, at)));
     }
 
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> TakeAsync(int cpu, Tracepoint? at, CancellationToken cancellationToken)
     {
         ForgetWhatModulesChanged();
-        if (_taken is { } taken && taken.Cpu == cpu && taken.Resumes == _machine.Client.Resumes && at is null)
+        var entered = EnteredAt(cpu, 0, null);
+        if (_taken is { } taken && taken.Cpu == cpu && taken.Resumes == _machine.Client.Resumes && taken.Entered == entered && at is null)
         {
             return (taken.Capture, taken.Hit);
         }
@@ -188,10 +192,13 @@ internal sealed class StopInspector : IDisposable
         await _machine.SelectAsync(cpu, cancellationToken);
         var capture = await _capture.TakeAsync(await StoppedAsync(cpu, cancellationToken), cancellationToken);
         var clock = _capture.ReadJiffies() is { } jiffies ? new TraceClock(jiffies) : null;
-        var hit = _records.Create(0, at, capture, clock);
-        _taken = (cpu, _machine.Client.Resumes, capture, hit);
+        var hit = _records.Create(0, at, EnteredAt(cpu, capture.Registers.ProgramCounter, at), capture, clock);
+        _taken = (cpu, _machine.Client.Resumes, entered, capture, hit);
         return (capture, hit);
     }
+
+    private string? EnteredAt(int cpu, ulong pc, Tracepoint? at) =>
+        at is null ? Entered is { } here && here.Cpu == cpu ? here.Function : null : at.IsInlineAt(pc) ? at.Symbol : null;
 
     private async ValueTask<StopReply.Stopped> StoppedAsync(int cpu, CancellationToken cancellationToken) =>
         new(5, await _machine.ThreadAsync(cpu, cancellationToken), StopReason.Signal.Only);

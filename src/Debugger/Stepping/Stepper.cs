@@ -31,8 +31,7 @@ public sealed class Stepper : IDisposable
     public async ValueTask<StepPosition> PositionAsync(int cpu, string? entered, CancellationToken cancellationToken)
     {
         await _walker.BeginAsync(cpu, cancellationToken);
-        var levels = _walker.Code?.Levels.LevelsAt(_walker.Pc) ?? [];
-        return new StepPosition(cpu, _walker.Pc, levels.TakeWhile(l => l.BeginsHere && l.Function != entered).Count());
+        return new StepPosition(cpu, _walker.Pc, BeginningAt(_walker, entered));
     }
 
     /// <summary><c>stepi</c>, <c>nexti</c>, <c>step</c>, <c>next</c>, so many times; less when something else stops the machine.</summary>
@@ -63,8 +62,9 @@ public sealed class Stepper : IDisposable
     /// <c>until</c> and <c>advance</c> with a place: runs to it, or to where the present function returns.
     /// </summary>
     /// <param name="addresses">Run-time addresses of the place.</param>
+    /// <param name="function">That the place names, if it names one: where it is inlined it counts as entered.</param>
     /// <param name="inFrame"><c>until</c>: only this activation of the present function counts, not a recursion, and no other function.</param>
-    public ValueTask<StepResult> UntilAsync(StepPosition from, IReadOnlyList<ulong> addresses, bool inFrame, CancellationToken cancellationToken = default) =>
+    public ValueTask<StepResult> UntilAsync(StepPosition from, IReadOnlyList<ulong> addresses, string? function, bool inFrame, CancellationToken cancellationToken = default) =>
         WalkAsync(from, new StopCause.PlaceReached(), async walker =>
         {
             var targets = new List<ulong>(addresses);
@@ -98,7 +98,7 @@ public sealed class Stepper : IDisposable
                 map == own.Map && own.IsSameFunction(from.ProgramCounter, pc) && (frame is null || FrameWalk.FrameAddress(registers, pc, map) is not { } there || there == frame);
 
             // Inlined calls that begin where the caller goes on count as entered, as gdb has it, unlike after finish.
-            return await walker.RunToAsync(targets, IsReached, cancellationToken) ? hasReturned ? 0 : BeginningAt(walker) : null;
+            return await walker.RunToAsync(targets, IsReached, cancellationToken) ? hasReturned ? 0 : BeginningAt(walker, function) : null;
         }, cancellationToken);
 
     /// <summary><c>finish</c>: runs until a frame of the call path has returned; an inlined one, until its code is left.</summary>
@@ -127,7 +127,9 @@ public sealed class Stepper : IDisposable
         };
     }
 
-    private static int BeginningAt(Walker walker) => walker.Code?.Levels.BeginningAt(walker.Pc) ?? 0;
+    /// <param name="entered">The one that counts as entered, and with it what encloses it; null: none does.</param>
+    private static int BeginningAt(Walker walker, string? entered = null) =>
+        walker.Code?.Levels.LevelsAt(walker.Pc).TakeWhile(l => l.BeginsHere && l.Function != entered).Count() ?? 0;
 
     private async ValueTask<StepResult> WalkAsync(StepPosition from, StopCause done, Func<Walker, ValueTask<int?>> walk, CancellationToken cancellationToken)
     {

@@ -33,7 +33,7 @@ public sealed class CommandContext(DebugSession session, ICommandOutput output, 
     /// <summary>The call path of the chosen CPU at this stop.</summary>
     public async ValueTask<TraceRecord.Hit> CallPathAsync(CancellationToken cancellationToken)
     {
-        if (_path is null || _pathOf != session.LastStop || _pathCpu != session.Cpu)
+        if (_path is null || !ReferenceEquals(_pathOf, session.LastStop) || _pathCpu != session.Cpu)
         {
             _path = await session.CallPathAsync(cancellationToken);
             (_pathOf, _pathCpu, Frame) = (session.LastStop, session.Cpu, 0);

@@ -43,7 +43,7 @@ internal static class LiveBreakpoints
 
         try
         {
-            var addresses = session.Breakpoints.Resolve(place).ToHashSet();
+            var addresses = session.Breakpoints.Resolve(place).Addresses.ToHashSet();
             return [.. session.Breakpoints.All.Where(b => b.Address is { } one ? addresses.Contains(one) : b.Place?.Addresses.Any(addresses.Contains) == true)];
         }
         catch (TargetException)

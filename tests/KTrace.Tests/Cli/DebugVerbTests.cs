@@ -75,10 +75,14 @@ public sealed class DebugVerbTests : IDisposable
     public void A_session_that_runs_to_the_guests_end_says_so_and_leaves_nothing_behind()
     {
         var marker = "ktrace-debug-" + Guid.NewGuid().ToString("N");
-        var run = _program.Run("debug", "e1000e-msix", "--transcript", "wire.txt", "--ex", "c", "--batch", "--", "-name", marker);
+        var run = _program.Run("debug", "e1000e-msix", "--transcript", "wire.txt", "--ex", "b e1000e:e1000_request_irq", "--ex", "c", "--ex", "s", "--ex", "s", "--ex", "s", "--ex", "s",
+            "--ex", "delete", "--ex", "c", "--batch", "--", "-name", marker);
 
         Assert.Equal((0, ""), (run.ExitCode, string.Concat(run.Errors.Split('\n').Where(l => l.StartsWith("ktrace:", StringComparison.Ordinal)))));
         Assert.Contains("the guest powered off", run.Output, StringComparison.Ordinal);
+
+        // The last step entered an inlined function where the one before it had stopped.
+        Assert.Contains("#0  e1000_request_msix [e1000e] (inline)", run.Output, StringComparison.Ordinal);
         Assert.Contains("| ", run.Output, StringComparison.Ordinal);
         Assert.Empty(KTraceProgram.Processes(marker));
         Assert.Contains("> qSupported", File.ReadAllText(_program.PathOf("wire.txt")), StringComparison.Ordinal);

@@ -22,6 +22,45 @@ public sealed class SessionTests
     private static readonly Lazy<KernelImage> Image = new(() => KernelImage.Open(StockKernel.Vmlinux));
 
     [Fact]
+    public async Task An_inlined_function_is_entered_by_a_breakpoint_by_advance_and_by_steps_that_execute_nothing()
+    {
+        await using var guest = await SessionGuest.BootAsync("ifconfig eth0 up; ifconfig eth0 down; ifconfig eth0 up", modules: ["e1000e"]);
+        var session = guest.Session;
+        async Task<string> FunctionAsync() => (await session.CallPathAsync()).Path.Frames[0].Function;
+
+        var outer = await guest.BreakAsync("e1000e:e1000_request_irq");
+        var inlined = await guest.BreakAsync("e1000e:e1000_request_msix");
+        await guest.ContinueToAsync(outer);
+        Assert.Equal("e1000_request_irq", await FunctionAsync());
+        var stop = await guest.ContinueToAsync(inlined);
+        Assert.Equal("e1000_request_msix", await FunctionAsync());
+        Assert.Equal("3", (await session.PrintAsync("adapter->num_vectors")).Text);
+        await session.Breakpoints.DeleteAsync(inlined, default);
+
+        // The call is reached, then entered: at one and the same instruction.
+        await guest.ContinueToAsync(outer);
+        for (var i = 0; i < 10 && session.LastStop is SessionStop.Stopped { ProgramCounter: var pc } && pc != stop.ProgramCounter; i++)
+        {
+            await session.StepAsync(StepKind.Line);
+        }
+
+        Assert.Equal("e1000_request_irq", await FunctionAsync());
+        Assert.Equal(stop.ProgramCounter, Assert.IsType<SessionStop.Stopped>(await session.StepAsync(StepKind.Line)).ProgramCounter);
+        Assert.Equal("e1000_request_msix", await FunctionAsync());
+        await session.Breakpoints.DeleteAsync(outer, default);
+        Assert.IsType<SessionStop.Ended>(await session.ContinueAsync());
+    }
+
+    [Fact]
+    public async Task Advance_to_an_inlined_function_enters_it()
+    {
+        await using var guest = await SessionGuest.BootAsync("ifconfig eth0 up", modules: ["e1000e"]);
+        await guest.ContinueToAsync(await guest.BreakAsync("e1000e:e1000_request_irq", new BreakpointOptions(IsTemporary: true)));
+        await guest.Session.AdvanceAsync("e1000e:e1000_request_msix");
+        Assert.Equal("e1000_request_msix", (await guest.Session.CallPathAsync()).Path.Frames[0].Function);
+    }
+
+    [Fact]
     public async Task A_module_is_followed_through_loading_unloading_and_loading_again()
     {
         await using var guest = await SessionGuest.BootAsync("rmmod e1000e; insmod $(find /lib/modules -name 'e1000e.ko*'); echo again", modules: ["e1000e"]);

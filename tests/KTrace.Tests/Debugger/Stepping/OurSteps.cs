@@ -72,7 +72,7 @@ internal sealed class OurSteps(Stepper stepper, KernelMap map, StepPosition begi
         "si" => stepper.StepAsync(StepKind.Instruction, Position),
         "ni" => stepper.StepAsync(StepKind.InstructionOver, Position),
         "until" when places is null => stepper.UntilAsync(Position),
-        "until" or "advance" => stepper.UntilAsync(Position, places!, inFrame: name == "until"),
+        "until" or "advance" => stepper.UntilAsync(Position, places!, null, inFrame: name == "until"),
         "finish" => stepper.FinishAsync(Position, frame, types),
         _ => throw new ArgumentException(name),
     };
