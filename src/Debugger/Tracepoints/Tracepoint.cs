@@ -17,6 +17,9 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
 
     private readonly record struct Armed(CodePlaceKind Kind, string? Module);
 
+    /// <summary>Of a note: the place waits for its module.</summary>
+    internal const string ArmedWhenLoaded = "; armed when it is loaded";
+
     /// <summary>One place in the kernel, or (with a module) none yet.</summary>
     public Tracepoint(int id, TracepointRequest request, string symbol, string? module, ulong linkAddress, string? note)
         : this(id, request, symbol, module, module is null ? [new CodePlace(linkAddress, CodePlaceKind.Entry, symbol, symbol, null)] : [], note)
@@ -57,6 +60,9 @@ public sealed class Tracepoint(int id, TracepointRequest request, string symbol,
 
     /// <summary>What a person should know about it, or null.</summary>
     public string? Note { get; } = note;
+
+    /// <summary>What of it holds still: a module that was waited for is there once it is armed.</summary>
+    public string? NoteNow => Address is null ? Note : Note?.Replace(ArmedWhenLoaded, "", StringComparison.Ordinal);
 
     /// <summary>One of <see cref="TracepointWay"/>; null while nobody has said.</summary>
     public string? Way { get; private set; }

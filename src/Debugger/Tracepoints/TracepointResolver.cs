@@ -267,7 +267,7 @@ public sealed class TracepointResolver
         return new Tracepoint(id, request, WithOffset(name, request.Offset), module, [], Join(Join(note, match.Describe()), Waits(name, module)));
     }
 
-    private static string Waits(string what, string module) => $"{what} is in module {module}; armed when it is loaded";
+    private static string Waits(string what, string module) => $"{what} is in module {module}{Tracepoint.ArmedWhenLoaded}";
 
     private static string? Join(string? first, string? second) => first is null ? second : second is null ? first : $"{first}; {second}";
 

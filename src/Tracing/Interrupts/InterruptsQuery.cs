@@ -9,6 +9,9 @@ public sealed record InterruptsQuery(string File, TraceRecord.Header Header, Tra
 {
     private const int MaximumNamed = 8;
 
+    /// <summary>Of a machine that stands now, not of a recording.</summary>
+    public bool IsLive { get; init; }
+
     /// <param name="pick">Whose interrupts: a hit's (when its function returned, if that was recorded too, otherwise at the hit); null: the last that were recorded.</param>
     /// <exception cref="TraceQueryException">The trace has none, or not of that hit; the message says of which it has.</exception>
     /// <exception cref="MalformedFileException">No trace, or a damaged one.</exception>

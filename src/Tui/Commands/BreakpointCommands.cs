@@ -15,7 +15,7 @@ internal sealed class BreakpointCommands(CommandContext context)
         switch (command)
         {
             case DebuggerCommand.Break { Place: var place, Options: var options }:
-                Show(await list.AddAsync(place is null ? await HereAsync(cancellationToken) : await EarlyAsync(place, cancellationToken), options, cancellationToken));
+                Show(await list.AddAsync(place is null ? await HereAsync(cancellationToken) : await EarlyAsync(await context.PlaceAsync(place, cancellationToken), cancellationToken), options, cancellationToken));
                 break;
             case DebuggerCommand.Watch { Expression: var expression, Kind: var kind }:
                 Show([await context.Session.WatchAsync(expression, kind, await context.FrameAsync(cancellationToken), cancellationToken: cancellationToken)]);
@@ -68,7 +68,7 @@ internal sealed class BreakpointCommands(CommandContext context)
     private void Show(IReadOnlyCollection<Breakpoint> made)
     {
         context.Output.Write(new BreakpointTableView(made));
-        foreach (var note in made.Select(b => b.Place?.Note).OfType<string>())
+        foreach (var note in made.Select(b => b.Place?.NoteNow).OfType<string>())
         {
             context.Say(note);
         }

@@ -65,6 +65,19 @@ public sealed class CommandContext(DebugSession session, ICommandOutput output, 
         return Frame;
     }
 
+    /// <summary>A number alone is a line of the file in which the chosen frame stands, as gdb has it; every other place is as it was written.</summary>
+    public async ValueTask<string> PlaceAsync(string place, CancellationToken cancellationToken)
+    {
+        var digits = place.TakeWhile(char.IsAsciiDigit).Count();
+        if (digits == 0 || (digits < place.Length && place[digits] != ' ') || session.Map is null)
+        {
+            return place;
+        }
+
+        var frame = await FrameAsync(cancellationToken);
+        return (await CallPathAsync(cancellationToken)).Path.Frames is var frames && frame < frames.Length && frames[frame].File is { } file ? $"{file}:{place}" : place;
+    }
+
     /// <summary>Memory or registers were changed: what was read before says nothing any more.</summary>
     public void Forget() => _path = null;
 

@@ -41,6 +41,9 @@ public sealed class CommandExecutor
     /// <exception cref="TargetException">It means none.</exception>
     public ValueTask<ulong> AddressAsync(string text, CancellationToken cancellationToken) => _memory.AddressAsync(text, cancellationToken);
 
+    /// <summary>A place as it is meant where the chosen frame stands.</summary>
+    public ValueTask<string> PlaceAsync(string text, CancellationToken cancellationToken) => _context.PlaceAsync(text, cancellationToken);
+
     /// <summary>Where the machine stands, as after every stop.</summary>
     public ValueTask ShowStopAsync(CancellationToken cancellationToken) => _run.ShowAsync(cancellationToken);
 

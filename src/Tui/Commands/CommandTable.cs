@@ -16,7 +16,7 @@ public static class CommandTable
 {
     public static ImmutableArray<CommandEntry> All { get; } =
     [
-        new("break", ["b", "br", "brea"], "[PLACE [if COND] [print EXPR, …]]", "stop at a place: a function, file.c:line, module:function, 'irq_*', *0xaddress", "b request_threaded_irq if irq >= 24"),
+        new("break", ["b", "br", "brea"], "[PLACE [if COND] [print EXPR, …]]", "stop at a place: a function, a line of this file, file.c:line, module:function, 'irq_*', *0xaddress", "b request_threaded_irq if irq >= 24"),
         new("tbreak", ["tb"], "PLACE", "stop there once", "tb start_kernel"),
         new("hbreak", ["hb"], "PLACE", "the same with a hardware breakpoint", "hb *0x1000000"),
         new("thbreak", [], "PLACE", "a hardware breakpoint for one stop", "thbreak *0xfffffff0"),
@@ -51,7 +51,7 @@ public static class CommandTable
         new("x", [], "[/COUNT SIZE FORMAT] [ADDRESS]", "memory: sizes b h w g, formats x d u o a c s i; without an address: behind the last", "x/8gx $rsp"),
         new("disassemble", ["disas"], "[PLACE]", "the instructions of a function, as they are in memory now", "disas"),
         new("list", ["l"], "[PLACE]", "source lines", "l"),
-        new("ptype", ["whatis"], "TYPE|NAME", "how a type is made", "ptype struct irq_desc"),
+        new("ptype", ["whatis"], "TYPE|EXPR", "how a type is made, or that of an expression", "ptype struct irq_desc"),
         new("info", ["i"], "TOPIC", "breakpoints, display, cpus, registers, args, locals, frame, modules, source, symbol, phase, irq, lapic, ioapic, pic", "i b"),
         new("monitor", ["mon"], "COMMAND", "a command of QEMU's monitor", "mon info mtree"),
         new("console", [], "TEXT", "type a line into the guest's console", "console ls /proc"),

@@ -34,7 +34,7 @@ internal sealed class FrameCommands(CommandContext context)
                 await ListAsync(place, cancellationToken);
                 break;
             case DebuggerCommand.Type { Name: var name }:
-                ShowType(name);
+                await ShowTypeAsync(name, cancellationToken);
                 break;
         }
     }
@@ -114,14 +114,29 @@ internal sealed class FrameCommands(CommandContext context)
             .Add(Untabbed(lines[n - 1])))]));
     }
 
-    private void ShowType(string name)
+    /// <summary>Of a type, of a variable or function, or of what an expression is in the chosen frame.</summary>
+    private async ValueTask ShowTypeAsync(string name, CancellationToken cancellationToken)
     {
         var types = context.Session.Types;
         var type = TypeNameParser.Parse(name, types, out var error);
         var text = type is not null ? TypeListing.Of(type, n => n)
             : (types.FindVariable(name) ?? types.FindFunction(name)) is { } variable ? TypeListing.Declare(variable, n => n) + ";\n"
-            : throw new Debugger.TargetException(error, null);
+            : TypeListing.Of((await TypeOfAsync(name, cancellationToken)) ?? throw new Debugger.TargetException(error, null), n => n);
         context.Output.Write(new LinesView([.. text.TrimEnd('\n').Split('\n').Select(l => new TextLine().Add(Untabbed(l)))]));
+    }
+
+    private async ValueTask<CType?> TypeOfAsync(string expression, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return context.Session.Map is not null
+                && await context.Session.EvaluateAsync(expression, await context.FrameAsync(cancellationToken), cancellationToken) is ExpressionOutcome.Value { Result.Type: var type } ? type : null;
+        }
+        catch (ExpressionSyntaxException)
+        {
+            // Then it was meant as a type's name, and what is wrong with that is known.
+            return null;
+        }
     }
 
     private static string Untabbed(string line) => line.Replace("\t", "        ", StringComparison.Ordinal);

@@ -59,7 +59,7 @@ internal sealed class InfoCommands(CommandContext context, FrameCommands frames,
     {
         var session = context.Session;
         var header = new TraceRecord.Header { Tool = "ktrace", Arch = session.Machine.Architecture.Name };
-        var taken = new InterruptsQuery("this stop", header, await session.InterruptsAsync(cancellationToken), null);
+        var taken = new InterruptsQuery("this stop", header, await session.InterruptsAsync(cancellationToken), null) { IsLive = true };
         context.Output.Write(topic switch
         {
             "lapic" => new LocalApicView(taken),

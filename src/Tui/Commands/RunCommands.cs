@@ -31,10 +31,10 @@ internal sealed class RunCommands(CommandContext context, DisplayCommands displa
                 await session.FinishAsync(await context.FrameAsync(cancellationToken), cancellationToken);
                 break;
             case DebuggerCommand.Until { Place: var place }:
-                await session.UntilAsync(place, cancellationToken);
+                await session.UntilAsync(place is null ? null : await context.PlaceAsync(place, cancellationToken), cancellationToken);
                 break;
             case DebuggerCommand.Advance { Place: var place }:
-                await session.AdvanceAsync(place, cancellationToken);
+                await session.AdvanceAsync(await context.PlaceAsync(place, cancellationToken), cancellationToken);
                 break;
             case DebuggerCommand.Reverse { IsStep: var isStep }:
                 await session.ReverseAsync(isStep, cancellationToken);

@@ -15,7 +15,7 @@ internal static class LiveRequests
             TargetRequest.Continue => () => session.ContinueAsync(),
             TargetRequest.Step { Kind: var kind, Count: var count } => () => session.StepAsync(kind, count),
             TargetRequest.Finish { Frame: var frame } => () => session.FinishAsync(frame),
-            TargetRequest.RunTo { Place: var place } => () => session.AdvanceAsync(place),
+            TargetRequest.RunTo { Place: var place } => async () => await session.AdvanceAsync(await live.Executor.PlaceAsync(place, default)),
             TargetRequest.Reverse { IsStep: var isStep } => () => session.ReverseAsync(isStep),
             TargetRequest.Command { Text: var line } when Parsed(line) is DebuggerCommand.Continue or DebuggerCommand.Step or DebuggerCommand.Finish or DebuggerCommand.Until
                 or DebuggerCommand.Advance or DebuggerCommand.Reverse => async () =>

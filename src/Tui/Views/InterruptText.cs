@@ -32,7 +32,7 @@ internal static class InterruptText
         string release = picked.Header.Kernel.Release is { } name ? $"Linux {name}, " : "";
         string at = interrupts.HitSequence is { } hit ? string.Create(CultureInfo.InvariantCulture, $"#{hit}") : "";
         string time = HitTable.Time(interrupts.Clock, picked.Header) is not "-" and var clock ? $", {clock}{(interrupts.Clock!.Seconds(picked.Header.JiffiesPerSecond) is null ? "" : " s")}" : "";
-        string when = interrupts.HitSequence is null ? ", at the end" : interrupts.AtReturn ? ", at its return" : "";
+        string when = interrupts.HitSequence is null ? picked.IsLive ? "" : ", at the end" : interrupts.AtReturn ? ", at its return" : "";
         return new TextLine().Add(picked.File + at, TextRole.Heading).Add($": {release}{picked.Header.Arch}{time}{when}");
     }
 }

@@ -76,13 +76,19 @@ public sealed class DebugVerbTests : IDisposable
     {
         var marker = "ktrace-debug-" + Guid.NewGuid().ToString("N");
         var run = _program.Run("debug", "e1000e-msix", "--transcript", "wire.txt", "--ex", "b e1000e:e1000_request_irq", "--ex", "c", "--ex", "s", "--ex", "s", "--ex", "s", "--ex", "s",
-            "--ex", "delete", "--ex", "c", "--batch", "--", "-name", marker);
+            "--ex", "whatis adapter", "--ex", "ptype adapter->msix_entries[0].vector", "--ex", "tb 2124", "--ex", "c", "--ex", "until 2140", "--ex", "delete", "--ex", "c", "--batch", "--", "-name", marker);
 
         Assert.Equal((0, ""), (run.ExitCode, string.Concat(run.Errors.Split('\n').Where(l => l.StartsWith("ktrace:", StringComparison.Ordinal)))));
         Assert.Contains("the guest powered off", run.Output, StringComparison.Ordinal);
 
         // The last step entered an inlined function where the one before it had stopped.
         Assert.Contains("#0  e1000_request_msix [e1000e] (inline)", run.Output, StringComparison.Ordinal);
+        Assert.Contains("struct e1000_adapter *;", run.Output, StringComparison.Ordinal);
+        Assert.Matches("ptype adapter->msix_entries\\[0\\].vector\nu32;|typedef .* u32;", run.Output);
+
+        // A number is a line of this file.
+        Assert.Matches("temporary breakpoint 2 .*\n#0  e1000_request_msix .*netdev.c:2124", run.Output);
+        Assert.Matches("reached .*\n#0  e1000_request_msix .*netdev.c:2140", run.Output);
         Assert.Contains("| ", run.Output, StringComparison.Ordinal);
         Assert.Empty(KTraceProgram.Processes(marker));
         Assert.Contains("> qSupported", File.ReadAllText(_program.PathOf("wire.txt")), StringComparison.Ordinal);
