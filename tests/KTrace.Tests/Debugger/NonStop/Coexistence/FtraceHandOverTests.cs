@@ -13,6 +13,9 @@ namespace KTrace.Tests.Debugger.NonStop.Coexistence;
 [Collection(nameof(NonStopBootsCollection))]
 public sealed class FtraceHandOverTests(ITestOutputHelper output)
 {
+    // On a busy host the kernel finds its clock unstable and says at length that it traces with another one.
+    private const string Append = "trace_clock=local";
+
     /// <summary>Each word SOME stands for lines that the kernel's tracer wrote.</summary>
     private const string Tracers = """
         mount -t tracefs tracefs /sys/kernel/tracing
@@ -55,8 +58,8 @@ public sealed class FtraceHandOverTests(ITestOutputHelper output)
     {
         var script = Tracers.Replace("FILTER", filter, StringComparison.Ordinal).Replace("MIDDLE'", $"0x{MiddleOf(kernel, "vfs_read"):x}'", StringComparison.Ordinal);
         using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(20));
-        var untraced = await CoexistingGuest.BootUntracedAsync(kernel, script, "", cpus);
-        await using var guest = await CoexistingGuest.BootAsync(kernel, script, "", cpus, patience.Token);
+        var untraced = await CoexistingGuest.BootUntracedAsync(kernel, script, Append, cpus);
+        await using var guest = await CoexistingGuest.BootAsync(kernel, script, Append, cpus, patience.Token);
         var count = await guest.ArmNopsAsync(which, patience.Token);
         var handOver = new FtraceHandOver(guest.Machine, guest.Map, guest.Sites);
         await handOver.ArmAsync(patience.Token);
