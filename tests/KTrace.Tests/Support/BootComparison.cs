@@ -15,7 +15,7 @@ internal static partial class BootComparison
         "random: ", "tsc: ", "TSC ", "clocksource: ", "sched_clock: ", "BogoMIPS", "Calibrat", "APIC calibration", "lpj=", "Freeing ", "usable",
         "rtc_cmos", "KASLR", "hpet", "cpu_khz", "PM-Timer", "uptime", "Kernel Offset", "perf: interrupt took", "hrtimer: interrupt took", "input: ", "rcu: ", "MTRR",
         "SATA link", "ATAPI", "zonelists", "calibrate_delay", "On node", "CPUs: ", "processors activated", "LOWMEM", "lowmem", "vmalloc", "fixmap", "MB ", "perf_event", "initcall ", "sr ", "scsi ", "cdrom",
-        "Refined", "Testing kprobe tracing: ", " : Reserved", " : System RAM",
+        "Refined", "Testing kprobe tracing:", " : Reserved", " : System RAM",
     ];
 
     private const string Mark = "===LOG";
