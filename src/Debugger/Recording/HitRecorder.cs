@@ -21,7 +21,7 @@ namespace KTrace.Debugger.Recording;
 /// </summary>
 internal sealed class HitRecorder : IDisposable
 {
-    // A step that goes nowhere is taken again; one of a repeated string instruction does, too.
+    // A step that does nothing is taken again; a jump to itself does nothing either.
     private const int MaximumSteps = 3;
 
     private readonly KernelTarget _target;

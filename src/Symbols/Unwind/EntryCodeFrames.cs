@@ -22,7 +22,8 @@ internal static class EntryCodeFrames
     /// <summary>What was found: a caller, the end in user space, or a reason.</summary>
     public static FrameStep.Outcome Find(RegisterSet registers, string function, IMemoryReader memory, IUnwindTable table, ulong keep)
     {
-        var isSyscall64 = function.StartsWith("entry_SYS", StringComparison.Ordinal) && !function.Contains("compat", StringComparison.Ordinal)
+        // On its way back too: what user space goes on with is in rcx before the last of its registers leave the stack (arch/x86/entry/entry_64.S).
+        var isSyscall64 = (function is "syscall_return_via_sysret" || function.StartsWith("entry_SYS", StringComparison.Ordinal) && !function.Contains("compat", StringComparison.Ordinal))
             && registers.Architecture.WordSize == 8;
         if (isSyscall64 && IsUserHalf(registers.StackPointer))
         {

@@ -76,7 +76,7 @@ internal static class KernelEntries
 
     /// <summary>What "ret" became (arch/x86/lib/retpoline.S).</summary>
     public static bool IsReturnThunk(string? function) =>
-        function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk"
+        function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk" or "srso_safe_ret" or "srso_alias_safe_ret"
             or "retbleed_return_thunk" or "its_return_thunk" or "call_depth_return_thunk";
 
     /// <summary>Retpolines: they "return" to where they jump.</summary>

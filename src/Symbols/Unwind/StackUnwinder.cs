@@ -137,13 +137,13 @@ public static class StackUnwinder
 
     /// <summary>
     /// A retpoline overwrites its own return address with the function to jump to and returns, through the return thunk where there is one.
-    /// Stopped there, that function's entry is on the stack where a caller should be; the real return address is the next word. (In entry
+    /// Stopped there, or in what the thunk calls, that function's entry is on the stack where a caller should be; the real return address is the next word. (In entry
     /// code a label may stand right behind a call: i386's handle_exception_return.)
     /// </summary>
     private static UnwindStop? Called(FrameStep step, UnwoundFrame frame, UnwoundFrame found, IUnwindTable table, out UnwoundFrame? caller)
     {
         caller = found;
-        if (frame.IsCall || !found.IsCall || !KernelEntries.IsReturnThunk(table.FunctionAt(frame.ProgramCounter)))
+        if (!found.IsCall || !KernelEntries.IsReturnThunk(table.FunctionAt(frame.LookupAddress)))
         {
             return null;
         }

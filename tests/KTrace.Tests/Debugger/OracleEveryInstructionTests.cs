@@ -28,7 +28,7 @@ public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
         """;
 
     [Fact]
-    public async Task Every_instruction_of_the_entry_code_has_a_stack_that_ends_well() => await StepThroughAsync(OracleKernels.Open("stock"), 60);
+    public async Task Every_instruction_of_the_entry_code_has_a_stack_that_ends_well() => await StepThroughAsync(OracleKernels.Open("stock"), 200);
 
     [SkippableTheory]
     [Trait("Group", "Long")]
@@ -94,7 +94,7 @@ public sealed class OracleEveryInstructionTests(ITestOutputHelper output)
         [
             "entry_SYSCALL_64", "entry_INT80_32", "entry_SYSENTER_32", "asm_exc_page_fault", "asm_sysvec_apic_timer_interrupt", "asm_common_interrupt", "error_entry",
             "error_return", "common_interrupt_return", "swapgs_restore_regs_and_return_to_usermode", "entry_SYSCALL_64_safe_stack", "ret_from_fork", "ret_from_fork_asm",
-            "asm_exc_nmi", "schedule_tail", "do_syscall_64", "syscall_exit_to_user_mode", "handle_exception", "restore_all_switch_stack", "irqentry_exit", "syscall_return_slowpath",
+            "asm_exc_nmi", "schedule_tail", "do_syscall_64", "syscall_exit_to_user_mode", "handle_exception", "restore_all_switch_stack", "__switch_to_asm", "irqentry_exit", "syscall_return_slowpath",
         ];
         var bad = new List<string>();
         var ends = new SortedDictionary<string, int>(StringComparer.Ordinal);
