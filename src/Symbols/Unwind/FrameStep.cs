@@ -52,6 +52,37 @@ internal readonly struct FrameStep
     /// <summary>What entry code was entered from, where its stack is all there is to go by.</summary>
     public Outcome EnteredFrom(RegisterSet registers, string function) => EntryCodeFrames.Find(registers, function, _memory, _table, _machineWide);
 
+    /// <summary>
+    /// The caller of a context switch while it fills the return stack buffer, with calls into itself that return nowhere (arch/x86/include/asm/nospec-branch.h, FILL_RETURN_BUFFER): their
+    /// addresses lie on what it has saved. There are two alternatives of it, and ORC describes one.
+    /// </summary>
+    public Outcome CallerOfSwitch(RegisterSet registers, string function)
+    {
+        const int mostCalls = 2;
+        var architecture = registers.Architecture;
+        var word = architecture.WordSize;
+        Span<byte> bytes = stackalloc byte[8];
+        var calls = 0;
+        for (; calls < mostCalls; calls++)
+        {
+            var place = registers.StackPointer + (ulong)(calls * word);
+            bytes.Clear();
+            if (_memory.Read(place, bytes[..word]) is not MemoryReadResult.Ok and var result)
+            {
+                return new Outcome(null, result == MemoryReadResult.NotFetched ? new UnwindStop.MemoryMissing(place, word) : new UnwindStop.BadMemory(place));
+            }
+
+            if (_table.FunctionAt(BinaryPrimitives.ReadUInt64LittleEndian(bytes)) != function)
+            {
+                break;
+            }
+        }
+
+        // Behind its return address: bp, bx and r12 to r15; bp, bx, di, si and the flags (struct inactive_task_frame).
+        var saved = word == 8 ? 7 : 6;
+        return Apply(FramePointerRows.AtEntry(architecture) with { Rule = UnwindRule.Orc, KeepsCalleeSaved = false, Cfa = new CfaRule(CfaKind.Register, architecture.StackPointer, (saved + calls) * word) }, registers);
+    }
+
     /// <summary>The frame whose registers are saved at an address.</summary>
     public Outcome Saved(ulong address, RegisterSet registers, bool isWhole, bool isInterrupted)
     {

@@ -216,6 +216,13 @@ public static class StackUnwinder
             }
         }
 
+        if (!frame.IsCall && failure is UnwindStop.Corrupt && function == "__switch_to_asm")
+        {
+            var outcome = step.CallerOfSwitch(frame.Registers, function);
+            caller = outcome.Caller;
+            return outcome.Stop;
+        }
+
         if (!frame.IsCall && KernelEntries.IsEntryCode(function))
         {
             return Entered(step, frames, table, function!, out caller);
