@@ -76,8 +76,11 @@ internal static class KernelEntries
 
     /// <summary>What "ret" became (arch/x86/lib/retpoline.S).</summary>
     public static bool IsReturnThunk(string? function) =>
-        function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk" or "srso_safe_ret" or "srso_alias_safe_ret"
+        function is "__x86_return_thunk" or "zen_untrain_ret" or "srso_return_thunk" or "srso_alias_return_thunk"
             or "retbleed_return_thunk" or "its_return_thunk" or "call_depth_return_thunk";
+
+    /// <summary>The same with what AMD's thunks call, which drops that call's own return address and returns.</summary>
+    public static bool IsOnTheWayBack(string? function) => IsReturnThunk(function) || function is "srso_safe_ret" or "srso_alias_safe_ret";
 
     /// <summary>Retpolines: they "return" to where they jump.</summary>
     public static bool IsThunk(string? function) => IsReturnThunk(function) || (function is not null && IsIndirectThunk(function));

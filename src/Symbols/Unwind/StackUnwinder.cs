@@ -143,7 +143,7 @@ public static class StackUnwinder
     private static UnwindStop? Called(FrameStep step, UnwoundFrame frame, UnwoundFrame found, IUnwindTable table, out UnwoundFrame? caller)
     {
         caller = found;
-        if (!found.IsCall || !KernelEntries.IsReturnThunk(table.FunctionAt(frame.LookupAddress)))
+        if (!found.IsCall || !KernelEntries.IsOnTheWayBack(table.FunctionAt(frame.LookupAddress)))
         {
             return null;
         }

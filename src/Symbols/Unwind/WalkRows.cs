@@ -145,7 +145,7 @@ internal sealed class WalkRows(Architecture architecture, IUnwindTable table)
             MayPrecedeUser = KernelEntries.IsFirstCallOfUserTask(function) || function == "ret_from_fork",
             FirstRule = _rules.Count,
         };
-        if (!row.IsText || KernelEntries.ReturnReplacedBy(function) is not null || KernelEntries.IsReturnThunk(function) || table.FindRows(address) is not [var best, ..])
+        if (!row.IsText || KernelEntries.ReturnReplacedBy(function) is not null || KernelEntries.IsOnTheWayBack(function) || table.FindRows(address) is not [var best, ..])
         {
             return row;
         }
