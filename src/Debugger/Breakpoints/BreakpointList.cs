@@ -166,9 +166,7 @@ public sealed class BreakpointList
         }
         else if (breakpoint is { IsPending: false, IsHeldBack: false })
         {
-            await (isEnabled
-                ? _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken)
-                : _machine.Sites.RemoveAsync(SiteOf(breakpoint), breakpoint, cancellationToken));
+            await SetSiteAsync(breakpoint, isEnabled, cancellationToken);
         }
     }
 
@@ -284,9 +282,7 @@ public sealed class BreakpointList
             watchpoint.Value = await ReadAsync(watchpoint.Watched!.Value.Address, watchpoint.Watched.Value.Length, cancellationToken);
             if (watchpoint.IsEnabled)
             {
-                await (edge.IsBegin
-                    ? _machine.Sites.AddAsync(SiteOf(watchpoint), watchpoint, cancellationToken)
-                    : _machine.Sites.RemoveAsync(SiteOf(watchpoint), watchpoint, cancellationToken));
+                await SetSiteAsync(watchpoint, edge.IsBegin, cancellationToken);
             }
         }
     }
@@ -294,6 +290,10 @@ public sealed class BreakpointList
     /// <summary>Watchpoints whose variables are gone where a CPU has arrived.</summary>
     internal IReadOnlyList<Breakpoint> EndingAt(ulong pc, RegisterSet registers) =>
         [.. _all.Values.Where(b => b.Scope is { } scope && scope.Address == pc && scope.Caller.Matches(registers))];
+
+    private ValueTask SetSiteAsync(Breakpoint breakpoint, bool isSet, CancellationToken cancellationToken) => isSet
+        ? _machine.Sites.AddAsync(SiteOf(breakpoint), breakpoint, cancellationToken)
+        : _machine.Sites.RemoveAsync(SiteOf(breakpoint), breakpoint, cancellationToken);
 
     private static IEnumerable<ulong> EndsOf(WatchScope scope) => scope.Edges.Select(e => e.Address).Append(scope.Address);
 

@@ -21,9 +21,6 @@ namespace KTrace.Debugger.Recording;
 /// </summary>
 internal sealed class HitRecorder : IDisposable
 {
-    // A step that does nothing is taken again; a jump to itself does nothing either.
-    private const int MaximumSteps = 3;
-
     private readonly KernelTarget _target;
     private readonly ArmedTracepoints _breakpoints;
     private readonly TraceWriter _writer;
@@ -307,7 +304,7 @@ internal sealed class HitRecorder : IDisposable
         }
 
         // Another CPU that came upon a breakpoint while the machine was being stopped leaves QEMU with a second stop to make: it makes it before this one's first instruction, and the breakpoint would be hit again.
-        for (var tries = 0; tries < MaximumSteps; tries++)
+        for (var tries = 0; tries < PutOffInstructions.MaximumSteps; tries++)
         {
             await client.StepAsync(stop.Thread, cancellationToken: cancellationToken);
             if (await client.WaitForStopAsync(cancellationToken) is not StopReply.Stopped)

@@ -136,7 +136,8 @@ internal sealed class HitRecords(KernelMap map)
         return frames;
     }
 
-    private static string? EnteredAt(ulong pc, Tracepoint? tracepoint) => tracepoint?.IsInlineAt(pc) == true ? tracepoint.Symbol : null;
+    /// <summary>The inlined function that a hit of a tracepoint enters; null: it enters none.</summary>
+    public static string? EnteredAt(ulong pc, Tracepoint? tracepoint) => tracepoint?.IsInlineAt(pc) == true ? tracepoint.Symbol : null;
 
     private static bool IsNotEntered(Frame frame, string? entered) => frame.IsInline && frame.Offset == 0 && frame.Function != entered;
 

@@ -31,9 +31,6 @@ internal interface IStopJudge
 /// <summary>Resumes the machine until something is to be seen. One caller at a time; only <see cref="InterruptAsync"/> may come meanwhile.</summary>
 internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
 {
-    // A step that goes nowhere is taken again: another CPU may have left the stub with a stop to make. An instruction may lead to itself, too.
-    private const int MaximumSteps = 3;
-
     // An address where nothing is set, and nobody asked to stop: a breakpoint that was just removed, or a trap of the guest's own.
     private const int MaximumStrays = 16;
 
@@ -217,7 +214,7 @@ internal sealed class RunLoop(Machine machine, IStopJudge judge) : IRunControl
         {
             var reply = await StepPastAsync(cpu, address, cancellationToken);
             if (reply is not StopReply.Stopped { Reason: StopReason.Signal, Inferred: false } || _isInterrupted
-                || await _putOff.AfterStepAsync(cpu, before, cancellationToken) != StepEnd.Nothing || tries == MaximumSteps)
+                || await _putOff.AfterStepAsync(cpu, before, cancellationToken) != StepEnd.Nothing || tries == PutOffInstructions.MaximumSteps)
             {
                 return reply;
             }

@@ -183,7 +183,7 @@ internal sealed class StopInspector : IDisposable
     private async ValueTask<(StopCapture Capture, TraceRecord.Hit Hit)> TakeAsync(int cpu, Tracepoint? at, CancellationToken cancellationToken)
     {
         ForgetWhatModulesChanged();
-        var entered = EnteredAt(cpu, 0, null);
+        var entered = EnteredOn(cpu);
         if (_taken is { } taken && taken.Cpu == cpu && taken.Resumes == _machine.Client.Resumes && taken.Entered == entered && at is null)
         {
             return (taken.Capture, taken.Hit);
@@ -198,7 +198,9 @@ internal sealed class StopInspector : IDisposable
     }
 
     private string? EnteredAt(int cpu, ulong pc, Tracepoint? at) =>
-        at is null ? Entered is { } here && here.Cpu == cpu ? here.Function : null : at.IsInlineAt(pc) ? at.Symbol : null;
+        at is null ? EnteredOn(cpu) : HitRecords.EnteredAt(pc, at);
+
+    private string? EnteredOn(int cpu) => Entered is { } here && here.Cpu == cpu ? here.Function : null;
 
     private async ValueTask<StopReply.Stopped> StoppedAsync(int cpu, CancellationToken cancellationToken) =>
         new(5, await _machine.ThreadAsync(cpu, cancellationToken), StopReason.Signal.Only);

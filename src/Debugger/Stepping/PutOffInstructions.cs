@@ -22,6 +22,9 @@ internal enum StepEnd
 /// <summary>Instructions with breakpoints that were put off by an interrupt or exception, until execution comes back to them.</summary>
 internal sealed class PutOffInstructions(Machine machine)
 {
+    /// <summary>A step that does nothing is taken again, so often: another CPU may have left the stub with a stop to make. A jump to itself does nothing either.</summary>
+    public const int MaximumSteps = 3;
+
     // A task each, at most; one that never comes back (a fault that ended its program) must not stay for ever.
     private const int Maximum = 256;
 

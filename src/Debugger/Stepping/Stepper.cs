@@ -127,9 +127,8 @@ public sealed class Stepper : IDisposable
         };
     }
 
-    /// <param name="entered">The one that counts as entered, and with it what encloses it; null: none does.</param>
     private static int BeginningAt(Walker walker, string? entered = null) =>
-        walker.Code?.Levels.LevelsAt(walker.Pc).TakeWhile(l => l.BeginsHere && l.Function != entered).Count() ?? 0;
+        walker.Code?.Levels.BeginningAt(walker.Pc, entered) ?? 0;
 
     private async ValueTask<StepResult> WalkAsync(StepPosition from, StopCause done, Func<Walker, ValueTask<int?>> walk, CancellationToken cancellationToken)
     {

@@ -75,7 +75,8 @@ public sealed class CodeLevels(KernelMap map)
     }
 
     /// <summary>How many inlined calls begin right at an address: a person who comes there stands before them.</summary>
-    public int BeginningAt(ulong address) => LevelsAt(address).TakeWhile(l => l.BeginsHere).Count();
+    /// <param name="entered">The one that counts as entered, and with it what encloses it; null: none does.</param>
+    public int BeginningAt(ulong address, string? entered = null) => LevelsAt(address).TakeWhile(l => l.BeginsHere && l.Function != entered).Count();
 
     /// <summary>Where the function that holds an address is entered and where its symbol ends; null where no symbol is.</summary>
     public (ulong Start, ulong End)? FunctionAround(ulong address)
